@@ -1,0 +1,23 @@
+//! Who is calling, in Clerk's published words.
+//!
+//! The vocabulary of request authentication, the facts that the identity provider tells about people and organizations, and the
+//! ports behind which a provider stands. Nothing here parses a token, a cookie or JSON: adapters do, and answer in these words.
+#![warn(missing_docs)]
+
+pub mod directory;
+pub mod ports;
+pub mod provider_id;
+pub mod reason;
+pub mod request;
+pub mod session;
+pub mod state;
+
+pub use directory::{DirectoryError, ProviderMembership, ProviderOrganization, ProviderUser};
+pub use ports::{IdentityDirectory, RequestAuthenticator};
+#[cfg(any(test, feature = "testing"))]
+pub use ports::{MockIdentityDirectory, MockRequestAuthenticator};
+pub use provider_id::{InvalidProviderId, ProviderOrganizationId, ProviderSessionId, ProviderUserId};
+pub use reason::{AuthReason, RefreshFailure, TokenVerificationErrorReason};
+pub use request::RequestParts;
+pub use session::{ActiveOrganization, Actor, ActorKind, FactorVerificationAge, SessionAuth, SessionStatus};
+pub use state::{AuthStatus, RequestState, SignedOut, StateHeaders, TokenType};

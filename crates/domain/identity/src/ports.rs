@@ -1,0 +1,24 @@
+//! What this program needs from an identity provider.
+
+use async_trait::async_trait;
+
+use crate::{DirectoryError, ProviderMembership, ProviderUser, ProviderUserId, RequestParts, RequestState};
+
+/// Judges who sent a request.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait RequestAuthenticator: Send + Sync {
+    /// Never fails: what goes wrong is a reason of the verdict. Safe to repeat.
+    async fn authenticate(&self, request: &RequestParts) -> RequestState;
+}
+
+/// Reads people from the provider.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait IdentityDirectory: Send + Sync {
+    /// The person, or none if the provider does not know the id. Answers or fails within a few seconds.
+    async fn user(&self, id: &ProviderUserId) -> Result<Option<ProviderUser>, DirectoryError>;
+
+    /// All organizations the person belongs to. Answers or fails within a few seconds.
+    async fn memberships(&self, id: &ProviderUserId) -> Result<Vec<ProviderMembership>, DirectoryError>;
+}

@@ -1,0 +1,75 @@
+//! The part of an HTTP request that decides who is calling.
+
+/// Method, public URL and the headers that matter; made from any framework's request.
+///
+/// The URL is the one the caller sees: building it from forwarded headers is the business of whoever knows which proxies to
+/// trust. Authentication never reads a body.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RequestParts {
+    method: String,
+    url: String,
+    headers: Vec<(&'static str, String)>,
+}
+
+impl RequestParts {
+    /// The header names that are kept, in lower case. All others are ignored, so no other header can change the verdict.
+    pub const RELEVANT_HEADERS: [&'static str; 7] =
+        ["authorization", "cookie", "accept", "sec-fetch-dest", "referer", "origin", "host"];
+
+    /// Starts without headers; `url` is absolute.
+    pub fn new(method: impl Into<String>, url: impl Into<String>) -> Self {
+        Self { method: method.into(), url: url.into(), headers: Vec::new() }
+    }
+
+    /// Adds one header line if it is a relevant one; names compare without case, repeated lines keep their order.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+        if let Some(known) = Self::RELEVANT_HEADERS.iter().find(|known| known.eq_ignore_ascii_case(name)) {
+            self.headers.push((known, value.into()));
+        }
+        self
+    }
+
+    /// The method as sent; methods are case-sensitive.
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// The public URL.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The first line of a header; the name in lower case.
+    pub fn first(&self, name: &str) -> Option<&str> {
+        self.all(name).next()
+    }
+
+    /// All lines of a header; the name in lower case.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.headers.iter().filter(move |(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+impl std::fmt::Debug for RequestParts {
+    /// Without header values: they are credentials.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<_> = self.headers.iter().map(|(name, _)| *name).collect();
+        f.debug_struct("RequestParts").field("method", &self.method).field("headers", &names).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn irrelevant_headers_are_dropped_and_values_never_printed() {
+        let parts = RequestParts::new("GET", "https://portal.example/v1/me")
+            .header("Authorization", "Bearer s3cret")
+            .header("X-User-Id", "user_1");
+        assert_eq!(parts.first("authorization"), Some("Bearer s3cret"));
+        assert_eq!(parts.first("x-user-id"), None);
+        assert!(!format!("{parts:?}").contains("s3cret"));
+    }
+}

@@ -1,0 +1,16 @@
+//! The vocabulary that every other crate shares: ids, time, secrets, pages, store errors and transactions.
+//!
+//! Nothing here knows what an account or a key is, and nothing here does I/O.
+#![warn(missing_docs)]
+
+pub mod id;
+pub mod page;
+pub mod secret;
+pub mod store;
+pub mod time;
+
+pub use id::{AccountId, ApiKeyId, AuditEventId, Id, IdGen, InvalidId, RequestId, ServiceTokenId, UserId};
+pub use page::{Page, PageRequest, PageSize};
+pub use secret::{Entropy, ExposeSecret, SecretString};
+pub use store::{Begin, BoxError, Finish, StoreError, finish};
+pub use time::{Clock, Timestamp};

@@ -1,0 +1,103 @@
+//! Points in time, cut to microseconds as PostgreSQL stores them, and the clock they are read from.
+
+use std::fmt;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// A moment in UTC with microsecond precision, so that what is read back equals what was written.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(OffsetDateTime);
+
+impl Timestamp {
+    /// Converts to UTC and drops what is finer than a microsecond.
+    pub fn new(moment: OffsetDateTime) -> Self {
+        let moment = moment.to_offset(time::UtcOffset::UTC);
+        Self(moment.replace_microsecond(moment.microsecond()).unwrap_or(moment))
+    }
+
+    /// Seconds since 1970, or none outside the years that can be represented.
+    pub fn from_unix_seconds(seconds: i64) -> Option<Self> {
+        OffsetDateTime::from_unix_timestamp(seconds).ok().map(Self)
+    }
+
+    /// Whole seconds since 1970.
+    pub fn unix_seconds(self) -> i64 {
+        self.0.unix_timestamp()
+    }
+
+    /// Milliseconds since 1970.
+    pub fn unix_millis(self) -> i64 {
+        self.0.unix_timestamp() * 1_000 + i64::from(self.0.millisecond())
+    }
+
+    /// The moment that much later; stays at the last representable one.
+    #[must_use]
+    pub fn plus(self, span: Duration) -> Self {
+        time::Duration::try_from(span).ok().and_then(|span| self.0.checked_add(span)).map_or(self, Self::new)
+    }
+
+    /// The moment that much earlier; stays at the first representable one.
+    #[must_use]
+    pub fn minus(self, span: Duration) -> Self {
+        time::Duration::try_from(span).ok().and_then(|span| self.0.checked_sub(span)).map_or(self, Self::new)
+    }
+
+    /// Time passed since `earlier`; zero if `earlier` is later.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::try_from(self.0 - earlier.0).unwrap_or(Duration::ZERO)
+    }
+
+    /// For adapters that store it.
+    pub fn to_offset(self) -> OffsetDateTime {
+        self.0
+    }
+}
+
+impl fmt::Display for Timestamp {
+    /// RFC 3339 in UTC.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.format(&Rfc3339).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl serde::Serialize for Timestamp {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// The one place where the time comes from. Implemented by the program (the system clock) and by tests (a clock that is set by hand).
+pub trait Clock: Send + Sync {
+    /// The current moment.
+    fn now(&self) -> Timestamp;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    #[test]
+    fn nanoseconds_and_offsets_are_dropped() {
+        let fine = Timestamp::new(datetime!(2026-02-03 04:05:06.123_456_789 +02:00));
+        assert_eq!(fine.to_string(), "2026-02-03T02:05:06.123456Z");
+        assert_eq!(fine.unix_millis() % 1_000, 123);
+    }
+
+    #[test]
+    fn arithmetic_never_leaves_the_representable_range() {
+        let now = Timestamp::new(datetime!(2026-02-03 04:05:06 UTC));
+        assert_eq!(now.plus(Duration::MAX), now);
+        assert_eq!(now.plus(Duration::from_mins(1)).since(now), Duration::from_mins(1));
+        assert_eq!(now.since(now.plus(Duration::from_mins(1))), Duration::ZERO);
+        assert_eq!(Timestamp::from_unix_seconds(i64::MAX), None);
+    }
+}
