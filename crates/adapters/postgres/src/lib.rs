@@ -1,1 +1,20 @@
-//! placeholder
+//! Every store of the program, on PostgreSQL 15 or newer.
+//!
+//! [`PgStore`] implements all ports. Nothing outside this crate knows SQL, a table or a constraint name.
+
+mod connect;
+mod error;
+mod migrate;
+mod pool;
+mod reader;
+mod repo;
+mod row;
+mod schema;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod tls;
+mod tx;
+
+pub use connect::{InvalidDatabaseUrl, PgTarget};
+pub use migrate::{MigrateError, migrate, pending_migrations};
+pub use pool::{ConnectError, PgSettings, PgStore, Probe};

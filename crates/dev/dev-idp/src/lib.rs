@@ -1,1 +1,201 @@
-//! placeholder
+//! A local identity provider with sample people, which stands in for Clerk during development and tests.
+//!
+//! It signs tokens with a key of its own and serves the key set and the part of the Backend API that the portal
+//! reads. Anybody can sign in as anybody, so it answers on this machine only and is never part of a production build.
+#![warn(missing_docs)]
+
+mod backend_api;
+mod error;
+mod guard;
+mod key;
+mod page;
+pub mod people;
+mod token;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use actix_web::middleware::{DefaultHeaders, from_fn};
+use actix_web::web;
+use portal_kernel::{Clock, Timestamp};
+use serde_json::{Value, json};
+
+pub use error::DevIdpError;
+pub use guard::refuse_live_keys;
+pub use key::{FRONTEND_HOST, ISSUER, Instance, SigningKey};
+pub use people::{Membership, Organization, Person, person};
+pub use token::{
+    CATEGORY_MACHINE, CATEGORY_SESSION, CATEGORY_TEMPLATE, LIFETIME, SigningAlgorithm, TokenMint, TokenSpec,
+};
+
+/// A text that is in every binary which links this crate; its absence shows that a build left the crate out.
+pub const MARKER: &str = "portal-dev-idp";
+
+/// The path under which the program mounts the provider.
+pub const PATH: &str = "/__clerk";
+
+/// The provider: one per program, built once; clones share everything.
+#[derive(Clone)]
+pub struct DevIdp(Arc<State>);
+
+struct State {
+    instance: Instance,
+    key: Arc<SigningKey>,
+    mint: TokenMint,
+    clock: Arc<dyn Clock>,
+    directory: people::Directory,
+    outage: AtomicBool,
+    counters: Counters,
+}
+
+#[derive(Default)]
+pub(crate) struct Counters {
+    jwks: AtomicU64,
+    user: AtomicU64,
+    memberships: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn jwks(&self) {
+        self.jwks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn user(&self) {
+        self.user.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn memberships(&self) {
+        self.memberships.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl DevIdp {
+    /// A provider with the sample people.
+    pub fn new(key: impl Into<Arc<SigningKey>>, clock: Arc<dyn Clock>) -> Self {
+        let key = key.into();
+        Self(Arc::new(State {
+            instance: Instance::of(&key),
+            mint: TokenMint::new(Arc::clone(&key)),
+            key,
+            clock,
+            directory: people::Directory::default(),
+            outage: AtomicBool::new(false),
+            counters: Counters::default(),
+        }))
+    }
+
+    /// Refuses an address that is not loopback.
+    pub fn check_bind(address: SocketAddr) -> Result<(), DevIdpError> {
+        guard::check_bind(address)
+    }
+
+    /// The keys to configure.
+    pub fn instance(&self) -> &Instance {
+        &self.0.instance
+    }
+
+    /// The key that signs.
+    pub fn signing_key(&self) -> &SigningKey {
+        &self.0.key
+    }
+
+    /// The mint, for tokens that are bent on purpose.
+    pub fn mint(&self) -> &TokenMint {
+        &self.0.mint
+    }
+
+    /// The key set as it is served.
+    pub fn jwks(&self) -> Value {
+        json!({ "keys": [self.0.key.jwk()] })
+    }
+
+    /// A session token as a page of the origin `azp` would get it at that moment.
+    pub fn session_token(&self, person: &Person, azp: &str, now: Timestamp) -> String {
+        self.0.mint.session_token(person, azp, now)
+    }
+
+    /// A session token of this moment.
+    pub fn fresh_session_token(&self, person: &Person, azp: &str) -> String {
+        self.session_token(person, azp, self.0.clock.now())
+    }
+
+    /// Everybody who exists now.
+    pub fn people(&self) -> Vec<Person> {
+        self.0.directory.all()
+    }
+
+    /// Somebody who exists now, by name; the error lists the sample people.
+    pub fn person(&self, name: &str) -> Result<Person, DevIdpError> {
+        self.0.directory.named(name).ok_or_else(|| DevIdpError::unknown_person(name))
+    }
+
+    /// Adds somebody, or replaces the person with the same user id. Lasts until the program ends.
+    pub fn add_person(&self, person: Person) {
+        self.0.directory.put(person);
+    }
+
+    /// Forgets somebody, as if deleted at the provider. Tokens that exist stay valid until they expire.
+    pub fn remove_person(&self, user_id: &str) {
+        self.0.directory.remove(user_id);
+    }
+
+    /// Changes an organization for everybody who belongs to it.
+    pub fn update_organization(&self, organization: &Organization) {
+        self.0.directory.update_organization(organization);
+    }
+
+    /// Makes the Backend API and the key set answer 503, or work again.
+    pub fn set_outage(&self, outage: bool) {
+        self.0.outage.store(outage, Ordering::SeqCst);
+    }
+
+    /// Requests for the key set so far, refused ones included.
+    pub fn jwks_requests(&self) -> u64 {
+        self.0.counters.jwks.load(Ordering::Relaxed)
+    }
+
+    /// Requests for a user so far, refused ones included.
+    pub fn user_requests(&self) -> u64 {
+        self.0.counters.user.load(Ordering::Relaxed)
+    }
+
+    /// Requests for the memberships of a user so far, refused ones included.
+    pub fn membership_requests(&self) -> u64 {
+        self.0.counters.memberships.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn outage(&self) -> bool {
+        self.0.outage.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.0.counters
+    }
+
+    pub(crate) fn directory(&self) -> &people::Directory {
+        &self.0.directory
+    }
+}
+
+/// Mounts the provider under [`PATH`]; to be called for each worker with the same provider.
+pub fn configure(idp: &DevIdp) -> impl FnOnce(&mut web::ServiceConfig) + use<> {
+    let idp = idp.clone();
+    move |services| {
+        let index = web::resource(["", "/"]).wrap(from_fn(guard::same_origin_only)).get(page::index);
+        services.service(
+            web::scope(PATH)
+                .app_data(web::Data::new(idp))
+                .service(index)
+                .configure(backend_api::routes)
+                .default_service(web::to(not_found))
+                .wrap(from_fn(guard::local_host_only))
+                // Outermost, so that refusals carry it too.
+                .wrap(DefaultHeaders::new().add(("x-dev-idp", MARKER)).add(("cache-control", "no-store"))),
+        );
+    }
+}
+
+async fn not_found() -> Result<&'static str, error::ApiError> {
+    Err(error::ApiError::not_found("The local identity provider has no such path."))
+}

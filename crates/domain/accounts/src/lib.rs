@@ -1,1 +1,26 @@
-//! placeholder
+//! Users, accounts and memberships.
+//!
+//! Identity is the provider's; what a person owns here is ours. [`sign_in`] turns a verified session into a principal and provisions on
+//! the first one; nothing else does.
+#![warn(missing_docs)]
+
+pub mod account;
+#[cfg(feature = "testing")]
+pub mod contract;
+pub mod link;
+pub mod membership;
+pub mod ports;
+pub mod read;
+pub mod sign_in;
+#[cfg(test)]
+mod testing;
+pub mod user;
+
+pub use account::{Account, AccountKind};
+pub use membership::{KnownMembership, Membership, RoleMap};
+pub use ports::{AccountReader, AccountRepository, AccountsStore, AccountsTx, SignInReader, UserRepository};
+#[cfg(any(test, feature = "testing"))]
+pub use ports::{MockAccountReader, MockAccountRepository, MockSignInReader, MockUserRepository};
+pub use read::{AccountOfUser, Accounts, ReadAccountError};
+pub use sign_in::{SignIn, SignInError, SignedIn};
+pub use user::{KnownUser, Profile, User};

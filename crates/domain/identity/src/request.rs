@@ -42,7 +42,7 @@ impl RequestParts {
 
     /// The first line of a header; the name in lower case.
     pub fn first(&self, name: &str) -> Option<&str> {
-        self.all(name).next()
+        self.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 
     /// All lines of a header; the name in lower case.

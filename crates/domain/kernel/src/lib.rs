@@ -11,6 +11,6 @@ pub mod time;
 
 pub use id::{AccountId, ApiKeyId, AuditEventId, Id, IdGen, InvalidId, RequestId, ServiceTokenId, UserId};
 pub use page::{Page, PageRequest, PageSize};
-pub use secret::{Entropy, ExposeSecret, SecretString};
+pub use secret::{Entropy, ExposeSecret, SecretSlice, SecretString};
 pub use store::{Begin, BoxError, Finish, StoreError, finish};
 pub use time::{Clock, Timestamp};

@@ -1,6 +1,6 @@
 //! Text that must never be printed, and the source of randomness.
 
-pub use secrecy::{ExposeSecret, SecretString};
+pub use secrecy::{ExposeSecret, SecretSlice, SecretString};
 
 /// The one source of unpredictable bytes. Implemented by the program (the operating system) and by tests (a counter).
 pub trait Entropy: Send + Sync {

@@ -1,0 +1,59 @@
+//! PostgreSQL's errors in the words of the domain. The only place that reads messages.
+
+use diesel::result::{DatabaseErrorKind, Error};
+use portal_kernel::StoreError;
+
+/// What an error means for the caller. Deadlocks, time-outs and shutdowns have no kind of their own in diesel and are told by their
+/// English messages, which every session asks for.
+pub(crate) fn store_error(error: Error) -> StoreError {
+    let Error::DatabaseError(kind, info) = &error else {
+        return match error {
+            Error::BrokenTransactionManager => StoreError::Unavailable(error.into()),
+            _ => StoreError::Other(error.into()),
+        };
+    };
+    let message = info.message();
+    match kind {
+        DatabaseErrorKind::UniqueViolation => {
+            StoreError::Duplicate { constraint: info.constraint_name().unwrap_or_default().to_owned() }
+        }
+        DatabaseErrorKind::SerializationFailure => StoreError::Retryable(error.into()),
+        DatabaseErrorKind::ClosedConnection
+        | DatabaseErrorKind::UnableToSendCommand
+        | DatabaseErrorKind::ReadOnlyTransaction => StoreError::Unavailable(error.into()),
+        _ if message == "deadlock detected" || message.starts_with("canceling statement due to lock timeout") => {
+            StoreError::Retryable(error.into())
+        }
+        _ if is_outage(message) => StoreError::Unavailable(error.into()),
+        _ => StoreError::Other(error.into()),
+    }
+}
+
+fn is_outage(message: &str) -> bool {
+    [
+        "canceling statement due to statement timeout",
+        "terminating connection",
+        "the database system is",
+        "sorry, too many clients already",
+        "remaining connection slots are reserved",
+        "could not extend file",
+        "could not write to file",
+        "out of memory",
+    ]
+    .iter()
+    .any(|outage| message.starts_with(outage))
+}
+
+/// A row that does not make an entity.
+#[derive(Debug, thiserror::Error)]
+#[error("{table}.{column} holds a value that is not valid")]
+pub(crate) struct CorruptRow {
+    pub(crate) table: &'static str,
+    pub(crate) column: &'static str,
+}
+
+impl CorruptRow {
+    pub(crate) fn new(table: &'static str, column: &'static str) -> StoreError {
+        StoreError::Corrupt(Box::new(Self { table, column }))
+    }
+}

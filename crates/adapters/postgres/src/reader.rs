@@ -1,0 +1,188 @@
+//! Readers: one autocommitted statement each, outside any transaction.
+
+use async_trait::async_trait;
+use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use portal_accounts::{Account, AccountOfUser, AccountReader, KnownUser, SignInReader, User};
+use portal_api_keys::{
+    ApiKey, ApiKeyReader, CredentialReader, Kid, ServiceToken, ServiceTokenReader, StoredKey, StoredServiceToken,
+};
+use portal_authz::action::{BuildPrincipal, LookUpCredential, ManageServiceTokens, ReadKeys, ViewSelf};
+use portal_authz::{Authorized, Platform, Unchecked};
+use portal_identity::ProviderUserId;
+use portal_kernel::{AccountId, ApiKeyId, Id, Page, PageRequest, StoreError, UserId};
+
+use crate::PgStore;
+use crate::error::store_error;
+use crate::row::account::{AccountRow, MembershipRow, UserRow, kind_order, known_membership, role};
+use crate::row::key::{KeyRow, SecretRow, api_key, stored_key};
+use crate::row::service_token::ServiceTokenRow;
+use crate::schema::{accounts, api_key_secrets, api_keys, key_locator, memberships, service_tokens, users};
+
+#[async_trait]
+impl SignInReader for PgStore {
+    async fn find(
+        &self,
+        _: &Authorized<BuildPrincipal, Platform>,
+        id: ProviderUserId,
+    ) -> Result<Option<KnownUser>, StoreError> {
+        let mut conn = self.connection().await?;
+        let rows: Vec<(UserRow, MembershipRow, Option<String>)> = users::table
+            .inner_join(memberships::table.on(memberships::user_id.eq(users::id)))
+            .inner_join(accounts::table.on(accounts::id.eq(memberships::account_id)))
+            .filter(users::provider_id.eq(id.as_str()))
+            .order(memberships::account_id)
+            .select((UserRow::as_select(), MembershipRow::as_select(), accounts::provider_organization_id))
+            .load(&mut conn)
+            .await
+            .map_err(store_error)?;
+        let mut person = None;
+        let mut known = Vec::with_capacity(rows.len());
+        for (user, membership, organization) in rows {
+            person = Some(user);
+            known.push(known_membership(membership, organization)?);
+        }
+        let Some(person) = person else { return Ok(None) };
+        Ok(Some(KnownUser { user: User::try_from(person)?, memberships: known }))
+    }
+}
+
+#[async_trait]
+impl AccountReader for PgStore {
+    async fn find(&self, id: AccountId) -> Result<Option<Unchecked<Account>>, StoreError> {
+        let mut conn = self.connection().await?;
+        let row = accounts::table
+            .find(id.uuid())
+            .select(AccountRow::as_select())
+            .first(&mut conn)
+            .await
+            .optional()
+            .map_err(store_error)?;
+        row.map(|row| Account::try_from(row).map(Unchecked::new)).transpose()
+    }
+
+    async fn of_user(
+        &self,
+        _: &Authorized<ViewSelf, Platform>,
+        user: UserId,
+    ) -> Result<Vec<AccountOfUser>, StoreError> {
+        let mut conn = self.connection().await?;
+        let rows: Vec<(AccountRow, String)> = accounts::table
+            .inner_join(memberships::table.on(memberships::account_id.eq(accounts::id)))
+            .filter(memberships::user_id.eq(user.uuid()))
+            .select((AccountRow::as_select(), memberships::role))
+            .load(&mut conn)
+            .await
+            .map_err(store_error)?;
+        let mut found = rows
+            .into_iter()
+            .map(|(row, stored)| Ok(AccountOfUser { account: Account::try_from(row)?, role: role(&stored)? }))
+            .collect::<Result<Vec<_>, StoreError>>()?;
+        found.sort_by_cached_key(|of| (kind_order(&of.account), of.account.name.to_lowercase(), of.account.id));
+        Ok(found)
+    }
+}
+
+/// Also used inside transactions.
+pub(crate) async fn find_key(
+    conn: &mut AsyncPgConnection,
+    id: ApiKeyId,
+) -> Result<Option<Unchecked<ApiKey>>, StoreError> {
+    let row: Option<(KeyRow, String)> = keys_with_kid()
+        .filter(api_keys::id.eq(id.uuid()))
+        .select((KeyRow::as_select(), api_key_secrets::kid))
+        .first(conn)
+        .await
+        .optional()
+        .map_err(store_error)?;
+    row.map(|(row, kid)| api_key(row, &kid).map(Unchecked::new)).transpose()
+}
+
+#[diesel::dsl::auto_type(no_type_alias)]
+fn keys_with_kid() -> _ {
+    api_keys::table.inner_join(
+        api_key_secrets::table
+            .on(api_key_secrets::account_id.eq(api_keys::account_id).and(api_key_secrets::key_id.eq(api_keys::id))),
+    )
+}
+
+#[async_trait]
+impl ApiKeyReader for PgStore {
+    async fn find(&self, id: ApiKeyId) -> Result<Option<Unchecked<ApiKey>>, StoreError> {
+        let mut conn = self.connection().await?;
+        find_key(&mut conn, id).await
+    }
+
+    async fn page(
+        &self,
+        of: &Authorized<ReadKeys, AccountId>,
+        request: PageRequest<ApiKeyId>,
+    ) -> Result<Page<ApiKey, ApiKeyId>, StoreError> {
+        let mut conn = self.connection().await?;
+        let with_surplus = i64::try_from(request.size.rows() + 1).unwrap_or(i64::MAX);
+        let mut query = keys_with_kid()
+            .filter(api_keys::account_id.eq(of.uuid()))
+            .order(api_keys::id.desc())
+            .limit(with_surplus)
+            .select((KeyRow::as_select(), api_key_secrets::kid))
+            .into_boxed();
+        if let Some(after) = request.after {
+            query = query.filter(api_keys::id.lt(after.uuid()));
+        }
+        let rows: Vec<(KeyRow, String)> = query.load(&mut conn).await.map_err(store_error)?;
+        let keys = rows.into_iter().map(|(row, kid)| api_key(row, &kid)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Page::from_surplus(keys, request.size, |key| key.id))
+    }
+}
+
+#[async_trait]
+impl CredentialReader for PgStore {
+    async fn key(&self, _: &Authorized<LookUpCredential, Platform>, kid: Kid) -> Result<Option<StoredKey>, StoreError> {
+        let mut conn = self.connection().await?;
+        let row: Option<(KeyRow, SecretRow)> = key_locator::table
+            .inner_join(api_key_secrets::table.on(
+                api_key_secrets::account_id.eq(key_locator::account_id).and(api_key_secrets::kid.eq(key_locator::kid)),
+            ))
+            .inner_join(
+                api_keys::table
+                    .on(api_keys::account_id.eq(key_locator::account_id).and(api_keys::id.eq(api_key_secrets::key_id))),
+            )
+            .filter(key_locator::kid.eq(kid.as_str()))
+            .select((KeyRow::as_select(), SecretRow::as_select()))
+            .first(&mut conn)
+            .await
+            .optional()
+            .map_err(store_error)?;
+        row.map(|(key, secret)| stored_key(key, secret)).transpose()
+    }
+
+    async fn service_token(
+        &self,
+        _: &Authorized<LookUpCredential, Platform>,
+        kid: Kid,
+    ) -> Result<Option<StoredServiceToken>, StoreError> {
+        let mut conn = self.connection().await?;
+        let row = service_tokens::table
+            .filter(service_tokens::kid.eq(kid.as_str()))
+            .select(ServiceTokenRow::as_select())
+            .first(&mut conn)
+            .await
+            .optional()
+            .map_err(store_error)?;
+        row.map(StoredServiceToken::try_from).transpose()
+    }
+}
+
+#[async_trait]
+impl ServiceTokenReader for PgStore {
+    async fn all(&self, _: &Authorized<ManageServiceTokens, Platform>) -> Result<Vec<ServiceToken>, StoreError> {
+        let mut conn = self.connection().await?;
+        let rows: Vec<ServiceTokenRow> = service_tokens::table
+            .order((service_tokens::name, service_tokens::created_at.desc()))
+            .select(ServiceTokenRow::as_select())
+            .load(&mut conn)
+            .await
+            .map_err(store_error)?;
+        rows.into_iter().map(|row| StoredServiceToken::try_from(row).map(|stored| stored.token)).collect()
+    }
+}

@@ -1,0 +1,7 @@
+//! Repositories, all implemented on the one transaction.
+
+mod accounts;
+mod audit;
+mod keys;
+mod service_tokens;
+mod users;

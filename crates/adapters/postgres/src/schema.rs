@@ -1,0 +1,123 @@
+//! The tables as diesel sees them; a test compares them with the database.
+
+diesel::table! {
+    accounts (id) {
+        id -> Uuid,
+        name -> Text,
+        provider_organization_id -> Nullable<Text>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    users (id) {
+        id -> Uuid,
+        provider_id -> Text,
+        personal_account_id -> Uuid,
+        email -> Nullable<Text>,
+        email_verified -> Bool,
+        first_name -> Nullable<Text>,
+        last_name -> Nullable<Text>,
+        image_url -> Nullable<Text>,
+        profile_asked_at -> Nullable<Timestamptz>,
+        profile_read_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    memberships (account_id, user_id) {
+        account_id -> Uuid,
+        user_id -> Uuid,
+        role -> Text,
+        provider_role -> Nullable<Text>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    audit_events (account_id, id) {
+        account_id -> Uuid,
+        id -> Uuid,
+        at -> Timestamptz,
+        actor_kind -> Text,
+        actor_id -> Text,
+        actor_behind -> Nullable<Text>,
+        action -> Text,
+        subject -> Text,
+        request_id -> Nullable<Uuid>,
+        address_prefix -> Nullable<Text>,
+        reason -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    platform_audit_events (id) {
+        id -> Uuid,
+        at -> Timestamptz,
+        actor_kind -> Text,
+        actor_id -> Text,
+        actor_behind -> Nullable<Text>,
+        action -> Text,
+        subject -> Text,
+        request_id -> Nullable<Uuid>,
+        address_prefix -> Nullable<Text>,
+        reason -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    api_keys (account_id, id) {
+        account_id -> Uuid,
+        id -> Uuid,
+        name -> Text,
+        environment -> Text,
+        made_by -> Uuid,
+        created_at -> Timestamptz,
+        revoked_at -> Nullable<Timestamptz>,
+        revision -> BigInt,
+    }
+}
+
+diesel::table! {
+    key_locator (kid) {
+        kid -> Text,
+        account_id -> Uuid,
+    }
+}
+
+diesel::table! {
+    api_key_secrets (account_id, kid) {
+        account_id -> Uuid,
+        kid -> Text,
+        key_id -> Uuid,
+        digest -> Binary,
+        pepper_version -> SmallInt,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    service_tokens (id) {
+        id -> Uuid,
+        name -> Text,
+        scopes -> Array<Text>,
+        kid -> Text,
+        digest -> Binary,
+        pepper_version -> SmallInt,
+        created_at -> Timestamptz,
+        revoked_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(
+    accounts,
+    users,
+    memberships,
+    audit_events,
+    platform_audit_events,
+    api_keys,
+    key_locator,
+    api_key_secrets,
+    service_tokens,
+);

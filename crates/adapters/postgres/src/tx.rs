@@ -1,0 +1,71 @@
+//! One transaction, which implements every repository itself.
+
+use async_trait::async_trait;
+use diesel_async::{AnsiTransactionManager, TransactionManager};
+use portal_accounts::{AccountRepository, AccountsTx, UserRepository};
+use portal_api_keys::{ApiKeyRepository, ApiKeysTx, ServiceTokenRepository};
+use portal_audit::AuditLog;
+use portal_kernel::{Begin, Finish, StoreError};
+
+use crate::PgStore;
+use crate::error::store_error;
+use crate::pool::Connection;
+
+/// An open transaction on its own connection. Dropped unfinished, the connection goes back to the pool, which sees the open transaction
+/// and closes it; the server rolls back.
+pub(crate) struct PgTx {
+    pub(crate) conn: Connection,
+}
+
+#[async_trait]
+impl Finish for PgTx {
+    async fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
+        AnsiTransactionManager::commit_transaction(&mut *self.conn).await.map_err(store_error)
+    }
+
+    async fn rollback(mut self: Box<Self>) -> Result<(), StoreError> {
+        AnsiTransactionManager::rollback_transaction(&mut *self.conn).await.map_err(store_error)
+    }
+}
+
+impl AccountsTx for PgTx {
+    fn users(&mut self) -> &mut dyn UserRepository {
+        self
+    }
+
+    fn accounts(&mut self) -> &mut dyn AccountRepository {
+        self
+    }
+
+    fn audit(&mut self) -> &mut dyn AuditLog {
+        self
+    }
+}
+
+impl ApiKeysTx for PgTx {
+    fn keys(&mut self) -> &mut dyn ApiKeyRepository {
+        self
+    }
+
+    fn service_tokens(&mut self) -> &mut dyn ServiceTokenRepository {
+        self
+    }
+
+    fn audit(&mut self) -> &mut dyn AuditLog {
+        self
+    }
+}
+
+#[async_trait]
+impl Begin<dyn AccountsTx> for PgStore {
+    async fn begin(&self) -> Result<Box<dyn AccountsTx>, StoreError> {
+        Ok(Box::new(self.open().await?))
+    }
+}
+
+#[async_trait]
+impl Begin<dyn ApiKeysTx> for PgStore {
+    async fn begin(&self) -> Result<Box<dyn ApiKeysTx>, StoreError> {
+        Ok(Box::new(self.open().await?))
+    }
+}

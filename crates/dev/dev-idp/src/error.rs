@@ -1,0 +1,165 @@
+//! What can go wrong at start, and the error answers over HTTP.
+//!
+//! The HTTP body has Clerk's shape, because the programs that read it were written for Clerk.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, ResponseError};
+use serde_json::json;
+
+use crate::people;
+use crate::token::random_hex;
+
+/// Why the local identity provider does not start, or does not know what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum DevIdpError {
+    /// The key file cannot be read or written.
+    #[error("cannot read or write the signing key {}", path.display())]
+    KeyFile {
+        /// The key file.
+        path: PathBuf,
+        /// What the operating system says.
+        #[source]
+        source: io::Error,
+    },
+    /// The key file is open to other users of this machine, who could sign in as anybody.
+    #[error("the signing key {path} can be read or changed by others; run: chmod 600 '{path}'", path = path.display())]
+    KeyFileExposed {
+        /// The key file.
+        path: PathBuf,
+    },
+    /// The key file holds something else.
+    #[error("{} holds no RSA private key; remove it to have a new key made", path.display())]
+    KeyFileMalformed {
+        /// The key file.
+        path: PathBuf,
+    },
+    /// The cryptography library refused.
+    #[error("the cryptography library could not {0}")]
+    Crypto(&'static str),
+    /// Only programs on this machine may talk to a provider that signs in everybody without a password.
+    #[error("the local identity provider serves loopback addresses only, not {0}; bind 127.0.0.1 or [::1]")]
+    NotLoopback(SocketAddr),
+    /// A key of a production instance is configured. Names the setting, never the key.
+    #[error("{setting} is a live key; the local identity provider does not run beside live keys, remove the setting")]
+    LiveKey {
+        /// Name of the setting.
+        setting: String,
+    },
+    /// There is no such sample person.
+    #[error("nobody here is called {name:?}; the sample people are {known}")]
+    UnknownPerson {
+        /// The name that was asked for.
+        name: String,
+        /// The names that exist.
+        known: String,
+    },
+}
+
+impl DevIdpError {
+    /// The error for a name that [`people::person`] does not know; its text lists those it does.
+    pub fn unknown_person(name: &str) -> Self {
+        Self::UnknownPerson { name: name.to_owned(), known: people::NAMES.join(", ") }
+    }
+}
+
+/// An error answer in Clerk's words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code}")]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: &'static str,
+    long_message: String,
+    param: Option<&'static str>,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, code: &'static str, message: &'static str, long_message: impl Into<String>) -> Self {
+        Self { status, code, message, long_message: long_message.into(), param: None }
+    }
+
+    pub(crate) fn host_not_allowed() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "host_not_allowed",
+            "Host not allowed",
+            "The local identity provider answers to localhost, 127.0.0.1 and [::1] only.",
+        )
+    }
+
+    pub(crate) fn cross_site() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "cross_site_request",
+            "Cross-site request",
+            "Pages of the local identity provider cannot be used from other sites.",
+        )
+    }
+
+    pub(crate) fn authorization_missing() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "authorization_header_format_invalid",
+            "Invalid Authorization header format",
+            "Send the header 'Authorization: Bearer <secret key>'.",
+        )
+    }
+
+    pub(crate) fn secret_key_invalid() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "clerk_key_invalid",
+            "The provided Clerk Secret Key is invalid. Make sure that your Clerk Secret Key is correct.",
+            "The secret key is not the one of this local identity provider.",
+        )
+    }
+
+    pub(crate) fn not_found(long_message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "resource_not_found", "not found", long_message)
+    }
+
+    pub(crate) fn bad_parameter(param: &'static str, long_message: &'static str) -> Self {
+        let error = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "form_param_value_invalid", "is invalid", long_message);
+        Self { param: Some(param), ..error }
+    }
+
+    pub(crate) fn outage() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "service_unavailable",
+            "Service unavailable",
+            "A test switched on an outage of the identity provider.",
+        )
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut error = json!({ "code": self.code, "message": self.message, "long_message": self.long_message });
+        if let Some(param) = self.param {
+            error["meta"] = json!({ "param_name": param });
+        }
+        HttpResponse::build(self.status).json(json!({ "errors": [error], "clerk_trace_id": random_hex::<16>() }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_name_is_answered_with_the_known_ones() {
+        assert_eq!(
+            DevIdpError::unknown_person("bob").to_string(),
+            "nobody here is called \"bob\"; the sample people are alice, adam, edith, victor, stranger"
+        );
+    }
+}

@@ -1,0 +1,137 @@
+//! Doubles and samples of this crate's unit tests.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use portal_audit::{AuditLog, MockAuditLog};
+use portal_authz::Role;
+use portal_identity::{
+    ActiveOrganization, ProviderOrganizationId, ProviderSessionId, ProviderUser, ProviderUserId, SessionAuth,
+};
+use portal_kernel::{Begin, Clock, Finish, StoreError};
+use portal_testkit::FixedClock;
+
+use crate::ports::{AccountRepository, AccountsTx, UserRepository};
+use crate::{KnownMembership, KnownUser, MockAccountRepository, MockUserRepository, Profile, User};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Committed,
+    RolledBack,
+}
+
+#[derive(Default)]
+pub(crate) struct MockTx {
+    pub(crate) users: MockUserRepository,
+    pub(crate) accounts: MockAccountRepository,
+    pub(crate) audit: MockAuditLog,
+    endings: Arc<Mutex<Vec<Ending>>>,
+}
+
+impl AccountsTx for MockTx {
+    fn users(&mut self) -> &mut dyn UserRepository {
+        &mut self.users
+    }
+
+    fn accounts(&mut self) -> &mut dyn AccountRepository {
+        &mut self.accounts
+    }
+
+    fn audit(&mut self) -> &mut dyn AuditLog {
+        &mut self.audit
+    }
+}
+
+#[async_trait]
+impl Finish for MockTx {
+    async fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        self.endings.lock().unwrap().push(Ending::Committed);
+        Ok(())
+    }
+
+    async fn rollback(self: Box<Self>) -> Result<(), StoreError> {
+        self.endings.lock().unwrap().push(Ending::RolledBack);
+        Ok(())
+    }
+}
+
+/// Hands out the prepared transactions in order, and remembers how each ended.
+pub(crate) struct MockAccountsStore {
+    prepared: Mutex<VecDeque<MockTx>>,
+    endings: Arc<Mutex<Vec<Ending>>>,
+}
+
+impl MockAccountsStore {
+    pub(crate) fn new(prepared: impl IntoIterator<Item = MockTx>) -> Self {
+        Self { prepared: Mutex::new(prepared.into_iter().collect()), endings: Arc::default() }
+    }
+
+    pub(crate) fn endings(&self) -> Vec<Ending> {
+        self.endings.lock().unwrap().clone()
+    }
+}
+
+#[async_trait]
+impl Begin<dyn AccountsTx> for MockAccountsStore {
+    async fn begin(&self) -> Result<Box<dyn AccountsTx>, StoreError> {
+        let mut tx = self.prepared.lock().unwrap().pop_front().expect("no further transaction was expected");
+        tx.endings = self.endings.clone();
+        Ok(Box::new(tx))
+    }
+}
+
+pub(crate) fn session() -> SessionAuth {
+    SessionAuth {
+        user_id: ProviderUserId::parse("user_alice").unwrap(),
+        session_id: Some(ProviderSessionId::parse("sess_alice").unwrap()),
+        session_status: None,
+        actor: None,
+        organization: None,
+        factor_verification_age: None,
+        issued_at: None,
+        expires_at: FixedClock::default().now(),
+    }
+}
+
+pub(crate) fn organization(role: &str) -> ActiveOrganization {
+    ActiveOrganization {
+        id: ProviderOrganizationId::parse("org_acme").unwrap(),
+        slug: None,
+        role: Some(role.to_owned()),
+        permissions: Vec::new(),
+    }
+}
+
+pub(crate) fn provider_user() -> ProviderUser {
+    ProviderUser {
+        id: session().user_id,
+        email: Some("alice@example.test".to_owned()),
+        email_verified: true,
+        first_name: Some("Alice".to_owned()),
+        last_name: None,
+        image_url: None,
+        updated_at: FixedClock::default().now(),
+    }
+}
+
+pub(crate) fn known(with_profile: bool) -> KnownUser {
+    let personal_account = "acc_00000000000000000000000001".parse().unwrap();
+    let now = FixedClock::default().now();
+    KnownUser {
+        user: User {
+            id: "usr_00000000000000000000000001".parse().unwrap(),
+            provider_id: session().user_id,
+            personal_account,
+            profile: if with_profile { provider_user().into() } else { Profile::default() },
+            profile_read_at: with_profile.then_some(now),
+            created_at: now,
+        },
+        memberships: vec![KnownMembership {
+            account: personal_account,
+            role: Role::Owner,
+            provider_role: None,
+            provider_organization: None,
+        }],
+    }
+}

@@ -1,0 +1,98 @@
+//! What keys and service tokens need from a store.
+
+use async_trait::async_trait;
+use portal_audit::AuditLog;
+use portal_authz::action::{CreateKey, LookUpCredential, ManageServiceTokens, ReadKeys, RevokeKey};
+use portal_authz::{Authorized, Platform, Unchecked};
+use portal_kernel::{AccountId, ApiKeyId, Begin, Finish, Page, PageRequest, StoreError, Timestamp};
+
+use crate::{ApiKey, Kid, NewApiKey, NewServiceToken, ServiceName, ServiceToken, StoredKey, StoredServiceToken};
+
+/// Keys, inside a transaction.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait ApiKeyRepository: Send {
+    /// Reads without locking: the caller has not been cleared yet.
+    async fn find(&mut self, id: ApiKeyId) -> Result<Option<Unchecked<ApiKey>>, StoreError>;
+
+    /// Adds key, secret and locator. The account is the one that was checked, whatever the key says.
+    async fn insert(&mut self, into: &Authorized<CreateKey, AccountId>, key: NewApiKey) -> Result<(), StoreError>;
+
+    /// `Stale` if somebody else revoked it first.
+    async fn revoke(&mut self, key: Authorized<RevokeKey, ApiKey>, at: Timestamp) -> Result<ApiKey, StoreError>;
+}
+
+/// Service tokens, inside a transaction.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait ServiceTokenRepository: Send {
+    /// False if a live token has that name.
+    async fn insert(
+        &mut self,
+        cleared: &Authorized<ManageServiceTokens, Platform>,
+        token: NewServiceToken,
+    ) -> Result<bool, StoreError>;
+
+    /// Ends the live token of that name; none if there is none.
+    async fn revoke(
+        &mut self,
+        cleared: &Authorized<ManageServiceTokens, Platform>,
+        name: ServiceName,
+        at: Timestamp,
+    ) -> Result<Option<ServiceToken>, StoreError>;
+}
+
+/// The repositories of one transaction.
+pub trait ApiKeysTx: Finish {
+    /// Keys.
+    fn keys(&mut self) -> &mut dyn ApiKeyRepository;
+    /// Service tokens.
+    fn service_tokens(&mut self) -> &mut dyn ServiceTokenRepository;
+    /// The trail.
+    fn audit(&mut self) -> &mut dyn AuditLog;
+}
+
+/// Where transactions come from.
+pub type ApiKeysStore = dyn Begin<dyn ApiKeysTx>;
+
+/// Reads keys for their owners, outside any transaction.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait ApiKeyReader: Send + Sync {
+    /// Sealed: the caller has not been cleared yet.
+    async fn find(&self, id: ApiKeyId) -> Result<Option<Unchecked<ApiKey>>, StoreError>;
+
+    /// Keys of the account, newest first, revoked ones included.
+    async fn page(
+        &self,
+        of: &Authorized<ReadKeys, AccountId>,
+        request: PageRequest<ApiKeyId>,
+    ) -> Result<Page<ApiKey, ApiKeyId>, StoreError>;
+}
+
+/// Finds the record behind a presented credential, outside any transaction.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait CredentialReader: Send + Sync {
+    /// The secret with that kid, in whatever state.
+    async fn key(
+        &self,
+        cleared: &Authorized<LookUpCredential, Platform>,
+        kid: Kid,
+    ) -> Result<Option<StoredKey>, StoreError>;
+
+    /// The service token with that kid, in whatever state.
+    async fn service_token(
+        &self,
+        cleared: &Authorized<LookUpCredential, Platform>,
+        kid: Kid,
+    ) -> Result<Option<StoredServiceToken>, StoreError>;
+}
+
+/// Reads service tokens for operators, outside any transaction.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait ServiceTokenReader: Send + Sync {
+    /// All of them, by name, then newest first.
+    async fn all(&self, cleared: &Authorized<ManageServiceTokens, Platform>) -> Result<Vec<ServiceToken>, StoreError>;
+}

@@ -1,0 +1,345 @@
+//! A presented credential becomes a decision (an API key) or a principal (a service token).
+//!
+//! Checks run in the order syntax, identity, state, scope. What only the owner can have caused (revoked, scope) is told only after
+//! the secret matched; before that every failure looks the same and takes the same time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use portal_authz::action::{LookUpCredential, VerifyKeys};
+use portal_authz::{Authorized, Denied, Job, Platform, Principal, ServicePrincipal, Unchecked};
+use portal_kernel::{AccountId, ApiKeyId, StoreError, Timestamp};
+
+use crate::credential::{SERVICE_PREFIX, read};
+use crate::ports::CredentialReader;
+use crate::{Brand, Digest, KeyEnvironment, PepperVersion, Peppers, ServiceToken};
+
+/// How long a gateway may keep an answer: short enough that a revoked key is dead everywhere within a second.
+const CACHEABLE_FOR: Duration = Duration::from_millis(500);
+
+/// The one thing that API keys are for, today.
+const INFERENCE: &str = "inference";
+
+/// A key's secret as stored, with what decides about its use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredKey {
+    /// The logical key.
+    pub key: ApiKeyId,
+    /// Its owner.
+    pub account: AccountId,
+    /// Live or test.
+    pub environment: KeyEnvironment,
+    /// Proves knowledge of the secret.
+    pub digest: Digest,
+    /// Made with this pepper.
+    pub pepper_version: PepperVersion,
+    /// When the key was ended.
+    pub revoked_at: Option<Timestamp>,
+    /// The key's revision.
+    pub revision: i64,
+}
+
+/// A service token as stored, with the digest of its secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredServiceToken {
+    /// The token.
+    pub token: ServiceToken,
+    /// Proves knowledge of the secret.
+    pub digest: Digest,
+    /// Made with this pepper.
+    pub pepper_version: PepperVersion,
+}
+
+/// Whether a key may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Yes.
+    Allow,
+    /// No.
+    Deny,
+}
+
+impl Decision {
+    /// The text in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+/// Why a key may or may not be used. The texts are a contract with gateways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// `valid`
+    Valid,
+    /// `invalid_api_key`: not a key, an unknown key, or a wrong secret.
+    InvalidApiKey,
+    /// `key_revoked`
+    KeyRevoked,
+    /// `scope_missing`: the key is not for that.
+    ScopeMissing,
+}
+
+impl Code {
+    /// The text in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Valid => "valid",
+            Self::InvalidApiKey => "invalid_api_key",
+            Self::KeyRevoked => "key_revoked",
+            Self::ScopeMissing => "scope_missing",
+        }
+    }
+}
+
+/// The answer to a gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyVerification {
+    /// Why.
+    pub code: Code,
+    /// The key and its owner, once the secret matched.
+    pub known: Option<(ApiKeyId, AccountId)>,
+    /// The key's revision; 0 where no key was found.
+    pub revision: i64,
+    /// How long the answer may be kept.
+    pub cacheable_for: Duration,
+}
+
+impl KeyVerification {
+    /// Derived from the code.
+    pub fn decision(&self) -> Decision {
+        if self.code == Code::Valid { Decision::Allow } else { Decision::Deny }
+    }
+
+    fn invalid() -> Self {
+        Self { code: Code::InvalidApiKey, known: None, revision: 0, cacheable_for: CACHEABLE_FOR }
+    }
+}
+
+/// Why a key could not be judged.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The policy says no.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// The store failed. Never an answer about the key.
+    #[error("the key could not be looked up")]
+    Store(#[from] StoreError),
+}
+
+/// Why a presented service token makes no principal.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthenticateError {
+    /// Not a token, an unknown, a wrong or a revoked one. Which one is not told.
+    #[error("the service token is not valid")]
+    Invalid,
+    /// The policy says no.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// The store failed. Never an answer about the token.
+    #[error("the service token could not be looked up")]
+    Store(#[from] StoreError),
+}
+
+/// Judges presented credentials.
+pub struct Verifier {
+    /// Finds records.
+    pub reader: Arc<dyn CredentialReader>,
+    /// Compares digests.
+    pub peppers: Arc<Peppers>,
+    /// First part of a key's text.
+    pub brand: Brand,
+}
+
+impl Verifier {
+    /// Whether the presented key may be used now, and for the wanted scope if one is named. Writes nothing.
+    pub async fn verify_key(
+        &self,
+        who: &Principal,
+        presented: &str,
+        scope: Option<&str>,
+    ) -> Result<KeyVerification, VerifyError> {
+        let _asker = Unchecked::new(Platform).authorize::<VerifyKeys>(who)?;
+        let Some((environment, kid)) = self.brand.read(presented) else { return Ok(KeyVerification::invalid()) };
+        let Some(stored) = self.reader.key(&look_up()?, kid).await? else {
+            self.peppers.match_nothing(presented);
+            return Ok(KeyVerification::invalid());
+        };
+        let secret_matches = self.peppers.matches(presented, stored.pepper_version, &stored.digest);
+        if !secret_matches || stored.environment != environment {
+            return Ok(KeyVerification::invalid());
+        }
+        let code = if stored.revoked_at.is_some() {
+            Code::KeyRevoked
+        } else if scope.is_some_and(|scope| scope != INFERENCE) {
+            Code::ScopeMissing
+        } else {
+            Code::Valid
+        };
+        Ok(KeyVerification {
+            code,
+            known: Some((stored.key, stored.account)),
+            revision: stored.revision,
+            cacheable_for: CACHEABLE_FOR,
+        })
+    }
+
+    /// The service behind a presented token.
+    pub async fn authenticate_service(&self, presented: &str) -> Result<Principal, AuthenticateError> {
+        let kid = read(SERVICE_PREFIX, presented).ok_or(AuthenticateError::Invalid)?;
+        let Some(stored) = self.reader.service_token(&look_up()?, kid).await? else {
+            self.peppers.match_nothing(presented);
+            return Err(AuthenticateError::Invalid);
+        };
+        if !self.peppers.matches(presented, stored.pepper_version, &stored.digest) || stored.token.revoked_at.is_some()
+        {
+            return Err(AuthenticateError::Invalid);
+        }
+        let ServiceToken { id, name, scopes, .. } = stored.token;
+        Ok(Principal::Service(ServicePrincipal { token: id, name: name.to_string(), scopes }))
+    }
+}
+
+fn look_up() -> Result<Authorized<LookUpCredential, Platform>, Denied> {
+    Unchecked::new(Platform).authorize(&Principal::System(Job::VerifyKey))
+}
+
+#[cfg(test)]
+mod tests {
+    use portal_authz::{Role, Scope, Scopes};
+    use portal_kernel::{Clock, ExposeSecret};
+    use portal_testkit::{CountingEntropy, FixedClock};
+
+    use super::*;
+    use crate::credential::{Minted, mint};
+    use crate::testing::{account, key, member, peppers};
+    use crate::{MockCredentialReader, ServiceName};
+
+    fn minted() -> Minted {
+        mint("cort_live_", &CountingEntropy::default())
+    }
+
+    fn stored() -> StoredKey {
+        let (pepper_version, digest) = peppers().digest(&minted().text);
+        StoredKey {
+            key: key().id,
+            account: account(),
+            environment: KeyEnvironment::Live,
+            digest,
+            pepper_version,
+            revoked_at: None,
+            revision: 7,
+        }
+    }
+
+    fn verifier(reader: MockCredentialReader) -> Verifier {
+        Verifier { reader: Arc::new(reader), peppers: Arc::new(peppers()), brand: Brand::default() }
+    }
+
+    fn finding(found: Option<StoredKey>) -> Verifier {
+        let mut reader = MockCredentialReader::new();
+        reader.expect_key().returning(move |_, _| Ok(found.clone()));
+        verifier(reader)
+    }
+
+    fn gateway(scopes: &[Scope]) -> Principal {
+        Principal::Service(ServicePrincipal {
+            token: "svc_00000000000000000000000001".parse().unwrap(),
+            name: "gateway".to_owned(),
+            scopes: scopes.iter().copied().collect::<Scopes>(),
+        })
+    }
+
+    async fn ask(verifier: &Verifier, text: &str, scope: Option<&str>) -> KeyVerification {
+        verifier.verify_key(&gateway(&[Scope::KeysVerify]), text, scope).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_live_key_is_allowed_and_names_its_owner() {
+        let answer = ask(&finding(Some(stored())), minted().text.expose_secret(), None).await;
+        assert_eq!(answer.decision(), Decision::Allow);
+        assert_eq!(answer.known, Some((key().id, account())));
+        assert_eq!(answer.revision, 7);
+        assert!(answer.cacheable_for <= Duration::from_millis(500));
+    }
+
+    #[tokio::test]
+    async fn states_are_told_only_to_who_knows_the_secret() {
+        let now = FixedClock::default().now();
+        let revoked = StoredKey { revoked_at: Some(now), ..stored() };
+        let text = minted().text.expose_secret().to_owned();
+        let answer = ask(&finding(Some(revoked.clone())), &text, None).await;
+        assert_eq!((answer.code, answer.decision()), (Code::KeyRevoked, Decision::Deny));
+        let (_, foreign) = peppers().digest(&"another text".into());
+        let wrong_secret = StoredKey { digest: foreign, ..revoked };
+        let wrong_environment = StoredKey { environment: KeyEnvironment::Test, ..stored() };
+        for found in [None, Some(wrong_secret), Some(wrong_environment)] {
+            assert_eq!(ask(&finding(found), &text, None).await, KeyVerification::invalid());
+        }
+    }
+
+    #[tokio::test]
+    async fn noise_is_refused_without_a_look_up() {
+        let mut reader = MockCredentialReader::new();
+        reader.expect_key().never();
+        let verifier = verifier(reader);
+        for text in ["", "cort_live_", "' OR 1=1 --", "Bearer x"] {
+            assert_eq!(ask(&verifier, text, None).await.code, Code::InvalidApiKey);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_is_for_inference_only() {
+        let verifier = finding(Some(stored()));
+        let text = minted().text.expose_secret().to_owned();
+        assert_eq!(ask(&verifier, &text, Some("inference")).await.code, Code::Valid);
+        assert_eq!(ask(&verifier, &text, Some("keys:write")).await.code, Code::ScopeMissing);
+    }
+
+    #[tokio::test]
+    async fn only_a_service_with_the_scope_may_ask() {
+        let verifier = finding(Some(stored()));
+        for who in [gateway(&[Scope::MetricsRead]), member(Role::Owner).principal] {
+            let outcome = verifier.verify_key(&who, minted().text.expose_secret(), None).await;
+            assert!(matches!(outcome, Err(VerifyError::Denied(Denied::Forbidden))));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_outage_is_never_an_answer_about_the_key() {
+        let mut reader = MockCredentialReader::new();
+        reader.expect_key().returning(|_, _| Err(StoreError::Unavailable("gone".into())));
+        let outcome =
+            verifier(reader).verify_key(&gateway(&[Scope::KeysVerify]), minted().text.expose_secret(), None).await;
+        assert!(matches!(outcome, Err(VerifyError::Store(StoreError::Unavailable(_)))));
+    }
+
+    #[tokio::test]
+    async fn a_service_token_makes_a_service_unless_it_is_wrong_or_revoked() {
+        let minted = mint(SERVICE_PREFIX, &CountingEntropy::default());
+        let (pepper_version, digest) = peppers().digest(&minted.text);
+        let token = ServiceToken {
+            id: "svc_00000000000000000000000001".parse().unwrap(),
+            name: ServiceName::parse("gateway").unwrap(),
+            scopes: Scopes::from_iter([Scope::KeysVerify]),
+            kid: minted.kid,
+            created_at: FixedClock::default().now(),
+            revoked_at: None,
+        };
+        let live = StoredServiceToken { token: token.clone(), digest, pepper_version };
+        let revoked = StoredServiceToken {
+            token: ServiceToken { revoked_at: Some(FixedClock::default().now()), ..token },
+            ..live.clone()
+        };
+        let (_, foreign) = peppers().digest(&"another text".into());
+        let wrong = StoredServiceToken { digest: foreign, ..live.clone() };
+        for (found, accepted) in [(Some(live), true), (Some(revoked), false), (Some(wrong), false), (None, false)] {
+            let mut reader = MockCredentialReader::new();
+            reader.expect_service_token().returning(move |_, _| Ok(found.clone()));
+            let outcome = verifier(reader).authenticate_service(minted.text.expose_secret()).await;
+            assert_eq!(outcome.is_ok(), accepted);
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! What can be asked for. Each action is a [`Kind`] for the policy and an empty enum for signatures.
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// An action as a type: `Session<CreateKey>`, `Authorized<CreateKey, AccountId>`. Sealed, so that all actions are listed here.
+pub trait Action: sealed::Sealed + 'static {
+    /// The same action as a value.
+    const KIND: Kind;
+}
+
+macro_rules! actions {
+    ($(#[doc = $doc:literal] $name:ident = $text:literal;)+) => {
+        /// An action as a value.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Kind {$(
+            #[doc = $doc]
+            $name,
+        )+}
+
+        impl Kind {
+            /// All of them, in the order of the policy matrix.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The text in the policy matrix, the OpenAPI document and `me.permissions`.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)+ }
+            }
+        }
+
+        $(
+            #[doc = $doc]
+            #[derive(Debug)]
+            pub enum $name {}
+
+            impl sealed::Sealed for $name {}
+
+            impl Action for $name {
+                const KIND: Kind = Kind::$name;
+            }
+        )+
+    };
+}
+
+actions! {
+    /// Read one's own profile and the list of one's accounts.
+    ViewSelf = "view-self";
+    /// Read an account.
+    ReadAccount = "read-account";
+    /// Read the account's API keys, masked.
+    ReadKeys = "read-keys";
+    /// Make an API key.
+    CreateKey = "create-key";
+    /// End an API key for good.
+    RevokeKey = "revoke-key";
+    /// Ask whether a presented API key may be used.
+    VerifyKeys = "verify-keys";
+    /// Read the program's metrics.
+    ReadMetrics = "read-metrics";
+    /// Look up and provision the person behind a verified session.
+    BuildPrincipal = "build-principal";
+    /// Look up the record behind a presented credential.
+    LookUpCredential = "look-up-credential";
+    /// Make, list and revoke service tokens.
+    ManageServiceTokens = "manage-service-tokens";
+}

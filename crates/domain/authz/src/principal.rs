@@ -1,0 +1,103 @@
+//! Who is acting. Built in two places only: from a session in `accounts::sign_in`, from a credential in `api_keys::verify`.
+
+use portal_kernel::{AccountId, ServiceTokenId, UserId};
+
+use crate::{Role, Scope, Scopes};
+
+/// Whoever asks for something. A closed set: a new kind of caller must be given its rows in the policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Principal {
+    /// A signed-in person.
+    User(UserPrincipal),
+    /// A person who acts as another one. Reads only.
+    Impersonator(Delegate),
+    /// A program that acts for a person. Reads only.
+    Agent(Delegate),
+    /// A trusted internal service.
+    Service(ServicePrincipal),
+    /// The program itself.
+    System(Job),
+}
+
+/// A person and their role in each account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserPrincipal {
+    /// Our id.
+    pub user: UserId,
+    /// Where the person is a member.
+    pub roles: Roles,
+}
+
+/// Somebody who acts as a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delegate {
+    /// As whom.
+    pub user: UserPrincipal,
+    /// Who really: the provider's text, for the audit trail.
+    pub actor: String,
+}
+
+/// A service, known by its token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServicePrincipal {
+    /// The token's id.
+    pub token: ServiceTokenId,
+    /// The token's name.
+    pub name: String,
+    /// What it may do.
+    pub scopes: Scopes,
+}
+
+impl ServicePrincipal {
+    /// Whether the token allows it.
+    pub fn may(&self, scope: Scope) -> bool {
+        self.scopes.contains(scope)
+    }
+}
+
+/// A part of the program that acts on its own. Each may do one thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Job {
+    /// Turns a verified session into a principal; provisions on the way.
+    SignIn,
+    /// Looks a presented credential up.
+    VerifyKey,
+    /// A person at the command line of the program.
+    Operator,
+}
+
+impl Job {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::SignIn, Self::VerifyKey, Self::Operator];
+
+    /// The text in the audit trail and the policy matrix.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SignIn => "sign-in",
+            Self::VerifyKey => "verify-key",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+/// Roles of one person, at most one per account.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Roles(Vec<(AccountId, Role)>);
+
+impl Roles {
+    /// The role in that account; none for a stranger.
+    pub fn of(&self, account: AccountId) -> Option<Role> {
+        self.0.iter().find(|(of, _)| *of == account).map(|(_, role)| *role)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (AccountId, Role)> + '_ {
+        self.0.iter().copied()
+    }
+}
+
+impl FromIterator<(AccountId, Role)> for Roles {
+    fn from_iter<T: IntoIterator<Item = (AccountId, Role)>>(roles: T) -> Self {
+        Self(roles.into_iter().collect())
+    }
+}
