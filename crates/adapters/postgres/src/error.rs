@@ -47,13 +47,11 @@ fn is_outage(message: &str) -> bool {
 /// A row that does not make an entity.
 #[derive(Debug, thiserror::Error)]
 #[error("{table}.{column} holds a value that is not valid")]
-pub(crate) struct CorruptRow {
-    pub(crate) table: &'static str,
-    pub(crate) column: &'static str,
+struct CorruptRow {
+    table: &'static str,
+    column: &'static str,
 }
 
-impl CorruptRow {
-    pub(crate) fn new(table: &'static str, column: &'static str) -> StoreError {
-        StoreError::Corrupt(Box::new(Self { table, column }))
-    }
+pub(crate) fn corrupt(table: &'static str, column: &'static str) -> StoreError {
+    StoreError::Corrupt(Box::new(CorruptRow { table, column }))
 }

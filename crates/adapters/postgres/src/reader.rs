@@ -95,7 +95,7 @@ pub(crate) async fn find_key(
         .await
         .optional()
         .map_err(store_error)?;
-    row.map(|(row, kid)| api_key(row, &kid).map(Unchecked::new)).transpose()
+    row.map(|(row, kid)| api_key(&row, &kid).map(Unchecked::new)).transpose()
 }
 
 #[diesel::dsl::auto_type(no_type_alias)]
@@ -130,7 +130,7 @@ impl ApiKeyReader for PgStore {
             query = query.filter(api_keys::id.lt(after.uuid()));
         }
         let rows: Vec<(KeyRow, String)> = query.load(&mut conn).await.map_err(store_error)?;
-        let keys = rows.into_iter().map(|(row, kid)| api_key(row, &kid)).collect::<Result<Vec<_>, _>>()?;
+        let keys = rows.iter().map(|(row, kid)| api_key(row, kid)).collect::<Result<Vec<_>, _>>()?;
         Ok(Page::from_surplus(keys, request.size, |key| key.id))
     }
 }
@@ -153,7 +153,7 @@ impl CredentialReader for PgStore {
             .await
             .optional()
             .map_err(store_error)?;
-        row.map(|(key, secret)| stored_key(key, secret)).transpose()
+        row.map(|(key, secret)| stored_key(&key, &secret)).transpose()
     }
 
     async fn service_token(

@@ -33,7 +33,7 @@ pub enum DevPostgresError {
 
     /// Somebody else made the directory first, perhaps to answer in the name of the server.
     #[error(
-        "{} is not a directory of user {expected} (it belongs to user {owner}), so it cannot be trusted with the database socket. \
+        "{} is not a directory of user {expected} (it belongs to user {owner}), so nothing private can be kept in it. \
          Remove it, or set {variable} to a directory of your own.", path.display()
     )]
     ForeignDirectory { path: PathBuf, owner: u32, expected: u32, variable: &'static str },

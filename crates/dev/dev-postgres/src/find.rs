@@ -148,6 +148,7 @@ mod tests {
         let here = Surroundings {
             user: 4321,
             path: vec![root.path().join("usr/bin")],
+            os: "linux",
             root: root.path().into(),
             ..Surroundings::read()
         };
@@ -225,15 +226,17 @@ mod tests {
     }
 
     #[test]
-    fn missing_programs_are_answered_with_the_command_of_the_distribution() {
-        for (os_release, command) in [
-            ("ID=debian", "apt-get install -y --no-install-recommends postgresql"),
-            ("ID=fedora", "dnf install -y postgresql-server"),
+    fn missing_programs_are_answered_with_the_command_of_the_platform() {
+        for (os, os_release, command) in [
+            ("linux", "ID=debian", "sudo apt-get install -y --no-install-recommends postgresql"),
+            ("linux", "ID=fedora", "sudo dnf install -y postgresql-server"),
+            ("macos", "", "brew install postgresql@17"),
         ] {
-            let (_root, here) = machine(os_release);
+            let (_root, mut here) = machine(os_release);
+            here.os = os;
             let message = find(&here, None).unwrap_err().to_string();
             assert!(message.contains("initdb and postgres were not found"), "{message}");
-            assert!(message.contains(&format!("`sudo {command}`")) || cfg!(target_os = "macos"), "{message}");
+            assert!(message.contains(&format!("Install it with `{command}`.")), "{message}");
         }
     }
 

@@ -141,7 +141,8 @@ impl Place {
         if found.is_dir() && (owner == account.uid() || owner == self.surroundings.user) {
             return Ok(owner);
         }
-        let (path, expected, variable) = (path.to_path_buf(), account.uid(), self.variable);
+        let variable = if path.starts_with(&self.base) { "XDG_DATA_HOME" } else { self.variable };
+        let (path, expected) = (path.to_path_buf(), account.uid());
         Err(DevPostgresError::ForeignDirectory { path, owner, expected, variable })
     }
 }

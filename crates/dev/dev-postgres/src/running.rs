@@ -134,12 +134,14 @@ fn accepts(reply: &[u8]) -> bool {
 
 /// Words separated and followed by a space; empty for a process that ended and was not waited for.
 fn command_line(pid: Pid) -> Option<String> {
-    let pid = pid.as_raw_nonzero();
-    if Path::new("/proc/self/cmdline").exists() {
-        let words = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-        return Some(String::from_utf8_lossy(&words).replace('\0', " "));
-    }
-    let output = Command::new("ps").args(["-ww", "-o", "args=", "-p", &pid.to_string()]).output().ok()?;
+    let words = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero()));
+    words.ok().map(|words| String::from_utf8_lossy(&words).replace('\0', " ")).or_else(|| listed_command_line(pid))
+}
+
+/// The same where there is no `/proc`.
+fn listed_command_line(pid: Pid) -> Option<String> {
+    let pid = pid.as_raw_nonzero().to_string();
+    let output = Command::new("ps").args(["-ww", "-o", "args=", "-p", &pid]).output().ok()?;
     Some(String::from_utf8_lossy(&output.stdout).replace('\n', " "))
 }
 
@@ -197,6 +199,8 @@ mod tests {
         assert!(running.lost_its_socket());
         assert!(Running::named_by(&lock_file(folder.path(), server.pid(), "/x/dat")).is_none());
         assert!(Running::named_by(&lock_file(folder.path(), server.pid(), "/y/data")).is_none());
+        let listed = listed_command_line(Pid::from_child(&server.0));
+        assert!(listed.is_none_or(|line| line.contains("-D /x/data ")), "both ways show the same, if there is ps");
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub(crate) struct Surroundings {
     pub(crate) runtime_dir: Option<PathBuf>,
     pub(crate) temporary: PathBuf,
     pub(crate) path: Vec<PathBuf>,
+    /// As in [`env::consts::OS`].
+    pub(crate) os: &'static str,
     /// `/` except in tests; the usual folders of PostgreSQL and `/etc` are looked up below it.
     pub(crate) root: PathBuf,
 }
@@ -35,8 +37,9 @@ impl Surroundings {
             home: absolute("HOME"),
             data_home: absolute("XDG_DATA_HOME"),
             runtime_dir: absolute("XDG_RUNTIME_DIR"),
-            temporary: env::temp_dir(),
+            temporary: clean(&env::temp_dir()).unwrap_or_else(|| PathBuf::from("/tmp")),
             path: env::var_os("PATH").map_or_else(Vec::new, |path| env::split_paths(&path).collect()),
+            os: env::consts::OS,
             root: PathBuf::from("/"),
         }
     }
@@ -56,9 +59,14 @@ pub(crate) fn inherited() -> impl Iterator<Item = (&'static str, OsString)> {
     INHERITED.into_iter().filter_map(|name| Some((name, env::var_os(name)?))).chain([("LC_ALL", OsString::from("C"))])
 }
 
-/// The XDG specification has relative paths ignored.
 fn absolute(name: &str) -> Option<PathBuf> {
-    env::var_os(name).map(PathBuf::from).filter(|path| Path::is_absolute(path))
+    env::var_os(name).and_then(|value| clean(Path::new(&value)))
+}
+
+/// None for a relative path, which the XDG specification has ignored. The server drops doubled and final slashes from the paths
+/// it is given, and is recognised by them, so they go here.
+fn clean(path: &Path) -> Option<PathBuf> {
+    path.is_absolute().then(|| path.components().collect())
 }
 
 #[cfg(test)]
@@ -73,9 +81,15 @@ mod tests {
     }
 
     #[test]
+    fn paths_are_absolute_and_written_one_way() {
+        assert_eq!(clean(Path::new("//home//ann/./")).unwrap().as_os_str(), "/home/ann");
+        assert_eq!(clean(Path::new("share")), None);
+    }
+
+    #[test]
     fn paths_below_another_root_do_not_leave_it() {
         let mut here = Surroundings::read();
         here.root = PathBuf::from("/elsewhere");
-        assert_eq!(here.below_root("/etc/passwd"), Path::new("/elsewhere/etc/passwd"));
+        assert_eq!(here.below_root("/etc/passwd"), PathBuf::from("/elsewhere/etc/passwd"));
     }
 }

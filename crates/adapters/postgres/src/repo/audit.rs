@@ -13,15 +13,12 @@ use crate::tx::PgTx;
 #[async_trait]
 impl AuditLog for PgTx {
     async fn record(&mut self, record: AuditRecord) -> Result<(), StoreError> {
-        let inserted = match record.account {
-            Some(account) => {
-                let row = AuditRow::new(account, record);
-                diesel::insert_into(audit_events::table).values(row).execute(&mut self.conn).await
-            }
-            None => {
-                let row = PlatformAuditRow::from(record);
-                diesel::insert_into(platform_audit_events::table).values(row).execute(&mut self.conn).await
-            }
+        let inserted = if let Some(account) = record.account {
+            let row = AuditRow::new(account, record);
+            diesel::insert_into(audit_events::table).values(row).execute(&mut self.conn).await
+        } else {
+            let row = PlatformAuditRow::from(record);
+            diesel::insert_into(platform_audit_events::table).values(row).execute(&mut self.conn).await
         };
         inserted.map(drop).map_err(store_error)
     }

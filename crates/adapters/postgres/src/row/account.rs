@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::moment;
-use crate::error::CorruptRow;
+use crate::error::corrupt;
 
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = crate::schema::accounts, check_for_backend(diesel::pg::Pg))]
@@ -48,11 +48,11 @@ pub(crate) fn organization(stored: Option<String>) -> Result<Option<ProviderOrga
     stored
         .map(|id| ProviderOrganizationId::parse(&id))
         .transpose()
-        .map_err(|_| CorruptRow::new("accounts", "provider_organization_id"))
+        .map_err(|_| corrupt("accounts", "provider_organization_id"))
 }
 
 pub(crate) fn role(stored: &str) -> Result<Role, StoreError> {
-    Role::parse(stored).ok_or_else(|| CorruptRow::new("memberships", "role"))
+    Role::parse(stored).ok_or_else(|| corrupt("memberships", "role"))
 }
 
 #[derive(Queryable, Selectable, Insertable)]
@@ -77,8 +77,7 @@ impl TryFrom<UserRow> for User {
     fn try_from(row: UserRow) -> Result<Self, StoreError> {
         Ok(Self {
             id: UserId::from_uuid(row.id),
-            provider_id: ProviderUserId::parse(&row.provider_id)
-                .map_err(|_| CorruptRow::new("users", "provider_id"))?,
+            provider_id: ProviderUserId::parse(&row.provider_id).map_err(|_| corrupt("users", "provider_id"))?,
             personal_account: AccountId::from_uuid(row.personal_account_id),
             profile: Profile {
                 email: row.email,

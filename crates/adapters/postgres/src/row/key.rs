@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::moment;
-use crate::error::CorruptRow;
+use crate::error::corrupt;
 
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = crate::schema::api_keys, check_for_backend(diesel::pg::Pg))]
@@ -34,16 +34,16 @@ pub(crate) struct SecretRow {
 }
 
 fn environment(stored: &str) -> Result<KeyEnvironment, StoreError> {
-    KeyEnvironment::parse(stored).ok_or_else(|| CorruptRow::new("api_keys", "environment"))
+    KeyEnvironment::parse(stored).ok_or_else(|| corrupt("api_keys", "environment"))
 }
 
-pub(crate) fn api_key(row: KeyRow, kid: &str) -> Result<ApiKey, StoreError> {
+pub(crate) fn api_key(row: &KeyRow, kid: &str) -> Result<ApiKey, StoreError> {
     Ok(ApiKey {
         id: ApiKeyId::from_uuid(row.id),
         account: AccountId::from_uuid(row.account_id),
-        name: KeyName::parse(&row.name).map_err(|_| CorruptRow::new("api_keys", "name"))?,
+        name: KeyName::parse(&row.name).map_err(|_| corrupt("api_keys", "name"))?,
         environment: environment(&row.environment)?,
-        kid: Kid::parse(kid).map_err(|_| CorruptRow::new("api_key_secrets", "kid"))?,
+        kid: Kid::parse(kid).map_err(|_| corrupt("api_key_secrets", "kid"))?,
         made_by: UserId::from_uuid(row.made_by),
         created_at: Timestamp::new(row.created_at),
         revoked_at: moment(row.revoked_at),
@@ -51,7 +51,7 @@ pub(crate) fn api_key(row: KeyRow, kid: &str) -> Result<ApiKey, StoreError> {
     })
 }
 
-pub(crate) fn stored_key(key: KeyRow, secret: SecretRow) -> Result<StoredKey, StoreError> {
+pub(crate) fn stored_key(key: &KeyRow, secret: &SecretRow) -> Result<StoredKey, StoreError> {
     let (digest, pepper_version) = digest("api_key_secrets", &secret.digest, secret.pepper_version)?;
     Ok(StoredKey {
         key: ApiKeyId::from_uuid(key.id),
@@ -65,7 +65,7 @@ pub(crate) fn stored_key(key: KeyRow, secret: SecretRow) -> Result<StoredKey, St
 }
 
 pub(crate) fn digest(table: &'static str, bytes: &[u8], version: i16) -> Result<(Digest, PepperVersion), StoreError> {
-    let digest = Digest::from_stored(bytes).ok_or_else(|| CorruptRow::new(table, "digest"))?;
-    let version = PepperVersion::parse(version).map_err(|_| CorruptRow::new(table, "pepper_version"))?;
+    let digest = Digest::from_stored(bytes).ok_or_else(|| corrupt(table, "digest"))?;
+    let version = PepperVersion::parse(version).map_err(|_| corrupt(table, "pepper_version"))?;
     Ok((digest, version))
 }

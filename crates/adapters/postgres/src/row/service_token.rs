@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::key::digest;
 use super::moment;
-use crate::error::CorruptRow;
+use crate::error::corrupt;
 
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = crate::schema::service_tokens, check_for_backend(diesel::pg::Pg))]
@@ -47,10 +47,10 @@ impl TryFrom<ServiceTokenRow> for StoredServiceToken {
         let (digest, pepper_version) = digest(TABLE, &row.digest, row.pepper_version)?;
         let token = ServiceToken {
             id: ServiceTokenId::from_uuid(row.id),
-            name: ServiceName::parse(&row.name).map_err(|_| CorruptRow::new(TABLE, "name"))?,
+            name: ServiceName::parse(&row.name).map_err(|_| corrupt(TABLE, "name"))?,
             // A scope that a newer version of the program gave means nothing to this one.
             scopes: row.scopes.iter().filter_map(|scope| Scope::parse(scope).ok()).collect(),
-            kid: Kid::parse(&row.kid).map_err(|_| CorruptRow::new(TABLE, "kid"))?,
+            kid: Kid::parse(&row.kid).map_err(|_| corrupt(TABLE, "kid"))?,
             created_at: Timestamp::new(row.created_at),
             revoked_at: moment(row.revoked_at),
         };
