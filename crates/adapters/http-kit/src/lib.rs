@@ -1,1 +1,28 @@
-//! placeholder
+//! What the HTTP faces of the program share.
+//!
+//! A handler's first argument names what it requires ([`Session`], [`Service`], [`Public`]). [`Routes`] takes only such handlers, and
+//! resolves the requirement before it reads anything else of the request.
+
+mod address;
+mod context;
+mod cors;
+mod guard;
+mod limits;
+mod metrics;
+mod observe;
+mod problem;
+mod routes;
+mod service;
+mod session;
+
+pub use address::{InvalidNetwork, TrustedProxies};
+pub use context::Kit;
+pub use cors::{cors, is_origin};
+pub use guard::{Public, Requirement, RequirementKind};
+pub use limits::configure_extractors;
+pub use metrics::{Gauge, HttpMetrics};
+pub use observe::observe;
+pub use problem::{Problem, ProblemBody};
+pub use routes::{Endpoint, Handler, Routes, not_found};
+pub use service::Service;
+pub use session::{Session, authenticate};

@@ -2,7 +2,7 @@
 //!
 //! One server per checkout, started by whoever needs it first and joined by everybody else. It listens on a socket in a
 //! directory that only its user can enter, never on TCP. Its programs come from the machine. Linked for development only: the
-//! server does not wait for the disk (`fsync=off`), so a power failure can cost the data.
+//! server does not wait for the disk (`fsync=off`), so a power failure can cost the data, and `kill -9` the last commits.
 
 mod account;
 mod cluster;
@@ -40,9 +40,10 @@ pub struct DevPostgres {
 impl DevPostgres {
     /// Starts the server of this checkout, or joins it when it is already running.
     ///
-    /// Returns when the server answers. Any number of threads and processes may call this at the same time; one of them starts
-    /// it. The server survives the end of this process and Ctrl-C in its terminal. `say` gets one line for a person when
-    /// something slow or notable happens: installing PostgreSQL (as root on Debian or Ubuntu), `initdb`, a start.
+    /// Returns when the server answers, or with an error if it does not within 30 s. Any number of threads and processes may
+    /// call this at the same time; one of them starts it. The server survives the end of this process and Ctrl-C in its
+    /// terminal. `say` gets one line for a person when something slow or notable happens: installing PostgreSQL (as root on
+    /// Debian or Ubuntu), `initdb`, a start.
     pub fn start(checkout: &Path, say: &dyn Fn(&str)) -> Result<Self, DevPostgresError> {
         let place = Place::of(checkout, Surroundings::read())?;
         let starting = lock::exclusive(&place.start_lock(), || place.create_base())?;
@@ -73,7 +74,7 @@ impl DevPostgres {
     pub fn stop_if_unused(self) -> Result<bool, DevPostgresError> {
         let place = &self.place;
         let _starting = lock::exclusive(&place.start_lock(), || place.create_base())?;
-        // After a reset this lock is on a deleted file, and whoever came later cannot be seen through it.
+        // After a reset our lock is on a deleted file, and whoever came later cannot be seen through it.
         if !lock::in_place(&self.used, &place.use_lock()) {
             return Ok(false);
         }

@@ -22,6 +22,9 @@ use crate::{
 /// How long a server may take until it answers.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
+/// Between two attempts of which the first could not succeed yet.
+const PAUSE: Duration = Duration::from_millis(200);
+
 /// A log longer than this is put aside at the next start.
 const LOG_LIMIT: u64 = 8 << 20;
 
@@ -55,6 +58,7 @@ pub(crate) fn ensure_running(place: &Place, say: &dyn Fn(&str)) -> Result<PathBu
         } else if launched.as_ref().is_none_or(Launched::ended) {
             if let Some(failed) = launched.take() {
                 failed.check_worth_repeating()?;
+                thread::sleep(PAUSE);
             }
             if prepared.is_none() {
                 prepared = Some(Launcher::prepare(place, say)?);

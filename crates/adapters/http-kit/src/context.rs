@@ -1,0 +1,49 @@
+//! What a request carries through the program besides itself.
+
+use std::sync::Arc;
+
+use actix_web::{HttpMessage, HttpRequest, web};
+use portal_accounts::SignIn;
+use portal_api_keys::Verifier;
+use portal_audit::Provenance;
+use portal_identity::RequestAuthenticator;
+use portal_kernel::{IdGen, RequestId};
+
+use crate::address::{TrustedProxies, prefix};
+use crate::problem::Problem;
+
+/// What guards need. Built once, outside the worker factory, and shared by all workers as `web::Data`.
+pub struct Kit {
+    /// Judges session tokens.
+    pub authenticator: Arc<dyn RequestAuthenticator>,
+    /// Turns sessions into principals.
+    pub sign_in: Arc<SignIn>,
+    /// Turns service tokens into principals.
+    pub verifier: Arc<Verifier>,
+    /// Request ids.
+    pub ids: Arc<dyn IdGen>,
+    /// `scheme://host[:port]` of this program, as browsers see it. Comes from configuration: no header can change it.
+    pub public_origin: String,
+    /// Whose forwarded addresses count.
+    pub trusted_proxies: TrustedProxies,
+}
+
+impl Kit {
+    pub(crate) fn of(req: &HttpRequest) -> Result<&web::Data<Self>, Problem> {
+        req.app_data::<web::Data<Self>>().ok_or_else(Problem::internal)
+    }
+}
+
+/// The id of a request; none for one that did not pass [`crate::observe`].
+pub(crate) fn request_id(req: &HttpRequest) -> Option<RequestId> {
+    req.extensions().get::<RequestId>().copied()
+}
+
+/// Circumstances of a request, for the audit trail.
+pub(crate) fn provenance(req: &HttpRequest, kit: &Kit) -> Provenance {
+    Provenance {
+        request_id: request_id(req),
+        address_prefix: kit.trusted_proxies.client(req).map(prefix),
+        reason: None,
+    }
+}

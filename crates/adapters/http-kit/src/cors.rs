@@ -1,0 +1,48 @@
+//! Frontends on other origins: exactly the configured ones, with Bearer tokens and never with cookies.
+
+use actix_cors::Cors;
+use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+
+/// Seconds a browser may remember a preflight's answer.
+const MAX_AGE: usize = 600;
+
+/// Answers preflights before any authentication. Credentials mode is never allowed, so a foreign page cannot use anybody's cookies.
+pub fn cors(allowed_origins: &[String]) -> Cors {
+    let cors = Cors::default()
+        .allowed_methods(["GET", "POST", "PATCH", "DELETE"])
+        .allowed_headers([AUTHORIZATION, CONTENT_TYPE, HeaderName::from_static("idempotency-key")])
+        .expose_headers([HeaderName::from_static("x-request-id"), RETRY_AFTER, WWW_AUTHENTICATE])
+        .max_age(MAX_AGE);
+    allowed_origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
+}
+
+/// Whether the text is an origin as browsers send it: `scheme://host[:port]`, nothing more, no wildcard.
+pub fn is_origin(text: &str) -> bool {
+    let Some((scheme, authority)) = text.split_once("://") else { return false };
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '-' | ':' | '[' | ']');
+    matches!(scheme, "http" | "https") && !authority.is_empty() && authority.chars().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_origin;
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port() {
+        for text in ["https://app.example.com", "http://localhost:3000", "http://[::1]:3000"] {
+            assert!(is_origin(text), "{text}");
+        }
+        for text in [
+            "*",
+            "https://*.example.com",
+            "https://app.example.com/",
+            "app.example.com",
+            "null",
+            "https://",
+            "HTTPS://X.example",
+            "ftp://a",
+        ] {
+            assert!(!is_origin(text), "{text}");
+        }
+    }
+}

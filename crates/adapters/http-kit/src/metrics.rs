@@ -1,0 +1,86 @@
+//! Counters of the HTTP faces, and the text that a Prometheus server reads.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder,
+};
+
+/// A number that somebody else counts, read when the metrics are.
+#[derive(Clone)]
+pub struct Gauge {
+    /// Prometheus name.
+    pub name: &'static str,
+    /// What it counts.
+    pub help: &'static str,
+    /// Reads it.
+    pub read: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+/// Request counters and times. One per process.
+pub struct HttpMetrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    seconds: HistogramVec,
+    gauges: Vec<Gauge>,
+}
+
+impl HttpMetrics {
+    /// Starts at zero. Fails if two gauges share a name.
+    pub fn new(gauges: Vec<Gauge>) -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let requests = IntCounterVec::new(
+            Opts::new("portal_http_requests_total", "Requests answered, by route and class of status."),
+            &["method", "route", "status"],
+        )?;
+        let seconds = HistogramVec::new(
+            HistogramOpts::new("portal_http_request_seconds", "Time from reading the head of a request to its answer.")
+                .buckets(vec![
+                    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+                ]),
+            &["method", "route"],
+        )?;
+        registry.register(Box::new(requests.clone()))?;
+        registry.register(Box::new(seconds.clone()))?;
+        Ok(Self { registry, requests, seconds, gauges })
+    }
+
+    pub(crate) fn endpoint(&self, method: &str, route: &str) -> EndpointMetrics {
+        let class = |status: &str| self.requests.with_label_values(&[method, route, status]);
+        EndpointMetrics {
+            by_class: [class("1xx"), class("2xx"), class("3xx"), class("4xx"), class("5xx")],
+            seconds: self.seconds.with_label_values(&[method, route]),
+        }
+    }
+
+    /// The exposition format of Prometheus, version 0.0.4.
+    pub fn render(&self) -> String {
+        let mut text = Vec::new();
+        // Writing to memory cannot fail, and the names were checked at registration.
+        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
+        let mut text = String::from_utf8(text).unwrap_or_default();
+        for gauge in &self.gauges {
+            let Gauge { name, help, read } = gauge;
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {}", read());
+        }
+        text
+    }
+}
+
+/// The counters of one endpoint, looked up once and not per request.
+#[derive(Clone)]
+pub(crate) struct EndpointMetrics {
+    by_class: [IntCounter; 5],
+    seconds: Histogram,
+}
+
+impl EndpointMetrics {
+    pub(crate) fn record(&self, status: StatusCode, elapsed: Duration) {
+        let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
+        self.by_class[class].inc();
+        self.seconds.observe(elapsed.as_secs_f64());
+    }
+}

@@ -1,0 +1,51 @@
+//! The outermost layer: a request id, the limit on headers, and the headers that every answer has.
+
+use actix_web::body::{BoxBody, EitherBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, VARY, X_CONTENT_TYPE_OPTIONS};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, web};
+use portal_identity::RequestState;
+use portal_kernel::RequestId;
+
+use crate::Kit;
+use crate::limits::{HEADER_LIMIT, headers_too_large};
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Middleware for the whole program. A request id is always ours: what a client sends in its place is ignored.
+pub async fn observe<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
+    let id: RequestId = match request.app_data::<web::Data<Kit>>() {
+        Some(kit) => kit.ids.make(),
+        None => return Ok(next.call(request).await?.map_into_left_body()),
+    };
+    request.extensions_mut().insert(id);
+    let size: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let mut response = if size > HEADER_LIMIT {
+        let (request, _) = request.into_parts();
+        let refusal = headers_too_large().respond(&request);
+        ServiceResponse::new(request, refusal).map_into_right_body()
+    } else {
+        next.call(request).await?.map_into_left_body()
+    };
+    let state = response.request().extensions_mut().remove::<RequestState>();
+    let headers = response.headers_mut();
+    for (name, value) in state.iter().flat_map(RequestState::headers) {
+        // The verdict's headers must arrive whatever the answer is; one that is not legal is skipped.
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), HeaderValue::from_str(value)) {
+            headers.append(name, value);
+        }
+    }
+    if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
+        headers.insert(X_REQUEST_ID, id);
+    }
+    if !headers.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    }
+    headers.append(VARY, HeaderValue::from_static("Cookie, Authorization"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    Ok(response)
+}

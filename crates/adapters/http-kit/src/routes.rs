@@ -1,0 +1,238 @@
+//! Routes whose handlers state a requirement, and the OpenAPI document that follows from them.
+//!
+//! A handler without a requirement as its first argument does not compile here, and there is no other way to register one. The
+//! requirement is resolved alone, before path, query or body are read: a caller without a right learns nothing from how a body is
+//! refused.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix_web::http::header::ALLOW;
+use actix_web::http::{Method, StatusCode};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, Resource, Route, web};
+use utoipa::openapi::extensions::ExtensionsBuilder;
+use utoipa::openapi::path::{HttpMethod, Operation, PathItem};
+use utoipa::openapi::security::SecurityRequirement;
+use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Response, Schema};
+
+use crate::guard::{Requirement, RequirementKind};
+use crate::metrics::{EndpointMetrics, HttpMetrics};
+use crate::problem::Problem;
+
+/// Schemas by name, as utoipa collects them for one operation.
+type Schemas = Vec<(String, RefOr<Schema>)>;
+
+/// An async function `(requirement, extractors…) -> Result<HttpResponse, impl Into<Problem>>`.
+pub trait Handler<R, Args>: Clone + Send + Sync + 'static {
+    /// Calls it.
+    fn call(&self, who: R, args: Args) -> impl Future<Output = Result<HttpResponse, Problem>>;
+}
+
+macro_rules! handler {
+    ($($arg:ident: $Arg:ident),*) => {
+        impl<F, R, Fut, E, $($Arg,)*> Handler<R, ($($Arg,)*)> for F
+        where
+            F: Fn(R, $($Arg,)*) -> Fut + Clone + Send + Sync + 'static,
+            Fut: Future<Output = Result<HttpResponse, E>>,
+            E: Into<Problem>,
+        {
+            async fn call(&self, who: R, ($($arg,)*): ($($Arg,)*)) -> Result<HttpResponse, Problem> {
+                self(who, $($arg,)*).await.map_err(Into::into)
+            }
+        }
+    };
+}
+
+handler!();
+handler!(a: A);
+handler!(a: A, b: B);
+handler!(a: A, b: B, c: C);
+
+/// One operation: where, what, and who may call it.
+pub struct Endpoint {
+    path: String,
+    method: Method,
+    operation: Operation,
+    schemas: Schemas,
+    requirement: RequirementKind,
+    make: Arc<dyn Fn(EndpointMetrics) -> Route + Send + Sync>,
+}
+
+/// Makes a route anew for each worker.
+type MakeRoute = Arc<dyn Fn() -> Route + Send + Sync>;
+
+impl Endpoint {
+    /// `P` is the marker that `#[utoipa::path]` makes beside the handler: `Endpoint::new::<__path_create, _, _, _>(create)`.
+    pub fn new<P, R, Args, H>(handler: H) -> Self
+    where
+        P: utoipa::Path + utoipa::__dev::SchemaReferences,
+        R: Requirement,
+        Args: FromRequest + 'static,
+        H: Handler<R, Args>,
+    {
+        let mut schemas = Vec::new();
+        P::schemas(&mut schemas);
+        let method = P::methods().into_iter().next().map_or(Method::GET, |method| http_method(&method));
+        Self {
+            path: P::path(),
+            method,
+            operation: describe::<R>(P::operation()),
+            schemas,
+            requirement: R::KIND,
+            make: Arc::new(move |metrics| route::<R, Args, H>(handler.clone(), metrics)),
+        }
+    }
+}
+
+fn http_method(method: &HttpMethod) -> Method {
+    match method {
+        HttpMethod::Get => Method::GET,
+        HttpMethod::Post => Method::POST,
+        HttpMethod::Put => Method::PUT,
+        HttpMethod::Delete => Method::DELETE,
+        HttpMethod::Options => Method::OPTIONS,
+        HttpMethod::Head => Method::HEAD,
+        HttpMethod::Patch => Method::PATCH,
+        HttpMethod::Trace => Method::TRACE,
+    }
+}
+
+/// States the requirement, and the answers that follow from it, in the operation.
+fn describe<R: Requirement>(mut operation: Operation) -> Operation {
+    let mut extensions = ExtensionsBuilder::new().add("x-requirement", R::KIND.as_str());
+    if let Some(action) = R::ACTION {
+        extensions = extensions.add("x-action", action.as_str());
+    }
+    operation.extensions.get_or_insert_default().merge(extensions.build());
+    let scheme = match R::KIND {
+        RequirementKind::Public => None,
+        RequirementKind::Session => Some("session"),
+        RequirementKind::Service => Some("service"),
+    };
+    if let Some(scheme) = scheme {
+        operation.security = Some(vec![SecurityRequirement::new(scheme, Vec::<String>::new())]);
+        for (status, words) in [("401", "No credential, or one that does not count"), ("403", "Not allowed")] {
+            operation.responses.responses.entry(status.to_owned()).or_insert_with(|| RefOr::T(problem(words)));
+        }
+    }
+    let outage = || RefOr::T(problem("Something this program needs is down; repeat after Retry-After"));
+    operation.responses.responses.entry("503".to_owned()).or_insert_with(outage);
+    operation
+}
+
+fn problem(words: &str) -> Response {
+    let mut response = Response::new(words);
+    let content = Content::new(Some(Ref::from_schema_name("Problem")));
+    response.content.insert("application/problem+json".to_owned(), content.into());
+    response
+}
+
+fn route<R, Args, H>(handler: H, metrics: EndpointMetrics) -> Route
+where
+    R: Requirement,
+    Args: FromRequest + 'static,
+    H: Handler<R, Args>,
+{
+    web::route().to(move |req: HttpRequest, payload: web::Payload| {
+        let (handler, metrics) = (handler.clone(), metrics.clone());
+        async move {
+            let started = Instant::now();
+            let response = match serve::<R, Args, H>(&handler, &req, payload).await {
+                Ok(response) => response,
+                Err(problem) => problem.respond(&req),
+            };
+            metrics.record(response.status(), started.elapsed());
+            response
+        }
+    })
+}
+
+async fn serve<R, Args, H>(handler: &H, req: &HttpRequest, payload: web::Payload) -> Result<HttpResponse, Problem>
+where
+    R: Requirement,
+    Args: FromRequest,
+    H: Handler<R, Args>,
+{
+    let who = R::resolve(req).await?;
+    let args = Args::from_request(req, &mut payload.into_inner()).await.map_err(Into::into)?;
+    handler.call(who, args).await
+}
+
+/// A set of endpoints.
+#[derive(Default)]
+pub struct Routes {
+    endpoints: Vec<Endpoint>,
+}
+
+impl Routes {
+    /// Adds one.
+    #[must_use]
+    pub fn with(mut self, endpoint: Endpoint) -> Self {
+        self.endpoints.push(endpoint);
+        self
+    }
+
+    /// Adds all of another set.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.endpoints.extend(other.endpoints);
+        self
+    }
+
+    /// What to call in the worker factory: registers every path once, with all its methods, and answers 405 to others.
+    pub fn mount(self, metrics: &HttpMetrics) -> impl Fn(&mut web::ServiceConfig) + Clone + Send + Sync + 'static {
+        let mut by_path: BTreeMap<String, Vec<(Method, MakeRoute)>> = BTreeMap::new();
+        for Endpoint { path, method, make, .. } in self.endpoints {
+            let counters = metrics.endpoint(method.as_str(), &path);
+            by_path.entry(path).or_default().push((method, Arc::new(move || make(counters.clone()))));
+        }
+        let by_path = Arc::new(by_path);
+        move |config| {
+            for (path, methods) in &*by_path {
+                let mut resource = Resource::new(path.as_str());
+                let mut allow = Vec::new();
+                for (method, make) in methods {
+                    resource = resource.route(make().method(method.clone()));
+                    allow.push(method.as_str());
+                }
+                let allow = allow.join(", ");
+                config.service(resource.default_service(web::to(move |req: HttpRequest| {
+                    let refusal =
+                        Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed")
+                            .header(ALLOW, &allow);
+                    async move { refusal.respond(&req) }
+                })));
+            }
+        }
+    }
+
+    /// Adds all operations and their schemas to a document.
+    pub fn describe(&self, document: &mut OpenApi) {
+        let components = document.components.get_or_insert_default();
+        for endpoint in &self.endpoints {
+            components.schemas.extend(endpoint.schemas.clone());
+            let mut item = PathItem::default();
+            let operation = Some(endpoint.operation.clone());
+            match endpoint.method {
+                Method::POST => item.post = operation,
+                Method::PUT => item.put = operation,
+                Method::PATCH => item.patch = operation,
+                Method::DELETE => item.delete = operation,
+                _ => item.get = operation,
+            }
+            document.paths.paths.entry(endpoint.path.clone()).or_default().merge_operations(item);
+        }
+    }
+
+    /// Method, path and requirement of every endpoint.
+    pub fn list(&self) -> impl Iterator<Item = (&Method, &str, RequirementKind)> {
+        self.endpoints.iter().map(|endpoint| (&endpoint.method, endpoint.path.as_str(), endpoint.requirement))
+    }
+}
+
+/// Answers a path that is no route, with the same words as a resource that is not there.
+pub async fn not_found(req: HttpRequest) -> HttpResponse {
+    Problem::not_found().respond(&req)
+}
