@@ -182,7 +182,7 @@ impl Routes {
     }
 
     /// What to call in the worker factory: registers every path once, with all its methods, and answers 405 to others.
-    pub fn mount(self, metrics: &HttpMetrics) -> impl Fn(&mut web::ServiceConfig) + Clone + Send + Sync + 'static {
+    pub fn mount(self, metrics: &HttpMetrics) -> impl Fn(&mut web::ServiceConfig) + Clone + Send + Sync + use<> {
         let mut by_path: BTreeMap<String, Vec<(Method, MakeRoute)>> = BTreeMap::new();
         for Endpoint { path, method, make, .. } in self.endpoints {
             let counters = metrics.endpoint(method.as_str(), &path);

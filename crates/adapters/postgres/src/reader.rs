@@ -10,7 +10,7 @@ use portal_api_keys::{
 use portal_authz::action::{BuildPrincipal, LookUpCredential, ManageServiceTokens, ReadKeys, ViewSelf};
 use portal_authz::{Authorized, Platform, Unchecked};
 use portal_identity::ProviderUserId;
-use portal_kernel::{AccountId, ApiKeyId, Id, Page, PageRequest, StoreError, UserId};
+use portal_kernel::{AccountId, ApiKeyId, Id, Page, PageRequest, Ping, StoreError, UserId};
 
 use crate::PgStore;
 use crate::error::store_error;
@@ -18,6 +18,15 @@ use crate::row::account::{AccountRow, MembershipRow, UserRow, kind_order, known_
 use crate::row::key::{KeyRow, SecretRow, api_key, stored_key};
 use crate::row::service_token::ServiceTokenRow;
 use crate::schema::{accounts, api_key_secrets, api_keys, key_locator, memberships, service_tokens, users};
+
+#[async_trait]
+impl Ping for PgStore {
+    async fn ping(&self) -> Result<(), StoreError> {
+        let mut conn = self.connection().await?;
+        diesel::select(1_i32.into_sql::<diesel::sql_types::Integer>()).execute(&mut conn).await.map_err(store_error)?;
+        Ok(())
+    }
+}
 
 #[async_trait]
 impl SignInReader for PgStore {

@@ -105,6 +105,25 @@ fn on_account(who: &Principal, wanted: Rule, account: AccountId, made_by: Option
     if allowed { Ok(()) } else { Err(Denied::Forbidden) }
 }
 
+/// What a caller may do in an account, for user interfaces: each allowed action, and `ACTION:own` where it is allowed only for what
+/// the caller made. A hint; the decision is made again at each request.
+pub fn permissions(who: &Principal, account: AccountId) -> Vec<String> {
+    let own = match who {
+        Principal::User(user) => Some(user.user),
+        Principal::Impersonator(delegate) | Principal::Agent(delegate) => Some(delegate.user.user),
+        Principal::Service(_) | Principal::System(_) => None,
+    };
+    let allowed = |kind: Kind, made_by| decide(who, kind, &Target::Account { account, made_by }).is_ok();
+    Kind::ALL
+        .iter()
+        .filter_map(|kind| match (allowed(*kind, None), allowed(*kind, own)) {
+            (true, _) => Some(kind.as_str().to_owned()),
+            (false, true) => Some(format!("{}:own", kind.as_str())),
+            (false, false) => None,
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,6 +163,15 @@ mod tests {
         let other = Target::Account { account: ours(), made_by: None };
         assert_eq!(decide(&who, Kind::RevokeKey, &own), Ok(()));
         assert_eq!(decide(&who, Kind::RevokeKey, &other), Err(Denied::Forbidden));
+    }
+
+    #[test]
+    fn permissions_tell_own_things_from_all() {
+        let editor = Principal::User(user(Role::Editor));
+        assert_eq!(permissions(&editor, ours()), ["read-account", "read-keys", "create-key", "revoke-key:own"]);
+        let viewer = Principal::User(user(Role::Viewer));
+        assert_eq!(permissions(&viewer, ours()), ["read-account", "read-keys"]);
+        assert!(permissions(&editor, theirs()).is_empty());
     }
 
     #[test]

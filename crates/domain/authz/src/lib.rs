@@ -13,7 +13,7 @@ pub mod role;
 pub mod scope;
 
 pub use action::{Action, Kind};
-pub use decide::{Denied, Target, decide};
+pub use decide::{Denied, Target, decide, permissions};
 pub use principal::{Delegate, Job, Principal, Roles, ServicePrincipal, UserPrincipal};
 pub use proof::{Authorized, Owned, Platform, Unchecked};
 pub use role::Role;

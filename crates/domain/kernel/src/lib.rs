@@ -10,7 +10,7 @@ pub mod store;
 pub mod time;
 
 pub use id::{AccountId, ApiKeyId, AuditEventId, Id, IdGen, InvalidId, RequestId, ServiceTokenId, UserId};
-pub use page::{Page, PageRequest, PageSize};
+pub use page::{InvalidPageSize, Page, PageRequest, PageSize};
 pub use secret::{Entropy, ExposeSecret, SecretSlice, SecretString};
-pub use store::{Begin, BoxError, Finish, StoreError, finish};
+pub use store::{Begin, BoxError, Finish, Ping, StoreError, finish};
 pub use time::{Clock, Timestamp};

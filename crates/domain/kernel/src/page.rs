@@ -18,6 +18,9 @@ impl PageSize {
         }
     }
 
+    /// One row: enough to tell whether there is any.
+    pub const ONE: Self = Self(1);
+
     /// As a row count.
     pub fn rows(self) -> usize {
         usize::from(self.0)

@@ -51,6 +51,13 @@ pub trait Begin<T: ?Sized + Finish>: Send + Sync {
     async fn begin(&self) -> Result<Box<T>, StoreError>;
 }
 
+/// Whether a store answers at all.
+#[async_trait]
+pub trait Ping: Send + Sync {
+    /// Asks it something trivial.
+    async fn ping(&self) -> Result<(), StoreError>;
+}
+
 /// Commits on `Ok`, rolls back on `Err`; the body's own error wins over a failed rollback.
 pub async fn finish<T, V, E>(tx: Box<T>, outcome: Result<V, E>) -> Result<V, E>
 where

@@ -1,0 +1,7 @@
+//! Handlers under `/v1`, by group of routes.
+
+pub(crate) mod accounts;
+pub(crate) mod api_keys;
+pub(crate) mod auth;
+pub(crate) mod keys;
+pub(crate) mod me;

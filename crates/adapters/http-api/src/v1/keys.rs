@@ -1,0 +1,82 @@
+//! API keys, as gateways ask about them.
+
+use std::net::IpAddr;
+
+use actix_web::{HttpResponse, web};
+use portal_api_keys::{KeyVerification, Verifier};
+use portal_authz::action::VerifyKeys;
+use portal_http_kit::{Endpoint, Routes, Service};
+use portal_kernel::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::error::ApiError;
+
+/// A key that somebody presented to a gateway, and what for.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "no key is restricted to models or networks; the shape is checked all the same")]
+struct Presented {
+    /// The whole text.
+    #[schema(value_type = String, example = "cort_live_4fT9aQz81LmK…")]
+    key: SecretString,
+    /// The model that was asked for.
+    model: Option<String>,
+    /// Where the customer's request came from.
+    #[schema(value_type = Option<String>, example = "198.51.100.7")]
+    ip: Option<IpAddr>,
+    /// What the key is wanted for; `inference` unless given.
+    scope: Option<String>,
+}
+
+/// Whether the key may be used.
+#[derive(Serialize, ToSchema)]
+struct Verdict {
+    /// `allow` or `deny`.
+    decision: &'static str,
+    /// `valid`, `invalid_api_key`, `key_revoked` or `scope_missing`.
+    code: &'static str,
+    /// Told once the secret matched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "key_01jdzqzr4ne5z8p5t2z6fj7x3b")]
+    key_id: Option<String>,
+    /// Told once the secret matched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "acc_01jdzqzr4ne5z8p5t2z6fj7x3b")]
+    account_id: Option<String>,
+    /// The key's revision, which never goes down; 0 where no key was found.
+    revision: i64,
+    /// How long the answer may be kept.
+    cacheable_for_ms: u128,
+}
+
+impl From<KeyVerification> for Verdict {
+    fn from(answer: KeyVerification) -> Self {
+        Self {
+            decision: answer.decision().as_str(),
+            code: answer.code.as_str(),
+            key_id: answer.known.map(|(key, _)| key.to_string()),
+            account_id: answer.known.map(|(_, account)| account.to_string()),
+            revision: answer.revision,
+            cacheable_for_ms: answer.cacheable_for.as_millis(),
+        }
+    }
+}
+
+/// Verify an API key
+///
+/// 200 whenever it could be decided, also when the answer is no: a 4xx means that the gateway's own request is wrong.
+#[utoipa::path(post, path = "/v1/keys/verify", operation_id = "verifyApiKey", tag = "gateway", request_body = Presented,
+    responses((status = 200, description = "The decision", body = Verdict)))]
+async fn verify(
+    who: Service<VerifyKeys>,
+    verifier: web::Data<Verifier>,
+    body: web::Json<Presented>,
+) -> Result<HttpResponse, ApiError> {
+    let answer = verifier.verify_key(who.principal(), body.key.expose_secret(), body.scope.as_deref()).await?;
+    Ok(HttpResponse::Ok().json(Verdict::from(answer)))
+}
+
+pub(crate) fn routes() -> Routes {
+    Routes::default().with(Endpoint::new::<__path_verify, _, _, _>(verify))
+}
