@@ -1,1 +1,28 @@
-//! placeholder
+//! The harness of the black-box tests: the real program with its real wiring on a free port, spoken to over HTTP only.
+
+mod portal;
+mod response;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+
+pub use portal::{Portal, PortalBuilder};
+pub use response::Answer;
+
+use portal_dev_idp::SigningKey;
+
+/// One signing key for all providers of a test binary: making one takes long.
+pub static SIGNING_KEY: LazyLock<Arc<SigningKey>> =
+    LazyLock::new(|| Arc::new(SigningKey::generate().expect("an RSA key can be made")));
+
+/// A key that no provider knows.
+pub static FOREIGN_KEY: LazyLock<Arc<SigningKey>> =
+    LazyLock::new(|| Arc::new(SigningKey::generate().expect("an RSA key can be made")));
+
+/// The root of the checkout.
+///
+/// # Panics
+/// If the package was moved out of the workspace.
+pub fn checkout() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the checkout").to_owned()
+}

@@ -1,1 +1,12 @@
-//! placeholder
+//! The program: settings, wiring and subcommands. No SQL, no handler and no business rule lives here.
+
+pub mod cli;
+#[cfg(feature = "dev")]
+pub mod dev;
+mod doctor;
+pub mod operator;
+pub mod serve;
+pub mod settings;
+pub mod system;
+pub mod telemetry;
+pub mod wire;

@@ -1,1 +1,52 @@
-//! placeholder
+//! Who sent this request, by the rules of Clerk's own backend SDK, for any Rust service.
+//!
+//! No web framework: the input is method, public URL and headers ([`RequestParts`]), the output a [`RequestState`]. Queue workers
+//! and web sockets use [`ClerkAuthenticator::verify_token`]. Where the rules may be stricter than Clerk's, each choice is a
+//! switch of [`StrictChoices`]. The vocabulary of `portal-identity` and the clock port of `portal-kernel` are exported again,
+//! so that a service needs no other crate of this workspace.
+#![warn(missing_docs)]
+
+mod authenticate;
+mod bearer;
+mod cache;
+mod choices;
+mod claims;
+mod directory;
+mod doctor;
+mod error;
+mod http;
+mod json;
+mod jwks;
+mod jwks_document;
+mod keys;
+mod organization;
+mod pem;
+mod publishable_key;
+mod rsa_key;
+mod secret_key;
+mod session;
+mod settings;
+mod stats;
+mod times;
+mod token;
+mod verify;
+
+pub use authenticate::ClerkAuthenticator;
+pub use choices::{Compatibility, InvalidCompatibility, StrictChoices};
+pub use directory::ClerkDirectory;
+pub use doctor::JwksCheck;
+pub use error::{TokenCarrier, TokenVerificationError};
+pub use http::{ClientError, HttpTimeouts};
+pub use publishable_key::{InstanceType, InvalidPublishableKey, PublishableKey};
+pub use rsa_key::InvalidRsaKey;
+pub use secret_key::{InvalidSecretKey, SecretKey};
+pub use settings::{ClerkOptions, ClerkSettings, InvalidClerkSetting};
+pub use stats::ClerkStats;
+
+pub use portal_identity::{
+    ActiveOrganization, Actor, ActorKind, AuthReason, AuthStatus, DirectoryError, FactorVerificationAge,
+    IdentityDirectory, ProviderMembership, ProviderOrganization, ProviderOrganizationId, ProviderSessionId,
+    ProviderUser, ProviderUserId, RefreshFailure, RequestAuthenticator, RequestParts, RequestState, SessionAuth,
+    SessionStatus, SignedOut, StateHeaders, TokenType, TokenVerificationErrorReason,
+};
+pub use portal_kernel::{Clock, ExposeSecret, SecretString, Timestamp};

@@ -17,6 +17,7 @@ use utoipa::openapi::path::{HttpMethod, Operation, PathItem};
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Response, Schema};
 
+use crate::context::request_id;
 use crate::guard::{Requirement, RequirementKind};
 use crate::metrics::{EndpointMetrics, HttpMetrics};
 use crate::problem::Problem;
@@ -143,7 +144,16 @@ where
                 Ok(response) => response,
                 Err(problem) => problem.respond(&req),
             };
-            metrics.record(response.status(), started.elapsed());
+            let elapsed = started.elapsed();
+            metrics.record(response.status(), elapsed);
+            tracing::debug!(
+                request.id = request_id(&req).map(tracing::field::display),
+                http.method = req.method().as_str(),
+                http.route = req.match_pattern().as_deref(),
+                http.status = response.status().as_u16(),
+                duration_ms = elapsed.as_secs_f64() * 1e3,
+                "request answered"
+            );
             response
         }
     })

@@ -11,7 +11,7 @@ use crate::pool::{ConnectError, open};
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../../migrations");
 
 /// Held while migrating, so that replicas that start together take turns. The number is arbitrary and ours.
-const ADVISORY_LOCK: &str = "SELECT pg_advisory_lock(7308044219305320053)";
+pub const ADVISORY_LOCK: i64 = 7_308_044_219_305_320_053;
 
 /// Why the schema was not brought up to date.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +29,9 @@ pub enum MigrateError {
 /// Needs a multi-threaded runtime: it blocks in place.
 pub async fn migrate(target: &PgTarget) -> Result<Vec<String>, MigrateError> {
     let mut conn = connection(target).await?;
-    conn.batch_execute(ADVISORY_LOCK).await.map_err(|error| MigrateError::Failed(error.into()))?;
+    conn.batch_execute("SELECT pg_advisory_lock(7308044219305320053)")
+        .await
+        .map_err(|error| MigrateError::Failed(error.into()))?;
     let mut harness = AsyncMigrationHarness::new(conn);
     let applied = harness.run_pending_migrations(MIGRATIONS).map_err(MigrateError::Failed)?;
     Ok(applied.iter().map(ToString::to_string).collect())

@@ -118,6 +118,19 @@ impl PgStore {
         Ok(Probe { version, encrypted, read_only })
     }
 
+    /// Whether a pooler between us and the server gives a session to somebody else between two transactions. Prepared statements and
+    /// LISTEN then fail in ways that are hard to see.
+    pub async fn behind_transaction_pooler(&self) -> Result<bool, StoreError> {
+        let mut mine = self.connection().await?;
+        let before = backend(&mut mine).await?;
+        // Another transaction stays open meanwhile, and so takes the session that a pooler would have freed.
+        let mut other = self.open().await?;
+        backend(&mut other.conn).await?;
+        let after = backend(&mut mine).await?;
+        AnsiTransactionManager::rollback_transaction(&mut *other.conn).await.map_err(store_error)?;
+        Ok(before != after)
+    }
+
     /// A live connection. Those that died while they lay idle (a restarted server) are thrown away on the way, without asking the server.
     pub(crate) async fn connection(&self) -> Result<Connection, StoreError> {
         loop {
@@ -134,6 +147,11 @@ impl PgStore {
         AnsiTransactionManager::begin_transaction(&mut *conn).await.map_err(store_error)?;
         Ok(PgTx { conn })
     }
+}
+
+async fn backend(conn: &mut Connection) -> Result<i32, StoreError> {
+    diesel::define_sql_function! { fn pg_backend_pid() -> diesel::sql_types::Integer }
+    diesel::select(pg_backend_pid()).get_result(conn).await.map_err(store_error)
 }
 
 /// An error and its causes on one line: the pool keeps only text.

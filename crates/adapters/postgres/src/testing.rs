@@ -1,5 +1,8 @@
 //! Databases for tests: one migrated template per set of migrations, one copy of it per test.
 
+use std::hash::{BuildHasher, RandomState};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
@@ -9,7 +12,7 @@ use crate::connect::PgTarget;
 use crate::migrate::{FINGERPRINT, migrate};
 use crate::pool::{PgSettings, PgStore, open};
 
-pub use crate::migrate::revert_all;
+pub use crate::migrate::{ADVISORY_LOCK as MIGRATION_LOCK, revert_all};
 
 /// Held while the template is made, so that test processes that start together make it once.
 const TEMPLATE_LOCK: i64 = 5_122_943_702_118_470_027;
@@ -30,7 +33,7 @@ impl TestDatabase {
         let admin: Url = admin_url.parse()?;
         let mut conn = connect(&admin).await?;
         let template = ensure_template(&admin, &mut conn).await?;
-        let name = format!("portal_test_{}_{:x}", std::process::id(), unique());
+        let name = unique_name();
         conn.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template}")).await?;
         Ok(Self { url: with_database(&admin, &name), admin, name })
     }
@@ -38,7 +41,7 @@ impl TestDatabase {
     /// An empty database, without any migration.
     pub async fn create_empty(admin_url: &str) -> Result<Self, TestError> {
         let admin: Url = admin_url.parse()?;
-        let name = format!("portal_test_{}_{:x}", std::process::id(), unique());
+        let name = unique_name();
         connect(&admin).await?.batch_execute(&format!("CREATE DATABASE {name}")).await?;
         Ok(Self { url: with_database(&admin, &name), admin, name })
     }
@@ -64,30 +67,75 @@ impl TestDatabase {
         Ok(PgStore::new(&settings)?)
     }
 
+    /// A session beside the store's, for what no port can do.
+    pub async fn session(&self) -> Result<TestSession, TestError> {
+        TestSession::open(self.url()).await
+    }
+
+    /// An outage of this database only: ends all its sessions and takes no new ones, or takes them again.
+    pub async fn refuse_connections(&self, refuse: bool) -> Result<(), TestError> {
+        let name = &self.name;
+        let mut admin = connect(&self.admin).await?;
+        admin.batch_execute(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {}", !refuse)).await?;
+        if refuse {
+            let end = format!("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{name}'");
+            admin.batch_execute(&end).await?;
+        }
+        Ok(())
+    }
+
     /// Runs statements.
     pub async fn execute(&self, sql: &str) -> Result<(), TestError> {
-        Ok(connect(&self.url).await?.batch_execute(sql).await?)
+        // By its full name: diesel offers everything an `execute`.
+        TestSession::execute(&mut self.session().await?, sql).await
     }
 
     /// One number.
     pub async fn count(&self, sql: &str) -> Result<i64, TestError> {
+        self.session().await?.count(sql).await
+    }
+
+    /// Text of one column.
+    pub async fn texts(&self, sql: &str) -> Result<Vec<String>, TestError> {
+        self.session().await?.texts(sql).await
+    }
+}
+
+/// One connection; a transaction that it begins stays open until it ends it or is dropped.
+pub struct TestSession {
+    conn: AsyncPgConnection,
+}
+
+impl TestSession {
+    /// Connects to any database.
+    pub async fn open(url: &str) -> Result<Self, TestError> {
+        Ok(Self { conn: connect(&url.parse()?).await? })
+    }
+
+    /// Runs statements.
+    pub async fn execute(&mut self, sql: &str) -> Result<(), TestError> {
+        Ok(self.conn.batch_execute(sql).await?)
+    }
+
+    /// One number, of a column named `count`.
+    pub async fn count(&mut self, sql: &str) -> Result<i64, TestError> {
         #[derive(diesel::QueryableByName)]
         struct Row {
             #[diesel(sql_type = diesel::sql_types::BigInt)]
             count: i64,
         }
-        let row: Row = diesel::sql_query(sql).get_result(&mut connect(&self.url).await?).await?;
+        let row: Row = diesel::sql_query(sql).get_result(&mut self.conn).await?;
         Ok(row.count)
     }
 
-    /// Text of one column.
-    pub async fn texts(&self, sql: &str) -> Result<Vec<String>, TestError> {
+    /// Text of a column named `text`.
+    pub async fn texts(&mut self, sql: &str) -> Result<Vec<String>, TestError> {
         #[derive(diesel::QueryableByName)]
         struct Row {
             #[diesel(sql_type = diesel::sql_types::Text)]
             text: String,
         }
-        let rows: Vec<Row> = diesel::sql_query(sql).load(&mut connect(&self.url).await?).await?;
+        let rows: Vec<Row> = diesel::sql_query(sql).load(&mut self.conn).await?;
         Ok(rows.into_iter().map(|row| row.text).collect())
     }
 }
@@ -163,7 +211,9 @@ fn with_database(url: &Url, name: &str) -> Url {
     url
 }
 
-fn unique() -> u64 {
-    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
-    NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+/// Not the process id: those of containers repeat, and failed tests leave their databases.
+fn unique_name() -> String {
+    static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(std::process::id()));
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    format!("portal_test_{:016x}_{}", *PROCESS, NEXT.fetch_add(1, Ordering::Relaxed))
 }

@@ -8,6 +8,7 @@ mod backend_api;
 mod error;
 mod guard;
 mod key;
+mod listen;
 mod page;
 pub mod people;
 mod token;
@@ -24,6 +25,7 @@ use serde_json::{Value, json};
 pub use error::DevIdpError;
 pub use guard::refuse_live_keys;
 pub use key::{FRONTEND_HOST, ISSUER, Instance, SigningKey};
+pub use listen::listen;
 pub use people::{Membership, Organization, Person, person};
 pub use token::{
     CATEGORY_MACHINE, CATEGORY_SESSION, CATEGORY_TEMPLATE, LIFETIME, SigningAlgorithm, TokenMint, TokenSpec,

@@ -1,6 +1,10 @@
 //! The data directory: making it, and recognising what made it.
 
-use std::{fs, path::PathBuf, process::Stdio};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
 use crate::{
     account::Account,
@@ -32,20 +36,32 @@ pub(crate) fn create(place: &Place, account: Account, binaries: &Binaries) -> Re
     // Not one fixed name: the `initdb` of a killed process may still be writing to it.
     let unfinished = place.base().join(format!("{UNFINISHED}{}", std::process::id()));
     place.make_private(&unfinished, account)?;
+    initdb(&unfinished, account, binaries, &["--auth=trust"])?;
+    let path = place.data();
+    fs::rename(&unfinished, &path).map_err(DevPostgresError::file("renamed", unfinished))
+}
+
+/// Makes a cluster in a folder that the account can write to.
+pub(crate) fn initdb(
+    path: &Path,
+    account: Account,
+    binaries: &Binaries,
+    authentication: &[&str],
+) -> Result<(), DevPostgresError> {
     let program = binaries.initdb();
     let output = account
         .command(&program)
         .arg("-D")
-        .arg(&unfinished)
-        .args(["-U", ROLE, "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync"])
+        .arg(path)
+        .args(["-U", ROLE, "-E", "UTF8", "--locale=C", "--no-sync"])
+        .args(authentication)
         .stderr(Stdio::piped())
         .output()
         .map_err(|source| DevPostgresError::Run { program, source })?;
-    let path = place.data();
-    if !output.status.success() {
-        return Err(DevPostgresError::InitdbFailed { path, output: last_lines(&text(&output), 10) });
+    if output.status.success() {
+        return Ok(());
     }
-    fs::rename(&unfinished, &path).map_err(DevPostgresError::file("renamed", unfinished))
+    Err(DevPostgresError::InitdbFailed { path: path.to_path_buf(), output: last_lines(&text(&output), 10) })
 }
 
 /// Best effort: what cannot be removed costs space and nothing else.
@@ -59,8 +75,6 @@ fn remove_unfinished(place: &Place) {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::surroundings::Surroundings;
 

@@ -14,6 +14,8 @@ mod place;
 mod running;
 mod server;
 mod surroundings;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 use std::{
     fmt::Write,

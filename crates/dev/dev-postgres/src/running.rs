@@ -66,6 +66,12 @@ impl Running {
         Ok(answers.then(|| sockets.to_path_buf()))
     }
 
+    /// Whether it says that it accepts connections.
+    #[cfg(feature = "testing")]
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready
+    }
+
     /// Whether nobody can reach it any more, because something cleaned up the temporary folder.
     pub(crate) fn lost_its_socket(&self) -> bool {
         self.ready && self.sockets.as_deref().is_none_or(|sockets| !socket(sockets).exists())

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How long a server may take until it answers.
-const START_LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// Between two attempts of which the first could not succeed yet.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 const LOG_LIMIT: u64 = 8 << 20;
 
 /// The data can be made again, so nothing waits for the disk; one machine runs many of these servers, so each is small.
-const SETTINGS: [(&str, &str); 8] = [
+pub(crate) const SETTINGS: [(&str, &str); 8] = [
     ("listen_addresses", ""),
     ("unix_socket_permissions", "0700"),
     ("fsync", "off"),
@@ -171,7 +171,7 @@ fn put_aside_if_long(log: &Path) {
 }
 
 /// The last lines of what was written after the beginning; as much as can be read.
-fn end_of(log: &Path, begin: u64) -> String {
+pub(crate) fn end_of(log: &Path, begin: u64) -> String {
     const ENOUGH: u64 = 8 << 10;
     let mut text = Vec::new();
     if let Ok(mut file) = File::open(log) {

@@ -59,6 +59,12 @@ pub(crate) fn inherited() -> impl Iterator<Item = (&'static str, OsString)> {
     INHERITED.into_iter().filter_map(|name| Some((name, env::var_os(name)?))).chain([("LC_ALL", OsString::from("C"))])
 }
 
+/// The server that is to be used instead of a private one; none if it is unset, empty or not text.
+#[cfg(feature = "testing")]
+pub(crate) fn database_url() -> Option<String> {
+    env::var_os("DATABASE_URL")?.into_string().ok().filter(|url| !url.is_empty())
+}
+
 fn absolute(name: &str) -> Option<PathBuf> {
     env::var_os(name).and_then(|value| clean(Path::new(&value)))
 }

@@ -1,1 +1,133 @@
-//! placeholder
+//! What every store of accounts promises, as code: an adapter's tests call each function with an empty store of its own.
+//!
+//! Uses nothing but the ports. A function panics where the store breaks the promise that is the function's name.
+#![expect(clippy::missing_panics_doc, reason = "panicking is how a contract says that it was broken")]
+
+pub mod accounts;
+pub mod trail;
+pub mod users;
+
+use std::fmt::Debug;
+use std::str::FromStr;
+use std::time::Duration;
+
+use portal_authz::action::{BuildPrincipal, ViewSelf};
+use portal_authz::{Authorized, Job, Platform, Principal, Role, Roles, Unchecked, UserPrincipal};
+use portal_identity::{ProviderOrganization, ProviderOrganizationId, ProviderUserId};
+use portal_kernel::{AccountId, Id, Timestamp, UserId};
+
+use crate::{
+    Account, AccountReader, AccountsStore, AccountsTx, KnownMembership, KnownUser, Membership, Profile, SignInReader,
+    User,
+};
+
+/// The store under test, behind all of its ports.
+#[derive(Clone, Copy)]
+pub struct Ports<'a> {
+    /// Writes.
+    pub store: &'a AccountsStore,
+    /// Reads people.
+    pub sign_in: &'a dyn SignInReader,
+    /// Reads accounts.
+    pub accounts: &'a dyn AccountReader,
+}
+
+impl Ports<'_> {
+    async fn begin(self) -> Box<dyn AccountsTx> {
+        self.store.begin().await.expect("a transaction begins")
+    }
+
+    async fn known(self, user: &User) -> Option<KnownUser> {
+        self.sign_in.find(&cleared(), user.provider_id.clone()).await.expect("a person is looked up")
+    }
+}
+
+/// Makes a person and their personal account as a first sign-in does; for the contracts of the crates above this one, too.
+pub async fn provision(store: &AccountsStore, number: u32) -> User {
+    let user = person(number);
+    let mut tx = store.begin().await.expect("a transaction begins");
+    provision_in(&mut *tx, &user).await;
+    tx.commit().await.expect("a first sign-in is committed");
+    user
+}
+
+async fn provision_in(tx: &mut dyn AccountsTx, user: &User) {
+    tx.accounts().insert(&cleared(), personal(user)).await.expect("a personal account is added");
+    let added = tx.users().insert(&cleared(), user.clone()).await.expect("a person is added");
+    assert!(added, "the provider id was free");
+    let added = tx.accounts().insert_membership(&cleared(), ownership(user), user.created_at).await;
+    assert!(added.expect("an ownership is added"), "the person was no member");
+}
+
+/// What a sign-in is cleared for.
+pub fn cleared() -> Authorized<BuildPrincipal, Platform> {
+    let who = Principal::System(Job::SignIn);
+    Unchecked::new(Platform).authorize(&who).expect("a sign-in may build principals")
+}
+
+fn myself(user: UserId) -> Authorized<ViewSelf, Platform> {
+    let who = Principal::User(UserPrincipal { user, roles: Roles::default() });
+    Unchecked::new(Platform).authorize(&who).expect("a person may see their own accounts")
+}
+
+/// A moment, with microseconds: what is read back must equal what was written.
+fn at(second: u64) -> Timestamp {
+    let start = Timestamp::from_unix_seconds(1_800_000_000).expect("a year that can be represented");
+    start.plus(Duration::from_secs(second) + Duration::from_micros(123_457))
+}
+
+/// The id of that number; greater numbers make greater ids.
+fn id<I: Id + FromStr<Err: Debug>>(number: u32) -> I {
+    format!("{}_{number:026}", I::PREFIX).parse().expect("digits make an id")
+}
+
+fn person(number: u32) -> User {
+    User {
+        id: id(number),
+        provider_id: ProviderUserId::parse(&format!("user_{number}")).expect("a provider id"),
+        personal_account: id(number),
+        profile: Profile::default(),
+        profile_read_at: None,
+        created_at: at(0),
+    }
+}
+
+fn personal(user: &User) -> Account {
+    Account {
+        id: user.personal_account,
+        name: "Personal".to_owned(),
+        provider_organization: None,
+        created_at: user.created_at,
+    }
+}
+
+fn ownership(user: &User) -> Membership {
+    Membership { account: user.personal_account, user: user.id, role: Role::Owner, provider_role: None }
+}
+
+fn as_known(user: User) -> KnownUser {
+    let owner = ownership(&user);
+    let membership =
+        KnownMembership { account: owner.account, role: owner.role, provider_role: None, provider_organization: None };
+    KnownUser { user, memberships: vec![membership] }
+}
+
+/// A profile with something in every field.
+pub fn profile() -> Profile {
+    Profile {
+        email: Some("zoë@example.test".to_owned()),
+        email_verified: true,
+        first_name: Some("Zoë".to_owned()),
+        last_name: Some("O'Neil; DROP TABLE".to_owned()),
+        image_url: Some("https://img.example.test/1".to_owned()),
+    }
+}
+
+fn organization(name: &str) -> ProviderOrganization {
+    let id = ProviderOrganizationId::parse(&format!("org_{name}")).expect("a provider id");
+    ProviderOrganization { id, name: name.to_owned(), created_by: None }
+}
+
+fn editor(account: AccountId, user: &User) -> Membership {
+    Membership { account, user: user.id, role: Role::Editor, provider_role: Some("org:member".to_owned()) }
+}

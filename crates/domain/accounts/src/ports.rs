@@ -13,7 +13,8 @@ use crate::{Account, AccountOfUser, KnownUser, Membership, Profile, User};
 #[cfg_attr(any(test, feature = "testing"), mockall::automock)]
 #[async_trait]
 pub trait UserRepository: Send {
-    /// False if the provider id is taken, also by a transaction that committed in between. The personal account must exist.
+    /// False if the provider id is taken, also by a transaction that committed in between. The personal account must exist. Counts as
+    /// asking the provider for the profile: whoever adds a person does that next.
     async fn insert(&mut self, cleared: &Authorized<BuildPrincipal, Platform>, user: User) -> Result<bool, StoreError>;
 
     /// Takes the right to ask the provider for a missing profile. False if the profile is known, or if somebody asked later than

@@ -1,1 +1,157 @@
-//! placeholder
+//! What every store of keys promises, as code: an adapter's tests call each function with an empty store of their own.
+//!
+//! Uses nothing but the ports. A function panics where the store breaks the promise that is the function's name.
+#![expect(clippy::missing_panics_doc, reason = "panicking is how a contract says that it was broken")]
+
+pub mod keys;
+pub mod pages;
+pub mod service_tokens;
+pub mod trail;
+
+use std::fmt::Debug;
+use std::str::FromStr;
+use std::time::Duration;
+
+use portal_accounts::contract::provision;
+use portal_accounts::{AccountsStore, User};
+use portal_authz::action::{CreateKey, LookUpCredential, ManageServiceTokens, ReadKeys, RevokeKey};
+use portal_authz::{Authorized, Job, Platform, Principal, Role, Roles, Unchecked, UserPrincipal};
+use portal_kernel::{AccountId, ApiKeyId, Id, StoreError, Timestamp};
+
+use crate::{
+    ApiKey, ApiKeyReader, ApiKeysStore, ApiKeysTx, CredentialReader, Digest, KeyEnvironment, KeyName, Kid, NewApiKey,
+    PepperVersion, ServiceTokenReader,
+};
+
+/// The store under test, behind all of its ports.
+#[derive(Clone, Copy)]
+pub struct Ports<'a> {
+    /// Makes the owners of keys.
+    pub accounts: &'a AccountsStore,
+    /// Writes.
+    pub store: &'a ApiKeysStore,
+    /// Reads keys for their owners.
+    pub keys: &'a dyn ApiKeyReader,
+    /// Finds presented credentials.
+    pub credentials: &'a dyn CredentialReader,
+    /// Reads service tokens for operators.
+    pub service_tokens: &'a dyn ServiceTokenReader,
+}
+
+impl Ports<'_> {
+    async fn begin(self) -> Box<dyn ApiKeysTx> {
+        self.store.begin().await.expect("a transaction begins")
+    }
+
+    async fn owner(self, number: u32) -> Owner {
+        Owner(provision(self.accounts, number).await)
+    }
+
+    async fn insert(self, owner: &Owner, key: &ApiKey) {
+        let mut tx = self.begin().await;
+        tx.keys().insert(&owner.may_create(), new(key)).await.expect("a key is added");
+        tx.commit().await.expect("a commit");
+    }
+
+    async fn revoke(self, owner: &Owner, key: &ApiKey, at: Timestamp) -> Result<ApiKey, StoreError> {
+        let mut tx = self.begin().await;
+        let revoked = tx.keys().revoke(owner.may_revoke(key), at).await;
+        if revoked.is_ok() {
+            tx.commit().await.expect("a commit");
+        }
+        revoked
+    }
+
+    async fn find(self, owner: &Owner, id: ApiKeyId) -> Option<ApiKey> {
+        let found = self.keys.find(id).await.expect("a key is looked up");
+        found.map(|key| key.authorize::<ReadKeys>(&owner.principal()).expect("an owner reads the keys").into_inner())
+    }
+}
+
+/// Somebody with a personal account, who may do everything in it.
+pub struct Owner(pub User);
+
+impl Owner {
+    /// The personal account.
+    pub fn account(&self) -> AccountId {
+        self.0.personal_account
+    }
+
+    /// The person, signed in.
+    pub fn principal(&self) -> Principal {
+        let roles = Roles::from_iter([(self.account(), Role::Owner)]);
+        Principal::User(UserPrincipal { user: self.0.id, roles })
+    }
+
+    /// Proof for the account.
+    pub fn may_create(&self) -> Authorized<CreateKey, AccountId> {
+        Unchecked::new(self.account()).authorize(&self.principal()).expect("an owner may make keys")
+    }
+
+    /// Proof for the account.
+    pub fn may_read(&self) -> Authorized<ReadKeys, AccountId> {
+        Unchecked::new(self.account()).authorize(&self.principal()).expect("an owner may read keys")
+    }
+
+    /// Proof for a key of the account.
+    pub fn may_revoke(&self, key: &ApiKey) -> Authorized<RevokeKey, ApiKey> {
+        Unchecked::new(key.clone()).authorize(&self.principal()).expect("an owner may revoke keys")
+    }
+
+    /// A key of the account; greater numbers are newer.
+    pub fn key(&self, number: u32) -> ApiKey {
+        ApiKey {
+            id: id(number),
+            account: self.account(),
+            name: KeyName::parse(&format!("it's key \"{number}\"; --")).expect("a name"),
+            environment: if number.is_multiple_of(2) { KeyEnvironment::Test } else { KeyEnvironment::Live },
+            kid: kid(number),
+            made_by: self.0.id,
+            created_at: at(u64::from(number)),
+            revoked_at: None,
+            revision: 1,
+        }
+    }
+}
+
+/// What a verifier is cleared for.
+pub fn look_up() -> Authorized<LookUpCredential, Platform> {
+    let who = Principal::System(Job::VerifyKey);
+    Unchecked::new(Platform).authorize(&who).expect("a verifier may look credentials up")
+}
+
+/// What an operator is cleared for.
+pub fn operator() -> Authorized<ManageServiceTokens, Platform> {
+    let who = Principal::System(Job::Operator);
+    Unchecked::new(Platform).authorize(&who).expect("an operator may manage service tokens")
+}
+
+/// The key with a secret.
+pub fn new(key: &ApiKey) -> NewApiKey {
+    NewApiKey { key: key.clone(), digest: digest(key.kid), pepper_version: pepper_version() }
+}
+
+fn digest(kid: Kid) -> Digest {
+    let mut bytes = [255; 32];
+    bytes[..12].copy_from_slice(kid.as_str().as_bytes());
+    Digest::from_stored(&bytes).expect("32 bytes")
+}
+
+fn pepper_version() -> PepperVersion {
+    PepperVersion::parse(i16::MAX).expect("a positive number")
+}
+
+fn kid(number: u32) -> Kid {
+    Kid::parse(&format!("Kid{number:09}")).expect("twelve characters")
+}
+
+/// A moment, with microseconds: what is read back must equal what was written.
+fn at(second: u64) -> Timestamp {
+    let start = Timestamp::from_unix_seconds(1_800_000_000).expect("a year that can be represented");
+    start.plus(Duration::from_secs(second) + Duration::from_micros(123_457))
+}
+
+/// The id of that number; greater numbers make greater ids.
+fn id<I: Id + FromStr<Err: Debug>>(number: u32) -> I {
+    format!("{}_{number:026}", I::PREFIX).parse().expect("digits make an id")
+}

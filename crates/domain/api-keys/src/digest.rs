@@ -132,7 +132,9 @@ mod tests {
         // Computed with: printf cort_live_x | openssl dgst -sha256 -mac HMAC -macopt hexkey:$(printf '07%.0s' $(seq 32))
         let (used, digest) = peppers(&[(1, 7)]).digest(&"cort_live_x".into());
         assert_eq!(used, version(1));
-        let hex: String = digest.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let (high, low) = digest.as_bytes().split_at(16);
+        let [high, low] = [high, low].map(|half| u128::from_be_bytes(half.try_into().unwrap()));
+        let hex = format!("{high:032x}{low:032x}");
         assert_eq!(hex, "03a65ac9b2b450d1a22c48c86ca1c654b450c8312f2c67049a5d88e7b8bf9bab");
     }
 

@@ -39,8 +39,13 @@ impl Checkout {
 
     /// Another process that starts or joins the server and keeps using it until it gets a line.
     pub(crate) fn child(&self) -> Child {
+        self.child_running("child_process")
+    }
+
+    /// Another process that runs one test of this program.
+    pub(crate) fn child_running(&self, test: &str) -> Child {
         Command::new(env::current_exe().expect("this program"))
-            .args(["--exact", "child_process", "--nocapture"])
+            .args(["--exact", test, "--nocapture"])
             .env(CHILD, self.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -58,9 +63,13 @@ impl Drop for Checkout {
 
 /// What a child says about its server.
 pub(crate) fn pid_from(child: &mut Child) -> Pid {
+    Pid::from_raw(number_from(child)).expect("a process id")
+}
+
+pub(crate) fn number_from(child: &mut Child) -> i32 {
     let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
     let line = lines.map_while(Result::ok).find(|line| line.starts_with("server ")).expect("a line about the server");
-    line["server ".len()..].parse().ok().and_then(Pid::from_raw).expect("a process id")
+    line["server ".len()..].parse().expect("a number")
 }
 
 pub(crate) fn pid(server: &DevPostgres) -> Pid {
@@ -78,10 +87,13 @@ fn lock_file_line(server: &DevPostgres, line: usize) -> String {
 
 /// The first column of the first row; empty without rows.
 pub(crate) fn query(server: &DevPostgres, sql: &str) -> String {
+    query_at(&server.url("postgres"), sql)
+}
+
+pub(crate) fn query_at(url: &str, sql: &str) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let url = server.url("postgres");
-        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("a connection");
+        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("a connection");
         let driver = tokio::spawn(connection);
         let messages = client.simple_query(sql).await.expect("a result");
         driver.abort();

@@ -1,6 +1,7 @@
 //! Real servers, started, joined, killed and reset. Uses only what other crates can use.
 
 mod checkout;
+mod own;
 mod trouble;
 
 use std::{

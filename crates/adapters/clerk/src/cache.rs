@@ -1,0 +1,138 @@
+//! Tokens that were verified a moment ago.
+
+use std::sync::Arc;
+
+use portal_identity::SessionAuth;
+use quick_cache::sync::Cache;
+use sha2::{Digest, Sha256};
+
+use crate::rsa_key::VerificationKey;
+use crate::times::Window;
+
+/// Longest time that a token is believed without a look at its signature.
+const LIFE_MS: i64 = 5 * 60 * 1_000;
+
+/// The SHA-256 of a whole token: the key of the cache, so that the cache holds no credential.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct TokenDigest([u8; 32]);
+
+impl TokenDigest {
+    pub(crate) fn of(token: &str) -> Self {
+        Self(Sha256::digest(token.as_bytes()).into())
+    }
+}
+
+/// A verified token with everything that can end its validity.
+pub(crate) struct VerifiedSession {
+    pub(crate) auth: Arc<SessionAuth>,
+    pub(crate) window: Window,
+    pub(crate) key: Arc<VerificationKey>,
+    /// The moment at which the key itself is too old.
+    pub(crate) key_usable_until: i64,
+}
+
+struct Entry {
+    session: VerifiedSession,
+    until: i64,
+}
+
+/// Bounded in number; keeps what is used.
+pub(crate) struct TokenCache(Cache<TokenDigest, Arc<Entry>>);
+
+impl TokenCache {
+    /// None if `entries` is 0.
+    pub(crate) fn new(entries: usize) -> Option<Self> {
+        (entries > 0).then(|| Self(Cache::new(entries)))
+    }
+
+    /// The session, if all that was true at verification still is. An entry that ended is dropped: the full verification
+    /// then finds out why.
+    pub(crate) fn get(&self, token: &TokenDigest, now_ms: i64) -> Option<Arc<SessionAuth>> {
+        let entry = self.0.get(token)?;
+        if entry.session.window.contains(now_ms) && now_ms < entry.until && !entry.session.key.is_retired() {
+            return Some(Arc::clone(&entry.session.auth));
+        }
+        self.0.remove_if(token, |found| Arc::ptr_eq(found, &entry));
+        None
+    }
+
+    pub(crate) fn insert(&self, token: TokenDigest, session: VerifiedSession, now_ms: i64) {
+        let until = now_ms.saturating_add(LIFE_MS).min(session.key_usable_until);
+        self.0.insert(token, Arc::new(Entry { session, until }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portal_identity::ProviderUserId;
+    use portal_kernel::Timestamp;
+
+    use super::*;
+
+    fn key() -> Arc<VerificationKey> {
+        Arc::new(VerificationKey::from_components(&[0xc1; 256], &[1, 0, 1], true).unwrap())
+    }
+
+    fn session(key: &Arc<VerificationKey>) -> VerifiedSession {
+        let auth = SessionAuth {
+            user_id: ProviderUserId::parse("user_1").unwrap(),
+            session_id: None,
+            session_status: None,
+            actor: None,
+            organization: None,
+            factor_verification_age: None,
+            issued_at: None,
+            expires_at: Timestamp::from_unix_seconds(60).unwrap(),
+        };
+        VerifiedSession {
+            auth: Arc::new(auth),
+            window: Window { from: 1_000, until: 9_000_000 },
+            key: Arc::clone(key),
+            key_usable_until: i64::MAX,
+        }
+    }
+
+    #[test]
+    fn an_entry_ends_with_its_window_its_life_and_its_key() {
+        let (cache, token) = (TokenCache::new(10).unwrap(), TokenDigest::of("a.b.c"));
+        for (now, kept) in
+            [(999, false), (1_000, true), (2_000 + LIFE_MS - 1, true), (2_000 + LIFE_MS, false), (9_000_000, false)]
+        {
+            cache.insert(token, session(&key()), 2_000);
+            assert_eq!(cache.get(&token, now).is_some(), kept, "{now}");
+            // Once over, always over.
+            assert_eq!(cache.get(&token, 2_000).is_some(), kept, "{now}");
+        }
+
+        let key = key();
+        cache.insert(token, session(&key), 2_000);
+        assert!(cache.get(&token, 2_000).is_some());
+        key.retire();
+        assert!(cache.get(&token, 2_000).is_none());
+
+        let old = VerifiedSession { key_usable_until: 3_000, ..session(&self::key()) };
+        cache.insert(token, old, 2_000);
+        assert!(cache.get(&token, 2_999).is_some());
+        assert!(cache.get(&token, 3_000).is_none());
+    }
+
+    #[test]
+    fn the_number_of_entries_is_bounded() {
+        assert!(TokenCache::new(0).is_none());
+        let (cache, key) = (TokenCache::new(100).unwrap(), key());
+        let tokens: Vec<_> = (0..10_000).map(|number| TokenDigest::of(&number.to_string())).collect();
+        for token in &tokens {
+            cache.insert(*token, session(&key), 2_000);
+        }
+        assert!(tokens.iter().filter(|token| cache.get(token, 2_000).is_some()).count() <= 100);
+    }
+
+    #[test]
+    fn every_character_of_a_token_counts() {
+        let cache = TokenCache::new(10).unwrap();
+        cache.insert(TokenDigest::of("a.b.c"), session(&key()), 2_000);
+        for other in ["a.b.", "a.b.c ", "a.b.C", "a.b.c.", "", "a.b.d"] {
+            assert!(cache.get(&TokenDigest::of(other), 2_000).is_none(), "{other:?}");
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Where verification may depart from Clerk's own SDK: one switch each, all off in `exact`, on in `strict`.
+
+use std::str::FromStr;
+
+/// How closely verdicts follow Clerk's own backend SDK.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compatibility {
+    /// Status and reason equal those of Clerk's SDK.
+    Exact,
+    /// Only the answers listed at [`StrictChoices`] are stricter.
+    #[default]
+    Strict,
+}
+
+/// The text is neither `exact` nor `strict`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be strict or exact")]
+pub struct InvalidCompatibility;
+
+impl FromStr for Compatibility {
+    type Err = InvalidCompatibility;
+
+    fn from_str(text: &str) -> Result<Self, InvalidCompatibility> {
+        match text {
+            "exact" => Ok(Self::Exact),
+            "strict" => Ok(Self::Strict),
+            _ => Err(InvalidCompatibility),
+        }
+    }
+}
+
+/// The departures from Clerk's SDK, by name. Start from [`StrictChoices::strict`] or [`StrictChoices::exact`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own, and any combination is meaningful")]
+pub struct StrictChoices {
+    /// `iss` must be the configured issuer; checked last. Otherwise `token-verification-failed`.
+    pub check_issuer: bool,
+    /// `sid` must begin with `sess_`; checked after `iat`. Otherwise `token-verification-failed`. Tokens made from a JWT template
+    /// have no `sid`, and on instances that do not stamp a category nothing else tells them apart.
+    pub require_session_id: bool,
+    /// Only RS256; RS384 and RS512 are `token-invalid-algorithm`.
+    pub rs256_only: bool,
+    /// A header with `crit` is `token-invalid`: no extension is understood here (RFC 7515, section 4.1.11).
+    pub reject_unknown_crit: bool,
+    /// Where an audience is configured, an `aud` that is neither a string nor an array of strings is refused.
+    pub strict_aud_types: bool,
+    /// Where an audience is configured, a token without one is refused.
+    pub require_audience: bool,
+    /// Segments are base64url without padding, and their text is UTF-8; otherwise `token-invalid`.
+    pub strict_encoding: bool,
+    /// A name that occurs twice in one JSON object of the header or the payload is `token-invalid`; Clerk's SDK takes the last.
+    pub reject_duplicate_claims: bool,
+    /// `exp`, `nbf` and `iat` are whole seconds from 1970 to 9999; otherwise `token-verification-failed`. Clerk's SDK cuts
+    /// fractions off and takes a number that is too large for a date as "never".
+    pub strict_times: bool,
+    /// An `act` that does not say who is driving is `token-verification-failed`. When off, the driver is an impersonator by the
+    /// name of `unknown`; an `act` never gets lost.
+    pub reject_malformed_actor: bool,
+    /// A key set that cannot be fetched again because the source is down is used for up to 24 hours. Clerk's SDK drops it after
+    /// five minutes, which signs everybody out.
+    pub keep_stale_keys: bool,
+    /// When a signature fails and the key set is older than a minute, the set is fetched again, at most once a minute: a
+    /// replaced key may have kept its id.
+    pub refetch_on_bad_signature: bool,
+    /// The header `x-clerk-auth-message` is left out; messages may name configured authorized parties.
+    pub omit_message_header: bool,
+    /// `Authorization` as RFC 6750 has it: `Bearer` in any case, and no token without a scheme. For services that are an API and
+    /// nothing else; off in both presets.
+    pub rfc_bearer: bool,
+}
+
+impl StrictChoices {
+    /// All verdicts as in Clerk's SDK.
+    pub const fn exact() -> Self {
+        Self {
+            check_issuer: false,
+            require_session_id: false,
+            rs256_only: false,
+            reject_unknown_crit: false,
+            strict_aud_types: false,
+            require_audience: false,
+            strict_encoding: false,
+            reject_duplicate_claims: false,
+            strict_times: false,
+            reject_malformed_actor: false,
+            keep_stale_keys: false,
+            refetch_on_bad_signature: false,
+            omit_message_header: false,
+            rfc_bearer: false,
+        }
+    }
+
+    /// All switches on, except `rfc_bearer`.
+    pub const fn strict() -> Self {
+        Self {
+            check_issuer: true,
+            require_session_id: true,
+            rs256_only: true,
+            reject_unknown_crit: true,
+            strict_aud_types: true,
+            require_audience: true,
+            strict_encoding: true,
+            reject_duplicate_claims: true,
+            strict_times: true,
+            reject_malformed_actor: true,
+            keep_stale_keys: true,
+            refetch_on_bad_signature: true,
+            omit_message_header: true,
+            rfc_bearer: false,
+        }
+    }
+}
+
+impl Default for StrictChoices {
+    fn default() -> Self {
+        Self::strict()
+    }
+}
+
+impl From<Compatibility> for StrictChoices {
+    fn from(compatibility: Compatibility) -> Self {
+        match compatibility {
+            Compatibility::Exact => Self::exact(),
+            Compatibility::Strict => Self::strict(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_strict() {
+        assert_eq!(StrictChoices::from(Compatibility::default()), StrictChoices::strict());
+        assert_eq!(StrictChoices::default(), StrictChoices::strict());
+    }
+
+    #[test]
+    fn only_the_two_published_words_name_a_compatibility() {
+        assert_eq!("exact".parse(), Ok(Compatibility::Exact));
+        assert_eq!("strict".parse(), Ok(Compatibility::Strict));
+        assert_eq!("Strict".parse::<Compatibility>(), Err(InvalidCompatibility));
+        assert_eq!("".parse::<Compatibility>(), Err(InvalidCompatibility));
+    }
+}

@@ -1,0 +1,287 @@
+//! The claims of a session, in Clerk's order of checks: the first that is wrong decides.
+
+use portal_identity::{ProviderSessionId, ProviderUserId, SessionAuth};
+use serde_json::Value;
+
+use crate::ClerkSettings;
+use crate::error::{TokenVerificationError, quote};
+use crate::json::Members;
+use crate::session;
+use crate::times::{self, Window};
+
+/// A token that passed everything.
+pub(crate) struct CheckedClaims {
+    pub(crate) auth: SessionAuth,
+    pub(crate) window: Window,
+}
+
+/// Only for claims whose signature was verified: the answers tell about the configuration.
+///
+/// `sub`, `aud`, `azp`, `exp`, `nbf`, `iat` as in Clerk's SDK, then the strict choices `sid`, `iss` and `act`. They come last, so that
+/// a token which is only too old is still recognised as such.
+pub(crate) fn check(
+    claims: &Members,
+    settings: &ClerkSettings,
+    now_ms: i64,
+) -> Result<CheckedClaims, TokenVerificationError> {
+    let choices = settings.choices();
+    let user_id = subject(claims.get("sub"))?;
+    audience(claims.get("aud"), settings)?;
+    authorized_party(claims.get("azp"), settings.authorized_parties())?;
+    let times = times::check(claims, now_ms, settings.clock_skew_ms(), choices.strict_times)?;
+    let session_id = claims.get("sid").and_then(Value::as_str).and_then(|sid| ProviderSessionId::parse(sid).ok());
+    if session_id.is_none() && choices.require_session_id {
+        let message = format!("Session id claim (sid) is required. Received {}.", quote(claims.get("sid")));
+        return Err(TokenVerificationError::claim(message));
+    }
+    let iss = claims.get("iss");
+    if choices.check_issuer && iss.and_then(Value::as_str) != Some(settings.issuer()) {
+        let message = format!("Invalid JWT issuer claim (iss) {}. Expected \"{}\".", quote(iss), settings.issuer());
+        return Err(TokenVerificationError::claim(message));
+    }
+    let auth = session::read(claims, user_id, session_id, times, choices.reject_malformed_actor)?;
+    Ok(CheckedClaims { auth, window: times.window })
+}
+
+fn subject(sub: Option<&Value>) -> Result<ProviderUserId, TokenVerificationError> {
+    let Some(text) = sub.and_then(Value::as_str) else {
+        let message = format!("Subject claim (sub) is required and must be a string. Received {}.", quote(sub));
+        return Err(TokenVerificationError::claim(message));
+    };
+    ProviderUserId::parse(text).map_err(|_| {
+        TokenVerificationError::claim(format!("Subject claim (sub) is not a user. Received {}.", quote(sub)))
+    })
+}
+
+/// Matters only where an audience is configured.
+fn audience(aud: Option<&Value>, settings: &ClerkSettings) -> Result<(), TokenVerificationError> {
+    let (expected, choices) = (settings.audiences(), settings.choices());
+    if expected.is_empty() {
+        return Ok(());
+    }
+    let is_expected = |text: &str| expected.iter().any(|known| known == text);
+    let refused = || {
+        let message = format!("Invalid JWT audience claim (aud) {}. Is not included in {expected:?}.", quote(aud));
+        Err(TokenVerificationError::claim(message))
+    };
+    match aud {
+        _ if is_empty(aud) => {
+            if choices.require_audience {
+                refused()
+            } else {
+                Ok(())
+            }
+        }
+        Some(Value::String(text)) if is_expected(text) => Ok(()),
+        Some(Value::String(_)) => refused(),
+        Some(Value::Array(list)) if list.iter().all(Value::is_string) => {
+            if list.iter().filter_map(Value::as_str).any(is_expected) { Ok(()) } else { refused() }
+        }
+        _ => {
+            if choices.strict_aud_types {
+                refused()
+            } else {
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Nothing in it counts as a value in JavaScript.
+fn is_empty(aud: Option<&Value>) -> bool {
+    let falsy = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(text) => text.is_empty(),
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        _ => false,
+    };
+    match aud {
+        None => true,
+        Some(Value::Array(list)) => list.iter().all(falsy),
+        Some(value) => falsy(value),
+    }
+}
+
+/// Where parties are configured the claim must be one of them, character by character.
+fn authorized_party(azp: Option<&Value>, parties: &[String]) -> Result<(), TokenVerificationError> {
+    let known = azp.and_then(Value::as_str).is_some_and(|azp| parties.iter().any(|party| party == azp));
+    if known || parties.is_empty() { Ok(()) } else { Err(TokenVerificationError::authorized_party(azp, parties)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use portal_identity::TokenVerificationErrorReason as Reason;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{ClerkOptions, SecretString, StrictChoices};
+
+    const NOW: i64 = 1_767_225_600;
+    const FAILED: Result<(), Reason> = Err(Reason::TokenVerificationFailed);
+
+    fn settings(change: impl FnOnce(&mut ClerkOptions)) -> ClerkSettings {
+        let mut options = ClerkOptions::new("pk_test_Y2xlcmsuZXhhbXBsZS5jb20k");
+        options.secret_key = Some(SecretString::from("sk_test_x"));
+        change(&mut options);
+        options.validate().unwrap()
+    }
+
+    /// Good claims with some of them replaced, or removed by null.
+    fn claims(change: &Value) -> Members {
+        let mut claims = json!({
+            "sub": "user_1", "sid": "sess_1", "iss": "https://clerk.example.com", "azp": "https://portal.example",
+            "iat": NOW, "nbf": NOW - 10, "exp": NOW + 60,
+        });
+        let members = claims.as_object_mut().unwrap();
+        for (name, value) in change.as_object().unwrap() {
+            members.insert(name.clone(), value.clone());
+            if value.is_null() {
+                members.remove(name);
+            }
+        }
+        members.clone()
+    }
+
+    fn verdict(settings: &ClerkSettings, change: &Value) -> Result<(), Reason> {
+        check(&claims(change), settings, NOW * 1_000).map(|_| ()).map_err(|error| error.reason())
+    }
+
+    #[test]
+    fn the_first_check_that_fails_decides() {
+        let mut settings = settings(|options| {
+            options.authorized_parties = vec!["https://portal.example".into()];
+            options.audiences = vec!["portal".into()];
+        });
+        let wrong = json!({
+            "sub": 1, "aud": "other", "azp": "https://evil.example", "exp": NOW - 60, "nbf": NOW + 60, "iat": NOW + 60,
+            "sid": null, "iss": "https://evil.example", "act": 1,
+        });
+        let right = claims(&json!({ "aud": "portal" }));
+        let order = [
+            ("sub", Reason::TokenVerificationFailed),
+            ("aud", Reason::TokenVerificationFailed),
+            ("azp", Reason::TokenInvalidAuthorizedParties),
+            ("exp", Reason::TokenExpired),
+            ("nbf", Reason::TokenNotActiveYet),
+            ("iat", Reason::TokenIatInTheFuture),
+            ("sid", Reason::TokenVerificationFailed),
+            ("iss", Reason::TokenVerificationFailed),
+            ("act", Reason::TokenVerificationFailed),
+        ];
+        let mut change = wrong.clone();
+        for (name, reason) in order {
+            let error = check(&claims(&change), &settings, NOW * 1_000).err().unwrap();
+            assert_eq!(error.reason(), reason, "{name}");
+            // Four checks share one reason; their messages tell them apart.
+            let named = error.to_string().contains(&format!("({name})"));
+            assert!(named || reason != Reason::TokenVerificationFailed, "{name}: {error}");
+            change[name] = right.get(name).cloned().unwrap_or_default();
+        }
+        assert_eq!(verdict(&settings, &change), Ok(()));
+
+        // In exact the last three do not count.
+        settings = ClerkOptions { choices: StrictChoices::exact(), ..settings.into_options() }.validate().unwrap();
+        let change = json!({ "aud": "portal", "sid": null, "iss": "https://evil.example", "act": 1 });
+        assert_eq!(verdict(&settings, &change), Ok(()));
+    }
+
+    #[test]
+    fn the_subject_is_a_user() {
+        let settings = settings(|options| options.choices = StrictChoices::exact());
+        for sub in
+            [json!(null), json!(1), json!(["user_1"]), json!(""), json!("mch_1"), json!("user_../x"), json!("org_1")]
+        {
+            assert_eq!(verdict(&settings, &json!({ "sub": sub })), FAILED, "{sub}");
+        }
+    }
+
+    #[test]
+    fn the_audience_is_compared_whole_and_only_where_one_is_configured() {
+        let none = settings(|_| ());
+        let exact = settings(|options| {
+            options.audiences = vec!["portal".into(), "other".into()];
+            options.choices = StrictChoices::exact();
+        });
+        let strict = settings(|options| options.audiences = vec!["portal".into(), "other".into()]);
+        for (aud, in_exact, in_strict) in [
+            (json!("portal"), Ok(()), Ok(())),
+            (json!(["x", "portal"]), Ok(()), Ok(())),
+            (json!("porta"), FAILED, FAILED),
+            (json!("portal2"), FAILED, FAILED),
+            (json!(["porta", "portal2"]), FAILED, FAILED),
+            (json!(null), Ok(()), FAILED),
+            (json!(""), Ok(()), FAILED),
+            (json!([]), Ok(()), FAILED),
+            (json!([""]), Ok(()), FAILED),
+            (json!(["portal", 1]), Ok(()), FAILED),
+            (json!([1]), Ok(()), FAILED),
+            (json!({ "portal": 1 }), Ok(()), FAILED),
+            (json!(7), Ok(()), FAILED),
+        ] {
+            assert_eq!(verdict(&exact, &json!({ "aud": aud })), in_exact, "{aud}");
+            assert_eq!(verdict(&strict, &json!({ "aud": aud })), in_strict, "{aud}");
+            assert_eq!(verdict(&none, &json!({ "aud": aud })), Ok(()), "{aud}");
+        }
+    }
+
+    #[test]
+    fn authorized_parties_are_compared_exactly_where_they_are_configured() {
+        let open = settings(|_| ());
+        let parties = || vec!["https://portal.example".into(), "http://localhost:8080".into()];
+        let closed = settings(|options| options.authorized_parties = parties());
+        let exact = settings(|options| {
+            options.authorized_parties = parties();
+            options.choices = StrictChoices::exact();
+        });
+        let refused = Err(Reason::TokenInvalidAuthorizedParties);
+        for (azp, expected) in [
+            (json!("https://portal.example"), Ok(())),
+            (json!("http://localhost:8080"), Ok(())),
+            (json!(null), refused),
+            (json!(""), refused),
+            (json!("https://portal.example/"), refused),
+            (json!("https://PORTAL.example"), refused),
+            (json!("https://portal.example.evil"), refused),
+            (json!("https://portal.exampl"), refused),
+            (json!("http://portal.example"), refused),
+            (json!(["https://portal.example"]), refused),
+            (json!(1), refused),
+        ] {
+            assert_eq!(verdict(&closed, &json!({ "azp": azp })), expected, "{azp}");
+            assert_eq!(verdict(&exact, &json!({ "azp": azp })), expected, "{azp}");
+            assert_eq!(verdict(&open, &json!({ "azp": azp })), Ok(()), "{azp}");
+        }
+    }
+
+    #[test]
+    fn the_issuer_comes_from_the_configuration() {
+        let derived = settings(|_| ());
+        let configured = settings(|options| options.issuer = Some("https://auth.example.com".into()));
+        for (iss, by_key, by_setting) in [
+            (json!("https://clerk.example.com"), Ok(()), FAILED),
+            (json!("https://auth.example.com"), FAILED, Ok(())),
+            (json!("http://clerk.example.com"), FAILED, FAILED),
+            (json!("https://clerk.example.com/"), FAILED, FAILED),
+            (json!("https://clerk.example.com.evil"), FAILED, FAILED),
+            (json!("clerk.example.com"), FAILED, FAILED),
+            (json!(["https://clerk.example.com"]), FAILED, FAILED),
+            (json!(null), FAILED, FAILED),
+        ] {
+            assert_eq!(verdict(&derived, &json!({ "iss": iss })), by_key, "{iss}");
+            assert_eq!(verdict(&configured, &json!({ "iss": iss })), by_setting, "{iss}");
+        }
+    }
+
+    #[test]
+    fn the_session_id_is_required_in_strict_and_never_invented() {
+        let strict = settings(|_| ());
+        let exact = settings(|options| options.choices = StrictChoices::exact());
+        for sid in [json!(null), json!(""), json!("sess_"), json!("user_1"), json!(["sess_1"]), json!(1)] {
+            assert_eq!(verdict(&strict, &json!({ "sid": sid })), FAILED, "{sid}");
+            let read = check(&claims(&json!({ "sid": sid })), &exact, NOW * 1_000).ok().unwrap();
+            assert_eq!(read.auth.session_id, None, "{sid}");
+        }
+        let read = check(&claims(&json!({})), &strict, NOW * 1_000).ok().unwrap();
+        assert_eq!(read.auth.session_id.unwrap().as_str(), "sess_1");
+    }
+}

@@ -1,0 +1,190 @@
+//! Calls to Clerk's Backend API: bounded in time and size, never following a redirect.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portal_kernel::{BoxError, ExposeSecret, Timestamp};
+use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, Response, redirect, retry};
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
+use tokio::runtime::Handle;
+
+use crate::ClerkSettings;
+
+const USER_AGENT: &str = concat!("portal-clerk@", env!("CARGO_PKG_VERSION"));
+const LONGEST_TRY: Duration = Duration::from_secs(2);
+
+/// Bounds of calls to the Backend API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HttpTimeouts {
+    /// For a connection, TLS included.
+    pub connect: Duration,
+    /// For one try from start to the last byte; 2 s at most.
+    pub one_try: Duration,
+    /// For all tries of one fetch and the pauses between them.
+    pub total: Duration,
+    /// Before the second try; doubles after each.
+    pub first_pause: Duration,
+}
+
+impl Default for HttpTimeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(1),
+            one_try: LONGEST_TRY,
+            total: Duration::from_secs(3),
+            first_pause: Duration::from_millis(100),
+        }
+    }
+}
+
+impl HttpTimeouts {
+    pub(crate) fn are_usable(&self) -> bool {
+        !self.connect.is_zero() && !self.one_try.is_zero() && self.one_try <= LONGEST_TRY && self.one_try <= self.total
+    }
+}
+
+/// The HTTP client does not start, or the settings lack what it needs.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// TLS, mostly: no certificates of authorities on this machine.
+    #[error("the HTTP client cannot start")]
+    Client(#[source] BoxError),
+    /// The Backend API cannot be called without it.
+    #[error("clerk.secret_key is needed to call Clerk's Backend API")]
+    NoSecretKey,
+}
+
+/// An answer, whatever its status.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) date: Option<Timestamp>,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// Whether one of the errors in the body has this code.
+    pub(crate) fn has_error(&self, code: &str) -> bool {
+        let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        let errors = body.get("errors").and_then(Value::as_array);
+        errors.is_some_and(|errors| errors.iter().any(|error| error.get("code").and_then(Value::as_str) == Some(code)))
+    }
+}
+
+/// No answer, or none that may be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallError {
+    #[error("no connection, or it broke")]
+    Network(#[source] BoxError),
+    #[error("no complete answer in time")]
+    TimedOut,
+    #[error("the answer is too large")]
+    TooLarge,
+}
+
+/// The Backend API of one instance. Clones share connections.
+#[derive(Clone)]
+pub(crate) struct BackendApi(Arc<Inner>);
+
+struct Inner {
+    client: Client,
+    base: String,
+    timeouts: HttpTimeouts,
+    runtime: Option<Handle>,
+}
+
+impl BackendApi {
+    /// Calls run on the Tokio runtime on which this is called, if there is one: a runtime per server thread may stall, and would take
+    /// shared connections with it.
+    pub(crate) fn new(settings: &ClerkSettings) -> Result<Self, ClientError> {
+        let secret_key = settings.secret_key().ok_or(ClientError::NoSecretKey)?;
+        let client = client(settings, secret_key.expose_secret()).map_err(ClientError::Client)?;
+        let base = format!("{}/v1", settings.api_url());
+        Ok(Self(Arc::new(Inner { client, base, timeouts: *settings.timeouts(), runtime: Handle::try_current().ok() })))
+    }
+
+    pub(crate) fn timeouts(&self) -> &HttpTimeouts {
+        &self.0.timeouts
+    }
+
+    /// One try. `path` is made of literals and parsed ids, never of text from outside.
+    pub(crate) async fn get(&self, path: &str, largest_body: usize) -> Result<Answer, CallError> {
+        let request = self.0.client.get(format!("{}{path}", self.0.base));
+        let whole = async {
+            let response = request.send().await.map_err(network)?;
+            read(response, largest_body).await
+        };
+        tokio::time::timeout(self.0.timeouts.one_try, whole).await.map_err(|_| CallError::TimedOut)?
+    }
+
+    /// Runs to its end even if the caller goes away. None outside of any runtime, or during its shutdown.
+    pub(crate) async fn run<F>(&self, work: F) -> Option<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        let runtime = self.0.runtime.clone().or_else(|| Handle::try_current().ok())?;
+        runtime.spawn(work).await.ok()
+    }
+
+    /// As [`BackendApi::run`], without waiting.
+    pub(crate) fn start<F>(&self, work: F)
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        if let Some(runtime) = self.0.runtime.clone().or_else(|| Handle::try_current().ok()) {
+            runtime.spawn(work);
+        }
+    }
+}
+
+impl fmt::Debug for BackendApi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BackendApi").field("base", &self.0.base).finish_non_exhaustive()
+    }
+}
+
+fn client(settings: &ClerkSettings, secret_key: &str) -> Result<Client, BoxError> {
+    let mut authorization = HeaderValue::try_from(format!("Bearer {secret_key}"))?;
+    authorization.set_sensitive(true);
+    let mut headers = HeaderMap::new();
+    headers.insert(AUTHORIZATION, authorization);
+    headers.insert("clerk-api-version", HeaderValue::try_from(settings.api_version())?);
+    let client = Client::builder()
+        .user_agent(USER_AGENT)
+        .default_headers(headers)
+        .redirect(redirect::Policy::none())
+        .retry(retry::never())
+        .connect_timeout(settings.timeouts().connect)
+        .timeout(settings.timeouts().one_try)
+        .https_only(settings.api_url().starts_with("https://"))
+        .build()?;
+    Ok(client)
+}
+
+async fn read(mut response: Response, largest_body: usize) -> Result<Answer, CallError> {
+    let header = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let date = header(DATE).and_then(|text| OffsetDateTime::parse(text, &Rfc2822).ok()).map(Timestamp::new);
+    let retry_after = header(RETRY_AFTER).and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
+    let mut answer = Answer { status: response.status().as_u16(), date, retry_after, body: Vec::new() };
+    while let Some(chunk) = response.chunk().await.map_err(network)? {
+        if answer.body.len() + chunk.len() > largest_body {
+            return Err(CallError::TooLarge);
+        }
+        answer.body.extend_from_slice(&chunk);
+    }
+    Ok(answer)
+}
+
+fn network(error: reqwest::Error) -> CallError {
+    if error.is_timeout() { CallError::TimedOut } else { CallError::Network(error.without_url().into()) }
+}

@@ -1,0 +1,146 @@
+//! JSON objects, with the one fact that `serde_json` drops: whether a name occurred twice.
+
+use std::cell::Cell;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+pub(crate) type Members = Map<String, Value>;
+
+/// An object; of names that occur twice the last counts.
+pub(crate) struct Object {
+    pub(crate) members: Members,
+    /// In this object or in one inside it.
+    pub(crate) has_duplicates: bool,
+}
+
+/// None if the text is not one JSON object, or nests too deeply.
+pub(crate) fn parse_object(text: &[u8]) -> Option<Object> {
+    let duplicates = Cell::new(false);
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let value = Node(&duplicates).deserialize(&mut deserializer).ok()?;
+    deserializer.end().ok()?;
+    match value {
+        Value::Object(members) => Some(Object { members, has_duplicates: duplicates.get() }),
+        _ => None,
+    }
+}
+
+/// Builds one value and marks the cell when a name repeats.
+#[derive(Clone, Copy)]
+struct Node<'a>(&'a Cell<bool>);
+
+impl<'de> DeserializeSeed<'de> for Node<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Node<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element_seed(self)? {
+            list.push(item);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut members = Map::new();
+        while let Some(name) = entries.next_key::<String>()? {
+            let value = entries.next_value_seed(self)?;
+            if members.insert(name, value).is_some() {
+                self.0.set(true);
+            }
+        }
+        Ok(Value::Object(members))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_object_reads_as_serde_json_reads_it() {
+        let text = r#"{"a":[1,-2,3.5,1e3,18446744073709551615,true,false,null,"x\u00e9\n"],"b":{"c":{}},"":""}"#;
+        let object = parse_object(text.as_bytes()).unwrap();
+        assert_eq!(Value::Object(object.members), serde_json::from_str::<Value>(text).unwrap());
+        assert!(!object.has_duplicates);
+    }
+
+    #[test]
+    fn a_repeated_name_is_noticed_at_any_depth_and_the_last_one_counts() {
+        for text in [
+            r#"{"a":1,"a":2}"#,
+            r#"{"a":1,"\u0061":2}"#,
+            r#"{"b":{"x":1,"x":1},"a":2}"#,
+            r#"{"a":2,"b":[{"x":1,"x":1}]}"#,
+        ] {
+            let object = parse_object(text.as_bytes()).unwrap();
+            assert!(object.has_duplicates, "{text}");
+            assert_eq!(object.members["a"], json!(2), "{text}");
+        }
+        assert!(!parse_object(br#"{"a":{"x":1},"b":{"x":1}}"#).unwrap().has_duplicates);
+    }
+
+    #[test]
+    fn what_is_not_one_object_is_refused() {
+        let deep = [b"{\"a\":".repeat(200), b"1".to_vec(), b"}".repeat(200)].concat();
+        for text in [
+            &b""[..],
+            b"[]",
+            b"1",
+            b"null",
+            b"\"a\"",
+            b"{",
+            b"{}{}",
+            b"{} x",
+            b"{\"a\":NaN}",
+            b"{\"a\":1e999}",
+            b"\xff",
+            &deep,
+        ] {
+            assert!(parse_object(text).is_none());
+        }
+    }
+}

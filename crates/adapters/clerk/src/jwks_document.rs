@@ -1,0 +1,234 @@
+//! The document that lists the keys of an instance, and one fetch of it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use portal_kernel::Timestamp;
+use serde_json::Value;
+
+use crate::error::TokenVerificationError;
+use crate::http::{Answer, BackendApi, CallError};
+use crate::rsa_key::VerificationKey;
+
+/// Room for a hundred keys and more.
+const LARGEST_BODY: usize = 256 * 1_024;
+const MAX_TRIES: u32 = 3;
+
+/// Usable keys by id.
+pub(crate) type Keys = HashMap<Box<str>, Arc<VerificationKey>>;
+
+/// A document with at least one usable key.
+pub(crate) struct Document {
+    pub(crate) keys: Keys,
+    /// The source's own clock.
+    pub(crate) date: Option<Timestamp>,
+}
+
+/// Why there is no document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum FetchFailure {
+    #[error("the key source cannot be reached")]
+    Unreachable,
+    #[error("the key source answers with status {0}")]
+    Status(u16),
+    #[error("the key source sends something else than a set of signing keys")]
+    Unusable,
+    #[error("the key source refuses the secret key")]
+    SecretKeyRefused,
+}
+
+impl FetchFailure {
+    /// The source is down, rather than refusing us: what it said before still holds.
+    pub(crate) fn is_outage(self) -> bool {
+        match self {
+            Self::Unreachable | Self::Unusable => true,
+            Self::Status(status) => matches!(status, 300..400 | 408 | 429 | 500..),
+            Self::SecretKeyRefused => false,
+        }
+    }
+
+    fn is_worth_another_try(self) -> bool {
+        match self {
+            Self::Unreachable => true,
+            Self::Status(status) => matches!(status, 429 | 500..),
+            Self::Unusable | Self::SecretKeyRefused => false,
+        }
+    }
+}
+
+impl From<FetchFailure> for TokenVerificationError {
+    fn from(failure: FetchFailure) -> Self {
+        match failure {
+            FetchFailure::SecretKeyRefused => Self::secret_key_refused(),
+            FetchFailure::Status(status) => {
+                Self::keys_unavailable(format!("Error loading Clerk JWKS with code={status}."))
+            }
+            FetchFailure::Unusable => Self::keys_unavailable("The JWKS endpoint did not contain any signing keys."),
+            FetchFailure::Unreachable => {
+                Self::keys_unavailable("Failed to load JWKS from Clerk Backend or Frontend API.")
+            }
+        }
+    }
+}
+
+/// Tries again what may pass by itself, within the total time.
+pub(crate) async fn fetch(api: &BackendApi) -> Result<Document, FetchFailure> {
+    let timeouts = *api.timeouts();
+    let tries = async {
+        let mut pause = timeouts.first_pause;
+        let mut left = MAX_TRIES;
+        loop {
+            left -= 1;
+            match fetch_once(api).await {
+                Err(failure) if left > 0 && failure.is_worth_another_try() => tokio::time::sleep(pause).await,
+                outcome => return outcome,
+            }
+            pause *= 2;
+        }
+    };
+    tokio::time::timeout(timeouts.total, tries).await.unwrap_or(Err(FetchFailure::Unreachable))
+}
+
+pub(crate) async fn fetch_once(api: &BackendApi) -> Result<Document, FetchFailure> {
+    match api.get("/jwks", LARGEST_BODY).await {
+        Ok(answer) => read(&answer),
+        Err(CallError::TooLarge) => Err(FetchFailure::Unusable),
+        Err(error) => {
+            tracing::debug!(error = &error as &dyn std::error::Error, "a try to load the signing keys failed");
+            Err(FetchFailure::Unreachable)
+        }
+    }
+}
+
+fn read(answer: &Answer) -> Result<Document, FetchFailure> {
+    if !answer.is_success() {
+        let refused = answer.has_error("clerk_key_invalid");
+        return Err(if refused { FetchFailure::SecretKeyRefused } else { FetchFailure::Status(answer.status) });
+    }
+    let keys = parse(&answer.body);
+    if keys.is_empty() { Err(FetchFailure::Unusable) } else { Ok(Document { keys, date: answer.date }) }
+}
+
+/// Skips what is not an RSA key for RS256 signatures. Of entries with the same id the last counts, as in Clerk's SDK.
+fn parse(body: &[u8]) -> Keys {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let entries = body.get("keys").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    entries.iter().filter_map(key).collect()
+}
+
+fn key(entry: &Value) -> Option<(Box<str>, Arc<VerificationKey>)> {
+    let text = |name: &str| entry.get(name).map(Value::as_str);
+    let is = |name: &str, expected: &str| text(name).is_none_or(|found| found == Some(expected));
+    if text("kty")? != Some("RSA") || !is("use", "sig") || !is("alg", "RS256") {
+        return None;
+    }
+    let kid = text("kid")??;
+    let declares_rs256 = text("alg").is_some();
+    match VerificationKey::from_jwk(text("n")??, text("e")??, declares_rs256) {
+        Ok(key) => Some((kid.into(), Arc::new(key))),
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "a signing key of the instance is ignored");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use serde_json::json;
+
+    use super::*;
+
+    fn modulus(byte: u8, length: usize) -> String {
+        URL_SAFE_NO_PAD.encode(vec![byte; length])
+    }
+
+    fn entry(change: &Value) -> Value {
+        let mut entry = json!({
+            "use": "sig", "kty": "RSA", "kid": "ins_1", "alg": "RS256", "n": modulus(0xc1, 256), "e": "AQAB", "extra": [1],
+        });
+        let members = entry.as_object_mut().unwrap();
+        for (name, value) in change.as_object().unwrap() {
+            members.insert(name.clone(), value.clone());
+            if value.is_null() {
+                members.remove(name);
+            }
+        }
+        entry
+    }
+
+    fn ids(entries: &[Value]) -> Vec<String> {
+        let mut ids: Vec<_> =
+            parse(json!({ "keys": entries }).to_string().as_bytes()).into_keys().map(String::from).collect();
+        ids.sort();
+        ids
+    }
+
+    #[test]
+    fn only_rsa_keys_for_rs256_signatures_are_used() {
+        for good in [json!({}), json!({ "use": null }), json!({ "alg": null }), json!({ "n": modulus(0xc1, 512) })] {
+            assert_eq!(ids(&[entry(&good)]), ["ins_1"], "{good}");
+        }
+        for bad in [
+            json!({ "use": "enc" }),
+            json!({ "use": 1 }),
+            json!({ "alg": "RS384" }),
+            json!({ "alg": "HS256" }),
+            json!({ "kty": "EC" }),
+            json!({ "kty": null }),
+            json!({ "kid": null }),
+            json!({ "kid": 1 }),
+            json!({ "n": modulus(0xc1, 128) }),
+            json!({ "n": "!" }),
+            json!({ "n": null }),
+            json!({ "e": "AQ" }),
+            json!({ "e": null }),
+        ] {
+            assert_eq!(ids(&[entry(&bad), entry(&json!({ "kid": "ins_2" }))]), ["ins_2"], "{bad}");
+        }
+    }
+
+    #[test]
+    fn of_keys_with_the_same_id_the_last_counts() {
+        let other = json!({ "n": modulus(0xc3, 256) });
+        let keys = parse(json!({ "keys": [entry(&json!({})), entry(&other)] }).to_string().as_bytes());
+        let last = VerificationKey::from_jwk(&modulus(0xc3, 256), "AQAB", true).unwrap();
+        assert!(keys["ins_1"].same_as(&last));
+    }
+
+    #[test]
+    fn what_is_no_set_of_keys_has_none() {
+        for body in [
+            "",
+            "<html>",
+            "[]",
+            "{}",
+            r#"{"keys":null}"#,
+            r#"{"keys":{}}"#,
+            r#"{"keys":[]}"#,
+            r#"{"keys":[null,1,[]]}"#,
+        ] {
+            assert!(parse(body.as_bytes()).is_empty(), "{body}");
+        }
+    }
+
+    #[test]
+    fn an_outage_is_not_a_refusal() {
+        for (failure, outage) in [
+            (FetchFailure::Unreachable, true),
+            (FetchFailure::Unusable, true),
+            (FetchFailure::Status(429), true),
+            (FetchFailure::Status(500), true),
+            (FetchFailure::Status(503), true),
+            (FetchFailure::Status(302), true),
+            (FetchFailure::Status(401), false),
+            (FetchFailure::Status(403), false),
+            (FetchFailure::Status(404), false),
+            (FetchFailure::SecretKeyRefused, false),
+        ] {
+            assert_eq!(failure.is_outage(), outage, "{failure}");
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! The active organization of a token, in either version of Clerk's claims.
+//!
+//! Whatever cannot be read gives less, never more: no organization, no role or no permissions.
+
+use std::borrow::Cow;
+
+use portal_identity::{ActiveOrganization, ProviderOrganizationId};
+use serde_json::Value;
+
+use crate::json::Members;
+
+/// The organization of the claims; none without one, and none if the version of the claims is unknown.
+pub(crate) fn read(claims: &Members) -> Option<ActiveOrganization> {
+    match claims.get("v") {
+        None => first_version(claims),
+        Some(v) if v.as_f64() == Some(1.0) => first_version(claims),
+        Some(v) if v.as_f64() == Some(2.0) => second_version(claims),
+        Some(_) => {
+            if claims.contains_key("o") || claims.contains_key("org_id") {
+                tracing::warn!("a session token has claims of an unknown version: its organization is ignored");
+            }
+            None
+        }
+    }
+}
+
+fn first_version(claims: &Members) -> Option<ActiveOrganization> {
+    let permissions = match claims.get("org_permissions") {
+        Some(Value::Array(list)) => list.iter().map(|item| item.as_str().map(str::to_owned)).collect(),
+        None | Some(Value::Null) => Some(Vec::new()),
+        Some(_) => None,
+    };
+    Some(ActiveOrganization {
+        id: id(claims.get("org_id"))?,
+        slug: text(claims.get("org_slug")),
+        role: role(claims.get("org_role")),
+        permissions: permissions.unwrap_or_else(malformed),
+    })
+}
+
+fn second_version(claims: &Members) -> Option<ActiveOrganization> {
+    let organization = match claims.get("o")? {
+        Value::Object(organization) => organization,
+        Value::Null => return None,
+        _ => return malformed(),
+    };
+    let text_of = |value: Option<&Value>| match value {
+        None | Some(Value::Null) => Some(String::new()),
+        Some(value) => value.as_str().map(str::to_owned),
+    };
+    let permissions =
+        match (text_of(claims.get("fea")), text_of(organization.get("per")), text_of(organization.get("fpm"))) {
+            (Some(features), Some(verbs), Some(masks)) => permissions(&features, &verbs, &masks),
+            _ => None,
+        };
+    Some(ActiveOrganization {
+        id: id(organization.get("id"))?,
+        slug: text(organization.get("slg")),
+        role: role(organization.get("rol")),
+        permissions: permissions.unwrap_or_else(malformed),
+    })
+}
+
+fn malformed<T: Default>() -> T {
+    tracing::warn!("a session token has organization claims that cannot be read: that part is ignored");
+    T::default()
+}
+
+fn id(value: Option<&Value>) -> Option<ProviderOrganizationId> {
+    match value {
+        None | Some(Value::Null) => None,
+        Some(value) => value.as_str().and_then(|text| ProviderOrganizationId::parse(text).ok()).or_else(malformed),
+    }
+}
+
+fn text(value: Option<&Value>) -> Option<String> {
+    value.and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+/// With exactly one leading `org:`; the two versions of the claims differ in it.
+fn role(value: Option<&Value>) -> Option<String> {
+    let bare = value?.as_str()?.trim_start_matches("org:");
+    (!bare.is_empty()).then(|| format!("org:{bare}"))
+}
+
+/// Spells out `org:<feature>:<verb>` from the compact claims `fea`, `per` and `fpm`; none if an element of `fea` has no scope.
+///
+/// `fpm` has one number per feature, whose lowest bit stands for the first verb of `per`. Published descriptions disagree on
+/// whether features of the user alone are counted. They are if there are as many numbers as features in all.
+fn permissions(features: &str, verbs: &str, masks: &str) -> Option<Vec<String>> {
+    if features.is_empty() {
+        return Some(Vec::new());
+    }
+    let mut all = Vec::new();
+    for element in features.split(',') {
+        let (scope, feature) = element.trim().split_once(':')?;
+        all.push((matches!(scope, "o" | "ou" | "uo"), feature));
+    }
+    if verbs.is_empty() || masks.is_empty() {
+        return Some(Vec::new());
+    }
+    let verbs: Vec<&str> = verbs.split(',').map(str::trim).collect();
+    let masks: Vec<&str> = masks.split(',').map(str::trim).collect();
+    let of_organization = all.iter().filter(|(organization, _)| *organization).count();
+    let by_whole_list = masks.len() == all.len() && masks.len() != of_organization;
+    let indexed: Cow<'_, [(bool, &str)]> = if by_whole_list {
+        Cow::Borrowed(&all)
+    } else {
+        all.iter().filter(|(organization, _)| *organization).copied().collect::<Vec<_>>().into()
+    };
+
+    let mut found = Vec::new();
+    for ((organization, feature), mask) in indexed.iter().zip(masks) {
+        let Some(mask) = Mask::read(mask, verbs.len()).filter(|_| *organization) else { continue };
+        let granted = verbs.iter().enumerate().filter(|(bit, verb)| mask.has(*bit) && !verb.is_empty());
+        found.extend(granted.map(|(_, verb)| format!("org:{feature}:{verb}")));
+    }
+    Some(found)
+}
+
+/// The lowest bits of a decimal number of any length.
+struct Mask(Vec<u8>);
+
+impl Mask {
+    /// None if the text is anything but digits.
+    fn read(decimal: &str, bits: usize) -> Option<Self> {
+        if decimal.is_empty() {
+            return None;
+        }
+        let mut bytes = vec![0_u8; bits.div_ceil(8)];
+        for digit in decimal.bytes() {
+            let mut carry = digit.is_ascii_digit().then(|| digit - b'0')?;
+            for byte in &mut bytes {
+                [*byte, carry] = (u16::from(*byte) * 10 + u16::from(carry)).to_le_bytes();
+            }
+        }
+        Some(Self(bytes))
+    }
+
+    fn has(&self, bit: usize) -> bool {
+        self.0.get(bit / 8).is_some_and(|byte| byte >> (bit % 8) & 1 == 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn organization(claims: &Value) -> Option<ActiveOrganization> {
+        read(claims.as_object().unwrap())
+    }
+
+    fn granted(features: &str, verbs: &str, masks: &str) -> Vec<String> {
+        let claims = json!({ "v": 2, "fea": features, "o": { "id": "org_1", "per": verbs, "fpm": masks } });
+        organization(&claims).unwrap().permissions
+    }
+
+    #[test]
+    fn the_worked_example_gives_its_published_permissions() {
+        assert_eq!(
+            granted("o:repositories,o:projects", "read,create,update,delete,revoke", "7,21"),
+            [
+                "org:repositories:read",
+                "org:repositories:create",
+                "org:repositories:update",
+                "org:projects:read",
+                "org:projects:update",
+                "org:projects:revoke",
+            ]
+        );
+    }
+
+    #[test]
+    fn masks_above_2_to_the_53_keep_every_bit() {
+        let verbs: Vec<String> = (0..130).map(|bit| format!("v{bit}")).collect();
+        let verbs = verbs.join(",");
+        // 2^53 + 1, which no double holds; 2^64 + 2^0; 2^128 + 2^65.
+        assert_eq!(granted("o:f", &verbs, "9007199254740993"), ["org:f:v0", "org:f:v53"]);
+        assert_eq!(granted("o:f", &verbs, "18446744073709551617"), ["org:f:v0", "org:f:v64"]);
+        assert_eq!(granted("o:f", &verbs, "340282366920938463500268095579187314688"), ["org:f:v65", "org:f:v128"]);
+        // Bits beyond the list are dropped.
+        assert_eq!(granted("o:f", "read", "18446744073709551617"), ["org:f:read"]);
+        assert_eq!(granted("o:f", "read", "18446744073709551616"), [""; 0]);
+    }
+
+    #[test]
+    fn the_number_of_masks_decides_which_features_they_belong_to() {
+        // As many masks as organization features: the feature of the user is not counted.
+        assert_eq!(granted("u:mail,o:repos,uo:wiki", "read,write", "1,2"), ["org:repos:read", "org:wiki:write"]);
+        // As many masks as features in all: it is counted, and gives nothing.
+        assert_eq!(granted("u:mail,o:repos,ou:wiki", "read,write", "3,1,2"), ["org:repos:read", "org:wiki:write"]);
+        // Neither: the first organization features, and nothing for the rest.
+        assert_eq!(granted("u:mail,o:repos,o:wiki", "read", "1"), ["org:repos:read"]);
+        assert_eq!(granted("o:repos", "read", "1,1,1"), ["org:repos:read"]);
+        assert_eq!(granted("x:odd,o:repos", "read", "1"), ["org:repos:read"]);
+    }
+
+    #[test]
+    fn elements_that_are_not_only_digits_give_no_bits() {
+        assert_eq!(granted("o:a,o:b", "read,write", "x,3"), ["org:b:read", "org:b:write"]);
+        assert_eq!(granted("o:a,o:b", "read", "-1, 1 "), ["org:b:read"]);
+        assert_eq!(granted("o:a,o:b", "read", ",1"), ["org:b:read"]);
+        assert_eq!(granted("o:a", "read", "1e1"), [""; 0]);
+        assert_eq!(granted("o:a", "read,,write", "7"), ["org:a:read", "org:a:write"]);
+    }
+
+    #[test]
+    fn missing_or_malformed_parts_leave_the_organization_without_permissions() {
+        for claims in [
+            json!({ "v": 2, "o": { "id": "org_1", "rol": "admin" } }),
+            json!({ "v": 2, "fea": "o:a", "o": { "id": "org_1", "rol": "admin", "per": "read" } }),
+            json!({ "v": 2, "fea": "o:a", "o": { "id": "org_1", "rol": "admin", "fpm": "1" } }),
+            json!({ "v": 2, "fea": "o:a,broken", "o": { "id": "org_1", "rol": "admin", "per": "read", "fpm": "1,1" } }),
+            json!({ "v": 2, "fea": ["o:a"], "o": { "id": "org_1", "rol": "admin", "per": "read", "fpm": "1" } }),
+            json!({ "v": 2, "fea": "o:a", "o": { "id": "org_1", "rol": "admin", "per": "read", "fpm": 1 } }),
+            json!({ "org_id": "org_1", "org_role": "org:admin" }),
+            json!({ "v": 1, "org_id": "org_1", "org_role": "org:admin", "org_permissions": "org:a:read" }),
+            json!({ "org_id": "org_1", "org_role": "admin", "org_permissions": ["org:a:read", 1] }),
+        ] {
+            let found = organization(&claims).unwrap();
+            assert_eq!((found.id.as_str(), found.role.as_deref()), ("org_1", Some("org:admin")), "{claims}");
+            assert_eq!(found.permissions, [""; 0], "{claims}");
+        }
+    }
+
+    #[test]
+    fn no_organization_in_the_token_means_no_role_and_no_permissions() {
+        for claims in [
+            json!({}),
+            json!({ "v": 2 }),
+            json!({ "v": 2, "o": null, "fea": "o:a" }),
+            json!({ "v": 2, "o": "org_1" }),
+            json!({ "v": 2, "o": { "rol": "admin" } }),
+            json!({ "v": 2, "o": { "id": "../org_1", "rol": "admin" } }),
+            json!({ "v": 2, "o": { "id": 1 } }),
+            json!({ "org_role": "org:admin", "org_permissions": ["org:a:read"] }),
+            json!({ "org_id": "org_" }),
+        ] {
+            assert_eq!(organization(&claims), None, "{claims}");
+        }
+    }
+
+    #[test]
+    fn claims_of_another_version_give_no_organization() {
+        for v in [json!(3), json!(0), json!("2"), json!(null), json!([2]), json!(2.5)] {
+            let claims =
+                json!({ "v": v, "o": { "id": "org_1", "rol": "admin" }, "org_id": "org_1", "org_role": "org:admin" });
+            assert_eq!(organization(&claims), None, "{claims}");
+        }
+    }
+
+    #[test]
+    fn both_versions_read_alike_and_roles_have_one_prefix() {
+        let first = json!({ "org_id": "org_1", "org_slug": "acme", "org_role": "org:admin", "org_permissions": ["org:repos:read"] });
+        let second = json!({
+            "v": 2, "fea": "o:repos", "o": { "id": "org_1", "slg": "acme", "rol": "admin", "per": "read", "fpm": "1" },
+        });
+        assert_eq!(organization(&first), organization(&second));
+        for (rol, role) in [
+            ("admin", Some("org:admin")),
+            ("org:admin", Some("org:admin")),
+            ("org:org:x", Some("org:x")),
+            ("", None),
+            ("org:", None),
+        ] {
+            let found = organization(&json!({ "v": 2, "o": { "id": "org_1", "rol": rol } })).unwrap();
+            assert_eq!(found.role.as_deref(), role, "{rol:?}");
+        }
+        assert_eq!(organization(&json!({ "v": 2, "o": { "id": "org_1", "rol": 7 } })).unwrap().role, None);
+    }
+}

@@ -1,0 +1,146 @@
+//! The auth object: what verified claims mean.
+
+use portal_identity::{
+    Actor, ActorKind, FactorVerificationAge, ProviderSessionId, ProviderUserId, SessionAuth, SessionStatus,
+};
+use serde_json::Value;
+
+use crate::error::TokenVerificationError;
+use crate::json::Members;
+use crate::organization;
+use crate::times::Times;
+
+/// Builds the auth object of claims that passed every check.
+pub(crate) fn read(
+    claims: &Members,
+    user_id: ProviderUserId,
+    session_id: Option<ProviderSessionId>,
+    times: Times,
+    reject_malformed_actor: bool,
+) -> Result<SessionAuth, TokenVerificationError> {
+    let actor = match claims.get("act") {
+        None | Some(Value::Null) => None,
+        Some(act) => Some(match (actor(act), reject_malformed_actor) {
+            (Some(actor), _) => actor,
+            (None, false) => Actor { subject: "unknown".to_owned(), kind: ActorKind::Impersonator },
+            (None, true) => {
+                return Err(TokenVerificationError::claim(
+                    "Invalid JWT actor claim (act). Expected an object with sub.",
+                ));
+            }
+        }),
+    };
+    Ok(SessionAuth {
+        user_id,
+        session_id,
+        session_status: status(claims.get("sts")),
+        actor,
+        organization: organization::read(claims),
+        factor_verification_age: factor_verification_age(claims.get("fva")),
+        issued_at: times.issued_at,
+        expires_at: times.expires_at,
+    })
+}
+
+/// A state that is not known counts as pending, which is signed out for every purpose.
+fn status(sts: Option<&Value>) -> Option<SessionStatus> {
+    match sts? {
+        Value::Null => None,
+        Value::String(text) if text == "active" => Some(SessionStatus::Active),
+        _ => Some(SessionStatus::Pending),
+    }
+}
+
+fn actor(act: &Value) -> Option<Actor> {
+    let subject = act.get("sub")?.as_str().filter(|subject| !subject.is_empty())?.to_owned();
+    let agent = act.get("type").and_then(Value::as_str) == Some("agent");
+    Some(Actor { subject, kind: if agent { ActorKind::Agent } else { ActorKind::Impersonator } })
+}
+
+/// Exactly two ages; anything else is unknown, which no step-up accepts.
+fn factor_verification_age(fva: Option<&Value>) -> Option<FactorVerificationAge> {
+    let [first, second] = fva?.as_array()?.as_slice() else { return None };
+    Some(FactorVerificationAge { first: minutes(age(first)?), second: minutes(age(second)?) })
+}
+
+/// −1 says that the factor is not available; other negative numbers mean nothing.
+fn age(value: &Value) -> Option<f64> {
+    value.as_f64().filter(|age| *age >= 0.0 || age.to_bits() == (-1.0_f64).to_bits())
+}
+
+/// A fraction of a minute counts as a whole one.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative, and the cast saturates")]
+fn minutes(age: f64) -> Option<u32> {
+    (age >= 0.0).then_some(age.ceil() as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use portal_kernel::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+    use crate::times::Window;
+
+    fn session(claims: &Value, strict: bool) -> Result<SessionAuth, TokenVerificationError> {
+        let expires_at = Timestamp::from_unix_seconds(60).unwrap();
+        let times = Times { window: Window { from: 0, until: 60_000 }, expires_at, issued_at: None };
+        read(claims.as_object().unwrap(), ProviderUserId::parse("user_1").unwrap(), None, times, strict)
+    }
+
+    #[test]
+    fn only_an_active_session_or_one_without_status_is_not_pending() {
+        for (sts, pending) in [
+            (json!({}), false),
+            (json!({ "sts": null }), false),
+            (json!({ "sts": "active" }), false),
+            (json!({ "sts": "pending" }), true),
+            (json!({ "sts": "Active" }), true),
+            (json!({ "sts": "revoked" }), true),
+            (json!({ "sts": 1 }), true),
+        ] {
+            assert_eq!(session(&sts, true).unwrap().is_pending(), pending, "{sts}");
+        }
+    }
+
+    #[test]
+    fn somebody_else_at_the_wheel_is_never_forgotten() {
+        let who = |act: Value, strict| session(&json!({ "act": act }), strict).map(|auth| auth.actor);
+        let actor = |subject: &str, kind| Ok(Some(Actor { subject: subject.to_owned(), kind }));
+        assert_eq!(who(json!({ "sub": "user_2" }), true), actor("user_2", ActorKind::Impersonator));
+        assert_eq!(
+            who(json!({ "sub": "user_2", "iss": "https://x", "sid": "sess_2" }), true),
+            actor("user_2", ActorKind::Impersonator)
+        );
+        assert_eq!(who(json!({ "sub": "agent_2", "type": "agent" }), true), actor("agent_2", ActorKind::Agent));
+        assert_eq!(who(json!({ "sub": "user_2", "type": "robot" }), true), actor("user_2", ActorKind::Impersonator));
+        assert_eq!(who(json!({ "sub": "user_2", "type": ["agent"] }), true), actor("user_2", ActorKind::Impersonator));
+        assert_eq!(who(json!(null), true), Ok(None));
+        for act in [json!("user_2"), json!([]), json!({}), json!({ "sub": 2 }), json!({ "sub": "" }), json!(false)] {
+            assert!(who(act.clone(), true).is_err(), "{act}");
+            assert_eq!(who(act.clone(), false), actor("unknown", ActorKind::Impersonator), "{act}");
+        }
+    }
+
+    #[test]
+    fn factor_ages_are_two_numbers_or_unknown() {
+        let ages = |fva: Value| session(&json!({ "fva": fva }), true).unwrap().factor_verification_age;
+        let known = |first, second| Some(FactorVerificationAge { first, second });
+        assert_eq!(ages(json!([5, 0])), known(Some(5), Some(0)));
+        assert_eq!(ages(json!([5, -1])), known(Some(5), None));
+        assert_eq!(ages(json!([-1, -1])), known(None, None));
+        assert_eq!(ages(json!([4.2, 1e99])), known(Some(5), Some(u32::MAX)));
+        for fva in [
+            json!(null),
+            json!([]),
+            json!([1]),
+            json!([1, 2, 3]),
+            json!([1, "2"]),
+            json!([1, -2]),
+            json!([null, 1]),
+            json!("1,2"),
+        ] {
+            assert_eq!(ages(fva.clone()), None, "{fva}");
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! A token taken apart, before anything in it is believed.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
+
+use crate::StrictChoices;
+use crate::error::TokenVerificationError;
+use crate::json::{Members, parse_object};
+
+/// Longest token that is looked at. A cookie holds 4 KiB, and servers stop at headers of this size.
+pub(crate) const MAX_LENGTH: usize = 16 * 1_024;
+
+/// Clerk's categories of tokens, all signed by the same key.
+const CATEGORY_SESSION: &str = "cl_B7d4PD111AAA";
+/// Stamped on everything by instances that do not tell categories apart.
+const CATEGORY_NO_INFORMATION: &str = "cl_I7d4PD111III";
+
+/// `typ` of OAuth access tokens (RFC 9068).
+const ACCESS_TOKEN_TYPES: [&str; 2] = ["at+jwt", "application/at+jwt"];
+
+/// The parts of a token. Nothing here is verified.
+pub(crate) struct DecodedToken<'t> {
+    pub(crate) header: Members,
+    pub(crate) claims: Members,
+    /// What the signature covers.
+    pub(crate) signed: &'t [u8],
+    /// Base64url without padding.
+    pub(crate) signature: &'t str,
+    padded: bool,
+}
+
+impl<'t> DecodedToken<'t> {
+    /// Three segments of canonical base64url, the first two of them JSON objects; otherwise `token-invalid`.
+    pub(crate) fn read(token: &'t str, choices: &StrictChoices) -> Result<Self, TokenVerificationError> {
+        if token.len() > MAX_LENGTH {
+            return Err(TokenVerificationError::decoding());
+        }
+        let mut parts = token.split('.');
+        let (Some(header), Some(payload), Some(signature), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(TokenVerificationError::shape());
+        };
+        let padded = token.contains('=');
+        if padded && choices.strict_encoding {
+            return Err(TokenVerificationError::decoding());
+        }
+        let signed = &token.as_bytes()[..header.len() + 1 + payload.len()];
+        let signature = signature.trim_end_matches('=');
+        bytes(signature)?;
+        Ok(Self { header: object(header, choices)?, claims: object(payload, choices)?, signed, signature, padded })
+    }
+
+    /// The id of the key that is said to have signed it.
+    pub(crate) fn kid(&self) -> Option<&str> {
+        self.header.get("kid").and_then(Value::as_str)
+    }
+
+    /// Whether the token names itself as anything but a session: another category, a machine, an OAuth access token.
+    pub(crate) fn is_of_another_class(&self) -> bool {
+        self.has_foreign_category() || self.is_machine_token()
+    }
+
+    fn has_foreign_category(&self) -> bool {
+        self.header
+            .get("cat")
+            .is_some_and(|cat| !matches!(cat.as_str(), Some(CATEGORY_SESSION | CATEGORY_NO_INFORMATION)))
+    }
+
+    fn is_machine_token(&self) -> bool {
+        // Clerk's SDK recognises machine tokens only where all three segments are there and unpadded.
+        if self.padded || self.signature.is_empty() {
+            return false;
+        }
+        let access_token =
+            self.header.get("typ").and_then(Value::as_str).is_some_and(|typ| ACCESS_TOKEN_TYPES.contains(&typ));
+        let machine = self.claims.get("sub").and_then(Value::as_str).is_some_and(|sub| sub.starts_with("mch_"));
+        access_token || machine
+    }
+}
+
+/// Refuses characters and trailing bits that no encoder writes: one token, one spelling.
+fn bytes(segment: &str) -> Result<Vec<u8>, TokenVerificationError> {
+    URL_SAFE_NO_PAD.decode(segment).map_err(|_| TokenVerificationError::decoding())
+}
+
+fn object(segment: &str, choices: &StrictChoices) -> Result<Members, TokenVerificationError> {
+    let text = bytes(segment.trim_end_matches('='))?;
+    let text = if choices.strict_encoding { text } else { as_text_decoder(text) };
+    let object = parse_object(&text).ok_or_else(TokenVerificationError::decoding)?;
+    if object.has_duplicates && choices.reject_duplicate_claims {
+        return Err(TokenVerificationError::decoding());
+    }
+    Ok(object.members)
+}
+
+/// Reads bytes as `TextDecoder` does in Clerk's SDK: without a byte order mark, with replacement characters for what is not UTF-8.
+fn as_text_decoder(text: Vec<u8>) -> Vec<u8> {
+    let text = match String::from_utf8(text) {
+        Ok(text) => text,
+        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+    };
+    match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.as_bytes().to_vec(),
+        None => text.into_bytes(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portal_identity::TokenVerificationErrorReason as Reason;
+    use serde_json::json;
+
+    use super::*;
+
+    const STRICT: StrictChoices = StrictChoices::strict();
+    const EXACT: StrictChoices = StrictChoices::exact();
+
+    fn encode(text: impl AsRef<[u8]>) -> String {
+        URL_SAFE_NO_PAD.encode(text)
+    }
+
+    fn token(header: &Value, claims: &Value) -> String {
+        format!("{}.{}.c2ln", encode(header.to_string()), encode(claims.to_string()))
+    }
+
+    fn readable(token: &str, choices: &StrictChoices) -> bool {
+        match DecodedToken::read(token, choices) {
+            Ok(_) => true,
+            Err(error) => {
+                assert_eq!(error.reason(), Reason::TokenInvalid);
+                false
+            }
+        }
+    }
+
+    #[test]
+    fn the_parts_are_what_was_signed_and_the_signature() {
+        let text = token(&json!({ "alg": "RS256", "kid": "ins_1" }), &json!({ "sub": "user_1" }));
+        let read = DecodedToken::read(&text, &STRICT).unwrap();
+        assert_eq!(read.signed, text.rsplit_once('.').unwrap().0.as_bytes());
+        assert_eq!((read.signature, read.kid()), ("c2ln", Some("ins_1")));
+        assert_eq!(read.claims["sub"], json!("user_1"));
+    }
+
+    #[test]
+    fn other_than_three_segments_of_json_objects_is_invalid() {
+        let (object, list) = (encode("{}"), encode("[]"));
+        for text in [
+            String::new(),
+            "a".into(),
+            "..".into(),
+            "ak_secret".into(),
+            format!("{object}.{object}"),
+            format!("{object}.{object}.c2ln.c2ln"),
+            format!("{object}.{object}.c2ln."),
+            format!("{object}.{list}.c2ln"),
+            format!("{list}.{object}.c2ln"),
+            format!("{object}.{}.c2ln", encode("{}x")),
+            format!("{object}.{}.c2ln", encode("null")),
+            format!("{object}.{object}.c2l"),
+            format!("{object}.{object}.c2ln\u{e9}"),
+            format!("{object}.{object}.c2+n"),
+            format!("{object}.{object}.c2 n"),
+            format!("{object} .{object}.c2ln"),
+            format!("{}.{object}.c2ln", "e30A".repeat(5_000)),
+        ] {
+            assert!(!readable(&text, &STRICT), "{text}");
+            assert!(!readable(&text, &EXACT), "{text}");
+        }
+    }
+
+    #[test]
+    fn trailing_bits_that_mean_nothing_are_refused_everywhere() {
+        let object = encode("{}");
+        assert_eq!(object, "e30");
+        for text in [format!("e31.{object}.c2ln"), format!("{object}.e31.c2ln"), format!("{object}.{object}.c2h")] {
+            assert!(!readable(&text, &STRICT) && !readable(&text, &EXACT), "{text}");
+        }
+        assert!(readable(&format!("{object}.{object}.c2g"), &STRICT));
+    }
+
+    #[test]
+    fn padding_is_a_strict_choice() {
+        for text in ["e30.e30.c2g=", "e30.e30.c2ln==", "e30=.e30.c2ln", "e30.e30==.c2ln", "e30.e30.="] {
+            assert!(!readable(text, &STRICT), "{text}");
+            assert!(readable(text, &EXACT), "{text}");
+        }
+        assert!(!readable("e3=0.e30.c2ln", &EXACT));
+    }
+
+    #[test]
+    fn repeated_claims_are_a_strict_choice() {
+        let twice = format!("e30.{}.c2ln", encode(r#"{"sub":"user_1","sub":"user_2"}"#));
+        let nested = format!("e30.{}.c2ln", encode(r#"{"o":{"id":"org_1","id":"org_2"}}"#));
+        let header = format!("{}.e30.c2ln", encode(r#"{"alg":"none","alg":"RS256"}"#));
+        for text in [&twice, &nested, &header] {
+            assert!(!readable(text, &STRICT), "{text}");
+            assert!(readable(text, &EXACT), "{text}");
+        }
+        assert_eq!(DecodedToken::read(&twice, &EXACT).ok().unwrap().claims["sub"], json!("user_2"));
+    }
+
+    #[test]
+    fn text_that_is_not_utf_8_is_a_strict_choice() {
+        for claims in [&b"{\"a\":\"\xff\"}"[..], b"\xef\xbb\xbf{}"] {
+            let text = format!("e30.{}.c2ln", encode(claims));
+            assert!(!readable(&text, &STRICT));
+            assert!(readable(&text, &EXACT));
+        }
+    }
+
+    #[test]
+    fn the_category_decides_the_class() {
+        for (header, another) in [
+            (json!({ "cat": "cl_B7d4PD111AAA" }), false),
+            (json!({ "cat": "cl_B7d4PD222AAA" }), true),
+            (json!({ "cat": "cl_B7d4PD333AAA" }), true),
+            (json!({ "cat": "cl_I7d4PD111III" }), false),
+            (json!({}), false),
+            (json!({ "cat": "cl_unknown" }), true),
+            (json!({ "cat": "" }), true),
+            (json!({ "cat": null }), true),
+            (json!({ "cat": 1 }), true),
+        ] {
+            let text = token(&header, &json!({ "sub": "user_1" }));
+            assert_eq!(DecodedToken::read(&text, &STRICT).ok().unwrap().is_of_another_class(), another, "{header}");
+        }
+    }
+
+    #[test]
+    fn machines_and_access_tokens_are_another_class() {
+        for (header, claims, another) in [
+            (json!({ "typ": "at+jwt" }), json!({ "sub": "user_1" }), true),
+            (json!({ "typ": "application/at+jwt" }), json!({}), true),
+            (json!({ "typ": "AT+JWT" }), json!({}), false),
+            (json!({ "typ": ["at+jwt"] }), json!({}), false),
+            (json!({ "typ": "JWT" }), json!({ "sub": "mch_1" }), true),
+            (json!({}), json!({ "sub": "mch_" }), true),
+            (json!({}), json!({ "sub": "user_mch_" }), false),
+            (json!({}), json!({ "sub": ["mch_1"] }), false),
+            (json!({}), json!({ "sub": 1 }), false),
+        ] {
+            let text = token(&header, &claims);
+            assert_eq!(
+                DecodedToken::read(&text, &STRICT).ok().unwrap().is_of_another_class(),
+                another,
+                "{header} {claims}"
+            );
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Clerk's order of checks, which decides the error of a token with several faults.
+
+use std::sync::Arc;
+
+use jsonwebtoken::{Algorithm, crypto};
+use portal_kernel::Clock;
+use serde_json::Value;
+
+use crate::cache::VerifiedSession;
+use crate::claims;
+use crate::error::TokenVerificationError;
+use crate::keys::{FoundKey, KeySource};
+use crate::rsa_key::VerificationKey;
+use crate::stats::Counters;
+use crate::token::DecodedToken;
+use crate::{ClerkSettings, StrictChoices};
+
+/// Why a token is not a session.
+pub(crate) enum Refusal {
+    /// It says itself that it is something else.
+    AnotherClass,
+    /// It does not verify.
+    Token(TokenVerificationError),
+}
+
+impl From<TokenVerificationError> for Refusal {
+    fn from(error: TokenVerificationError) -> Self {
+        Self::Token(error)
+    }
+}
+
+/// Verifies session tokens of one instance.
+pub(crate) struct Verifier {
+    pub(crate) settings: Arc<ClerkSettings>,
+    pub(crate) keys: KeySource,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) counters: Arc<Counters>,
+}
+
+impl Verifier {
+    /// Shape, class, key, `typ`, algorithm, signature, and only then the claims: an unsigned token learns nothing about
+    /// the configuration.
+    pub(crate) async fn verify(&self, token: &str) -> Result<VerifiedSession, Refusal> {
+        let choices = self.settings.choices();
+        let token = DecodedToken::read(token, choices)?;
+        if token.is_of_another_class() {
+            return Err(Refusal::AnotherClass);
+        }
+        let kid = token.kid();
+        let found = self.keys.find(kid).await?;
+        header_type(&token)?;
+        let algorithm = algorithm(&token, choices)?;
+        let found = self.signed_by(&token, algorithm, found).await?;
+        let checked = claims::check(&token.claims, &self.settings, self.clock.now().unix_millis())?;
+        Ok(VerifiedSession {
+            auth: Arc::new(checked.auth),
+            window: checked.window,
+            key: found.key,
+            key_usable_until: found.usable_until,
+        })
+    }
+
+    /// The key that signed the token: the one at hand, or the one that took its place.
+    async fn signed_by(
+        &self,
+        token: &DecodedToken<'_>,
+        algorithm: Algorithm,
+        found: FoundKey,
+    ) -> Result<FoundKey, TokenVerificationError> {
+        if self.fits(token, &found.key, algorithm)? {
+            return Ok(found);
+        }
+        match self.keys.replacement(token.kid(), &found.key).await {
+            Some(newer) if self.fits(token, &newer.key, algorithm)? => Ok(newer),
+            _ => Err(TokenVerificationError::signature()),
+        }
+    }
+
+    fn fits(
+        &self,
+        token: &DecodedToken<'_>,
+        key: &VerificationKey,
+        algorithm: Algorithm,
+    ) -> Result<bool, TokenVerificationError> {
+        if !key.allows(algorithm) {
+            return Err(TokenVerificationError::signature_check());
+        }
+        self.counters.signature_checks();
+        crypto::verify(token.signature, token.signed, key.decoding(), algorithm)
+            .map_err(|_| TokenVerificationError::signature_check())
+    }
+}
+
+fn header_type(token: &DecodedToken<'_>) -> Result<(), TokenVerificationError> {
+    match token.header.get("typ") {
+        None => Ok(()),
+        Some(Value::String(typ)) if typ == "JWT" => Ok(()),
+        typ => Err(TokenVerificationError::header_type(typ)),
+    }
+}
+
+fn algorithm(token: &DecodedToken<'_>, choices: &StrictChoices) -> Result<Algorithm, TokenVerificationError> {
+    let alg = token.header.get("alg");
+    let algorithm = match (alg.and_then(Value::as_str), choices.rs256_only) {
+        (Some("RS256"), _) => Algorithm::RS256,
+        (Some("RS384"), false) => Algorithm::RS384,
+        (Some("RS512"), false) => Algorithm::RS512,
+        (_, rs256_only) => {
+            let supported = if rs256_only { "RS256" } else { "RS256,RS384,RS512" };
+            return Err(TokenVerificationError::algorithm(alg, supported));
+        }
+    };
+    if choices.reject_unknown_crit && token.header.contains_key("crit") {
+        return Err(TokenVerificationError::critical_header());
+    }
+    Ok(algorithm)
+}

@@ -1,0 +1,118 @@
+//! One test per advisory that this library could repeat.
+
+use portal_clerk::{AuthReason, StrictChoices, TokenVerificationErrorReason as Reason};
+use serde_json::{Value, json};
+
+use crate::minting::{KEY, NOW, OTHER, claims, encode, header};
+use crate::server::{FakeClerk, Reply};
+use crate::setup::{Setup, session, with_keys_of, with_public_key};
+
+/// jsonwebtoken before 10.3 took a wrong-typed `exp` or `nbf` as absent (CVE-2026-25537).
+#[tokio::test]
+async fn t11_wrong_typed_times_are_refused() {
+    let strict = Setup::new(with_public_key());
+    let exact = {
+        let mut options = with_public_key();
+        options.choices = StrictChoices::exact();
+        Setup::new(options)
+    };
+    let with = |name: &str, value: &str| {
+        // As text, since some of these are no JSON numbers.
+        let claims = claims(&json!({ name: "@" })).to_string().replace("\"@\"", value);
+        let payload = base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, claims);
+        KEY.sign(&format!("{}.{payload}", encode(&header(&json!({})))), None)
+    };
+    let text = format!("\"{}\"", NOW + 60);
+    let list = format!("[{}]", NOW + 60);
+    for name in ["exp", "nbf", "iat"] {
+        for wrong in [&text, "null", &list, "{}", "true", "\"\"", "\"never\""] {
+            let token = with(name, wrong);
+            assert_eq!(strict.refusal(&token).await, Some(Reason::TokenVerificationFailed), "{name}: {wrong}");
+            assert_eq!(exact.refusal(&token).await, Some(Reason::TokenVerificationFailed), "{name}: {wrong}");
+        }
+        for wrong in
+            ["-1", "-9223372036854775808", "9223372036854775807", "18446744073709551615", "1e300", "1767225660.5"]
+        {
+            let token = with(name, wrong);
+            assert_eq!(strict.refusal(&token).await, Some(Reason::TokenVerificationFailed), "{name}: {wrong}");
+        }
+        for no_json in ["NaN", "Infinity", "1e999", "01", "+1", "0x10", ""] {
+            let token = with(name, no_json);
+            assert_eq!(strict.refusal(&token).await, Some(Reason::TokenInvalid), "{name}: {no_json}");
+            assert_eq!(exact.refusal(&token).await, Some(Reason::TokenInvalid), "{name}: {no_json}");
+        }
+    }
+    assert_eq!(strict.refusal(&session(&json!({ "exp": null }))).await, Some(Reason::TokenVerificationFailed));
+    assert_eq!(strict.refusal(&session(&json!({ "nbf": null, "iat": null }))).await, None);
+}
+
+/// Clerk's SEC-340: template and machine tokens bear the same signature as sessions.
+#[tokio::test]
+async fn t12_tokens_of_another_class_are_never_sessions() {
+    let machine = json!({ "sub": "mch_2vYVtest", "scopes": "mch_1 mch_2", "sid": null, "azp": null });
+    let template = json!({ "sid": null, "handshake": ["__session=forged"] });
+    let none = json!({});
+    for choices in [StrictChoices::strict(), StrictChoices::exact()] {
+        let mut options = with_public_key();
+        options.choices = choices;
+        let setup = Setup::new(options);
+        let cases: [(&Value, Value, bool); 12] = [
+            (&none, json!({ "cat": "cl_B7d4PD111AAA" }), true),
+            (&none, json!({ "cat": "cl_I7d4PD111III" }), true),
+            (&none, json!({ "cat": null }), true),
+            (&none, json!({ "cat": "cl_B7d4PD222AAA" }), false),
+            (&template, json!({ "cat": "cl_B7d4PD222AAA" }), false),
+            (&none, json!({ "cat": "cl_B7d4PD333AAA" }), false),
+            (&machine, json!({ "cat": "cl_B7d4PD333AAA" }), false),
+            (&machine, json!({ "cat": null }), false),
+            (&machine, json!({ "cat": "cl_I7d4PD111III" }), false),
+            (&none, json!({ "cat": "cl_unknown" }), false),
+            (&none, json!({ "typ": "at+jwt" }), false),
+            (&none, json!({ "typ": "application/at+jwt", "cat": null }), false),
+        ];
+        for (change, head, session) in &cases {
+            let token = KEY.token(&header(head), &claims(change));
+            let mismatch = (!session).then_some(AuthReason::TokenTypeMismatch);
+            assert_eq!(setup.reason(&token).await, mismatch, "{head} {change}");
+            let invalid = (!session).then_some(Reason::TokenInvalid);
+            assert_eq!(setup.refusal(&token).await, invalid, "{head} {change}");
+        }
+        for opaque in ["ak_live_x", "mt_x", "oat_x"] {
+            assert_eq!(setup.reason(opaque).await, Some(AuthReason::Token(Reason::TokenInvalid)), "{opaque}");
+        }
+        assert_eq!(setup.clerk.stats().cache_hits, 3, "only sessions are remembered");
+    }
+    // Where the category says nothing, only the missing session id gives a template away.
+    let strict = Setup::new(with_public_key());
+    let token = KEY.token(&header(&json!({ "cat": "cl_I7d4PD111III" })), &claims(&template));
+    assert_eq!(strict.reason(&token).await, Some(AuthReason::Token(Reason::TokenVerificationFailed)));
+}
+
+/// The attacker's issuer (CVE-2026-31813): a token never says where its key is.
+#[tokio::test]
+async fn t16_keys_come_from_configuration_only() {
+    let own = FakeClerk::start(Reply::good()).await;
+    let evil = FakeClerk::start(Reply::keys(&[(&OTHER, "ins_test"), (&OTHER, "ins_evil")])).await;
+    let urls = |path: &str| format!("{}{path}", evil.url());
+    for kid in ["ins_test", "ins_evil"] {
+        let head = header(&json!({
+            "kid": kid, "jku": urls("/v1/jwks"), "x5u": urls("/cert"), "jwk": OTHER.jwk(kid), "x5c": ["MIIB"], "iss": urls(""),
+        }));
+        let token = OTHER.token(&head, &claims(&json!({ "iss": urls(""), "azp": urls("") })));
+        for setup in [Setup::new(with_keys_of(own.url())), Setup::new(with_public_key())] {
+            let refusal = setup.refusal(&token).await;
+            assert!(matches!(refusal, Some(Reason::TokenInvalidSignature | Reason::JwkKidMismatch)), "{refusal:?}");
+        }
+    }
+    assert_eq!(evil.hits(), 0);
+    // The right key with a foreign issuer does not help either.
+    let setup = Setup::new(with_keys_of(own.url()));
+    for iss in [urls(""), "https://clerk.example.com.evil.example".into(), "http://clerk.example.com".into()] {
+        assert_eq!(
+            setup.refusal(&session(&json!({ "iss": iss }))).await,
+            Some(Reason::TokenVerificationFailed),
+            "{iss}"
+        );
+    }
+    assert_eq!(evil.hits(), 0);
+}

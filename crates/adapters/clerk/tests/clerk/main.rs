@@ -1,0 +1,14 @@
+//! The library from outside: tokens signed by real keys, and a local stand-in for Clerk's Backend API.
+
+mod advisories;
+mod cache;
+mod directory;
+mod doctor;
+mod header_path;
+mod key_faults;
+mod key_freshness;
+mod minting;
+mod public_key;
+mod server;
+mod setup;
+mod verification;

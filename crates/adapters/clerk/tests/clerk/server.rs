@@ -1,0 +1,185 @@
+//! A server on the loopback interface that answers as it is told, faults included.
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
+
+use crate::minting::{KEY, KID, TestKey};
+
+/// One way to answer.
+#[derive(Clone)]
+pub enum Reply {
+    Http {
+        status: u16,
+        headers: Vec<(&'static str, String)>,
+        body: Vec<u8>,
+    },
+    /// These bytes, then the connection closes.
+    Raw(Vec<u8>),
+    /// These bytes, then silence.
+    Hang(Vec<u8>),
+    /// A byte of the answer now and then, without end.
+    Drip,
+    /// The same, but not before the gate opens.
+    Gated(Arc<Semaphore>, Box<Reply>),
+}
+
+impl Reply {
+    pub fn status(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self::Http { status, headers: Vec::new(), body: body.into() }
+    }
+
+    pub fn json(status: u16, body: &Value) -> Self {
+        Self::status(status, body.to_string()).with("content-type", "application/json")
+    }
+
+    pub fn keys(keys: &[(&TestKey, &str)]) -> Self {
+        let keys: Vec<_> = keys.iter().map(|(key, kid)| key.jwk(kid)).collect();
+        Self::json(200, &json!({ "keys": keys }))
+    }
+
+    /// The set with the one key of the instance.
+    pub fn good() -> Self {
+        Self::keys(&[(&KEY, KID)])
+    }
+
+    pub fn body(&self) -> Vec<u8> {
+        match self {
+            Self::Http { body, .. } => body.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: &str) -> Self {
+        if let Self::Http { headers, .. } = &mut self {
+            headers.push((name, value.to_owned()));
+        }
+        self
+    }
+}
+
+/// Stands in for Clerk's Backend API.
+pub struct FakeClerk {
+    url: String,
+    shared: Arc<Shared>,
+    task: AbortHandle,
+}
+
+struct Shared {
+    replies: Mutex<Vec<(String, Reply)>>,
+    requests: Mutex<Vec<String>>,
+}
+
+impl FakeClerk {
+    /// Answers everything alike.
+    pub async fn start(reply: Reply) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let replies = Mutex::new(vec![(String::new(), reply)]);
+        let shared = Arc::new(Shared { replies, requests: Mutex::default() });
+        let accepting = Arc::clone(&shared);
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, Arc::clone(&accepting)));
+            }
+        });
+        Self { url, shared, task: task.abort_handle() }
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// From now on everything is answered so.
+    pub fn set(&self, reply: Reply) {
+        *self.shared.replies.lock().unwrap() = vec![(String::new(), reply)];
+    }
+
+    /// Targets that begin so are answered so.
+    pub fn route(&self, prefix: &str, reply: Reply) {
+        self.shared.replies.lock().unwrap().insert(0, (prefix.to_owned(), reply));
+    }
+
+    /// The requests so far, each with its headers in lower case.
+    pub fn requests(&self) -> Vec<String> {
+        self.shared.requests.lock().unwrap().clone()
+    }
+
+    pub fn hits(&self) -> usize {
+        self.shared.requests.lock().unwrap().len()
+    }
+}
+
+impl Drop for FakeClerk {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// An address where nobody listens.
+pub async fn nobody() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
+    let Some(request) = read(&mut stream).await else { return };
+    let target = request.split(' ').nth(1).unwrap_or_default().to_owned();
+    shared.requests.lock().unwrap().push(request);
+    let mut reply = {
+        let replies = shared.replies.lock().unwrap();
+        replies.iter().find(|(prefix, _)| target.starts_with(prefix)).map(|(_, reply)| reply.clone()).unwrap()
+    };
+    while let Reply::Gated(gate, inner) = reply {
+        gate.acquire().await.unwrap().forget();
+        reply = *inner;
+    }
+    // A client that went away is part of some tests.
+    let _ = answer(&mut stream, reply).await;
+}
+
+async fn read(stream: &mut TcpStream) -> Option<String> {
+    let (mut text, mut buffer) = (Vec::new(), [0; 4_096]);
+    while !text.windows(4).any(|end| end == b"\r\n\r\n") {
+        let length = stream.read(&mut buffer).await.ok().filter(|length| *length > 0)?;
+        text.extend_from_slice(&buffer[..length]);
+    }
+    let text = String::from_utf8(text).unwrap();
+    let (line, headers) = text.split_once("\r\n").unwrap();
+    let headers: Vec<_> = headers
+        .lines()
+        .filter_map(|header| header.split_once(':'))
+        .map(|(name, value)| format!("{}:{value}", name.to_lowercase()))
+        .collect();
+    Some(format!("{line}\n{}\n", headers.join("\n")))
+}
+
+async fn answer(stream: &mut TcpStream, reply: Reply) -> std::io::Result<()> {
+    match reply {
+        Reply::Http { status, headers, body } => {
+            let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+            let length = body.len();
+            let head = format!("HTTP/1.1 {status} x\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n");
+            stream.write_all(&[head.into_bytes(), body].concat()).await
+        }
+        Reply::Raw(bytes) => stream.write_all(&bytes).await,
+        Reply::Hang(bytes) => {
+            stream.write_all(&bytes).await?;
+            std::future::pending().await
+        }
+        Reply::Drip => {
+            stream.write_all(b"HTTP/1.1 200 x\r\ncontent-length: 100000\r\n\r\n").await?;
+            let mut pause = tokio::time::interval(std::time::Duration::from_millis(5));
+            loop {
+                pause.tick().await;
+                stream.write_all(b" ").await?;
+            }
+        }
+        Reply::Gated(..) => Ok(()),
+    }
+}

@@ -1,0 +1,126 @@
+//! The contracts of the ports, each promise on a database of its own.
+
+use std::fs;
+
+use crate::support::{checkout, store};
+
+/// Makes a test of each promise, and remembers the names.
+macro_rules! contract {
+    ($ports:expr; $($module:ident { $($promise:ident)+ })+) => {
+        pub(super) const PROMISES: &[&str] = &[$($(stringify!($promise),)+)+];
+
+        $(mod $module {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $promise() {
+                    let (_database, store) = crate::support::store().await;
+                    super::contract::$module::$promise($ports(&store)).await;
+                }
+            )+
+        })+
+    };
+}
+
+mod of_accounts {
+    use portal_accounts::contract;
+    use portal_postgres::PgStore;
+
+    fn ports(store: &PgStore) -> contract::Ports<'_> {
+        contract::Ports { store, sign_in: store, accounts: store }
+    }
+
+    contract! { super::ports;
+        users {
+            an_unknown_person_is_none
+            a_first_sign_in_is_read_back_as_written
+            uncommitted_writes_are_invisible
+            rolled_back_writes_leave_nothing
+            dropped_writes_leave_nothing
+            a_transaction_that_failed_cannot_be_committed
+            a_taken_provider_id_answers_false
+            of_two_concurrent_first_sign_ins_one_answers_false
+            a_first_sign_in_that_waits_for_a_failing_one_succeeds
+            a_person_needs_a_personal_account
+            the_right_to_ask_for_a_profile_goes_to_one_caller_per_rest
+            of_two_concurrent_claims_one_wins
+            a_claim_that_is_rolled_back_is_free_again
+            a_known_profile_is_never_claimed
+            a_profile_is_read_back_as_written
+            the_profile_of_a_vanished_person_is_stale
+        }
+        accounts {
+            an_unknown_account_is_none
+            an_account_is_read_back_as_written
+            a_taken_account_id_is_a_duplicate
+            an_organization_has_one_account
+            concurrent_callers_get_the_same_account
+            a_member_keeps_the_stored_role
+            a_membership_is_read_back_as_written
+            a_membership_of_nobody_or_nowhere_is_refused
+            accounts_of_a_person_begin_with_the_personal_one
+        }
+        trail {
+            a_record_stays_once_it_is_committed
+            a_record_needs_its_account
+        }
+    }
+}
+
+mod of_api_keys {
+    use portal_api_keys::contract;
+    use portal_postgres::PgStore;
+
+    fn ports(store: &PgStore) -> contract::Ports<'_> {
+        contract::Ports { accounts: store, store, keys: store, credentials: store, service_tokens: store }
+    }
+
+    contract! { super::ports;
+        keys {
+            an_unknown_key_is_none
+            a_key_is_read_back_as_written
+            the_account_that_was_checked_is_the_one_written
+            a_key_appears_with_its_commit
+            a_kid_and_an_id_are_used_once
+            a_revocation_shows_everywhere
+            a_revocation_counts_with_its_commit
+            revoking_twice_is_stale
+            of_two_concurrent_revocations_the_second_is_stale
+            a_key_is_revoked_in_its_own_account_only
+        }
+        pages {
+            no_keys_are_one_empty_page
+            pages_list_the_newest_first_and_every_key_once
+            new_keys_do_not_shift_the_pages
+            a_page_holds_revoked_keys
+            a_page_holds_one_accounts_keys
+        }
+        service_tokens {
+            a_token_is_read_back_as_written
+            a_name_is_free_again_after_revocation
+            a_revocation_shows_everywhere
+            revoking_twice_is_none
+            a_kid_is_used_once
+            of_two_concurrent_tokens_with_a_name_one_is_refused
+            a_token_appears_and_ends_with_its_commit
+        }
+        trail {
+            a_record_stays_once_it_is_committed
+        }
+    }
+}
+
+#[test]
+fn every_promise_is_kept_to() {
+    for (folder, run) in [("accounts", of_accounts::PROMISES), ("api-keys", of_api_keys::PROMISES)] {
+        let folder = checkout().join("crates/domain").join(folder).join("src/contract");
+        let texts = fs::read_dir(folder).unwrap().map(|file| fs::read_to_string(file.unwrap().path()).unwrap());
+        let text = texts.collect::<String>();
+        let promised: Vec<_> =
+            text.split("pub async fn ").skip(1).map(|rest| rest.split('(').next().unwrap()).collect();
+        assert!(promised.len() > 20);
+        for promise in &promised {
+            assert!(run.contains(promise), "the contract of {promise} is not run");
+        }
+        assert_eq!(promised.len(), run.len());
+    }
+}

@@ -1,0 +1,16 @@
+//! The adapter on a real server: every test has a database, or a server, of its own.
+
+mod bound_parameters;
+mod catalogue;
+mod contracts;
+mod corrupt;
+mod errors;
+mod migrations;
+mod outages;
+mod races;
+mod roles;
+mod runtime;
+mod schema;
+mod support;
+mod tls;
+mod transactions;

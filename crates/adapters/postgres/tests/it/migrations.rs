@@ -1,0 +1,124 @@
+//! The schema's history: there and back again, from many processes at once, and beside what runs for long.
+
+use portal_postgres::testing::{TestDatabase, TestSession, revert_all};
+use portal_postgres::{migrate, pending_migrations};
+use tokio::task::JoinSet;
+
+use crate::support::{admin, database, soon, until};
+
+async fn empty() -> TestDatabase {
+    TestDatabase::create_empty(&admin()).await.expect("a database")
+}
+
+/// Everything in the schema, one line each, but the history itself.
+const DUMP: &str = "
+    WITH objects (text) AS (
+        SELECT format('column %s.%s %s %s %s', table_name, column_name, udt_name, is_nullable, column_default)
+        FROM information_schema.columns WHERE table_schema = 'public'
+        UNION ALL
+        SELECT format('constraint %s on %s: %s', conname, conrelid::regclass, pg_get_constraintdef(oid))
+        FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+        UNION ALL
+        SELECT 'index ' || indexdef FROM pg_indexes WHERE schemaname = 'public'
+        UNION ALL
+        SELECT 'trigger ' || pg_get_triggerdef(pg_trigger.oid)
+        FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
+        WHERE relnamespace = 'public'::regnamespace AND NOT tgisinternal
+        UNION ALL
+        SELECT 'function ' || pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+        UNION ALL
+        SELECT format('relation %s %s', relkind, relname) FROM pg_class WHERE relnamespace = 'public'::regnamespace
+        UNION ALL
+        SELECT format('type %s %s', typtype, typname) FROM pg_type WHERE typnamespace = 'public'::regnamespace
+    )
+    SELECT text FROM objects WHERE text NOT LIKE '%diesel\\_schema\\_migrations%' ORDER BY text COLLATE \"C\"";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn up_down_and_up_again_ends_in_the_same_schema() {
+    let database = empty().await;
+    let target = database.target().unwrap();
+    let applied = migrate(&target).await.unwrap();
+    let first = database.texts(DUMP).await.unwrap();
+    assert!(first.iter().any(|line| line.starts_with("column accounts.id uuid NO")), "{first:#?}");
+    assert_eq!(revert_all(&target).await.unwrap(), applied.len());
+    assert_eq!(database.texts(DUMP).await.unwrap(), [""; 0], "nothing is left");
+    assert_eq!(migrate(&target).await.unwrap(), applied);
+    assert_eq!(database.texts(DUMP).await.unwrap(), first);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_databases_of_tests_have_the_migrated_schema() {
+    let (migrated, copied) = (empty().await, database().await);
+    migrate(&migrated.target().unwrap()).await.unwrap();
+    assert_eq!(copied.texts(DUMP).await.unwrap(), migrated.texts(DUMP).await.unwrap());
+    assert!(pending_migrations(&copied.target().unwrap()).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_pending_is_what_is_applied_next() {
+    let database = empty().await;
+    let target = database.target().unwrap();
+    let pending = pending_migrations(&target).await.unwrap();
+    let folders = std::fs::read_dir(crate::support::checkout().join("migrations")).unwrap();
+    assert_eq!(pending.len(), folders.count());
+    assert_eq!(migrate(&target).await.unwrap(), pending);
+    assert!(pending_migrations(&target).await.unwrap().is_empty());
+    assert!(migrate(&target).await.unwrap().is_empty(), "repeating it does nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_that_migrate_at_the_same_time_take_turns() {
+    let database = empty().await;
+    let target = database.target().unwrap();
+    let pending = pending_migrations(&target).await.unwrap();
+    let mut replicas = JoinSet::new();
+    for _ in 0..5 {
+        let target = target.clone();
+        replicas.spawn(async move { migrate(&target).await });
+    }
+    let applied = soon("five migrations", replicas.join_all()).await;
+    let mut applied: Vec<_> = applied.into_iter().map(|outcome| outcome.expect("a migration")).collect();
+    applied.retain(|names| !names.is_empty());
+    assert_eq!(applied, [pending], "one replica did everything");
+}
+
+/// `CREATE INDEX CONCURRENTLY` waits for every older statement; a replica that waited for its turn in one would wait for it in turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_waiting_replica_does_not_hold_up_an_index_that_is_built_concurrently() {
+    let database = empty().await;
+    let target = database.target().unwrap();
+    migrate(&target).await.unwrap();
+    let mut migrating = database.session().await.unwrap();
+    migrating.execute(&format!("SELECT pg_advisory_lock({})", portal_postgres::testing::MIGRATION_LOCK)).await.unwrap();
+    let waiting = tokio::spawn(async move { migrate(&target).await });
+    let replicas = "SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND application_name = 'portal-migrate'";
+    until("the replica waits", async || database.count(replicas).await.unwrap() == 1).await;
+    let index = "CREATE INDEX CONCURRENTLY users_email_idx ON users (email)";
+    soon("the index", migrating.execute(index)).await.unwrap();
+    assert!(!waiting.is_finished(), "it still waits for its turn");
+    drop::<TestSession>(migrating);
+    assert!(soon("the replica's turn", waiting).await.unwrap().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_fails_is_undone_and_told() {
+    let database = empty().await;
+    let target = database.target().unwrap();
+    database.execute("CREATE TABLE api_keys ()").await.unwrap();
+    let error = migrate(&target).await.unwrap_err();
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    assert!(text.contains("relation \"api_keys\" already exists"), "{text}");
+    let applied = database.texts("SELECT version::text AS text FROM __diesel_schema_migrations").await.unwrap();
+    assert_eq!(applied.len(), 2, "those before it stay");
+    database.execute("DROP TABLE api_keys").await.unwrap();
+    assert_eq!(
+        migrate(&target).await.unwrap().len(),
+        pending_migrations(&empty().await.target().unwrap()).await.unwrap().len() - 2
+    );
+}

@@ -1,0 +1,146 @@
+//! `portal doctor`: one line per check, each failure with its remedy.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use portal_clerk::{ClerkAuthenticator, JwksCheck};
+use portal_postgres::{PgStore, pending_migrations};
+
+use crate::cli::{Failure, From, explain, print};
+use crate::settings::{Settings, process_environment};
+use crate::system::SystemClock;
+
+/// Clocks may differ by this much before tokens are refused.
+const TOLERATED_SKEW_SECONDS: i64 = 5;
+
+#[derive(Default)]
+struct Report {
+    text: String,
+    failed: bool,
+}
+
+impl Report {
+    fn ok(&mut self, what: &str, found: &str) {
+        self.line("ok", what, found);
+    }
+
+    fn warn(&mut self, what: &str, found: &str) {
+        self.line("warn", what, found);
+    }
+
+    fn fail(&mut self, what: &str, found: &str) {
+        self.failed = true;
+        self.line("FAIL", what, found);
+    }
+
+    fn line(&mut self, verdict: &str, what: &str, found: &str) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.text, "{verdict:<5} {what:<14} {}", found.replace('\n', "; "));
+    }
+}
+
+pub(crate) async fn run(from: &From) -> Result<ExitCode, Failure> {
+    let mut report = Report::default();
+    let environment = process_environment();
+    #[cfg(feature = "dev")]
+    if from.config.is_none() && !environment.speaks_of_us() {
+        report.ok("settings", "none given: checking the development database");
+        let settings = crate::dev::operator_settings().await?;
+        check_database(&mut report, &settings.database).await;
+        return conclude(&report);
+    }
+    match Settings::load(from.config.as_deref(), &environment) {
+        Ok(settings) => {
+            report.ok("settings", "complete, and they agree with each other");
+            check_database(&mut report, &settings.database).await;
+            check_provider(&mut report, settings).await;
+        }
+        Err(mistakes) => {
+            for mistake in &mistakes.0 {
+                report.fail("settings", &mistake.to_string());
+            }
+        }
+    }
+    conclude(&report)
+}
+
+fn conclude(report: &Report) -> Result<ExitCode, Failure> {
+    print(&report.text)?;
+    Ok(if report.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+async fn check_database(report: &mut Report, settings: &portal_postgres::PgSettings) {
+    let store = match PgStore::new(settings) {
+        Ok(store) => store,
+        Err(error) => return report.fail("database", &explain(&error)),
+    };
+    let probe = match store.probe().await {
+        Ok(probe) => probe,
+        Err(error) => return report.fail("database", &explain(&error)),
+    };
+    let version = probe.version / 10_000;
+    if version < 15 {
+        report.fail("database", &format!("PostgreSQL {version} is too old; 15 or newer is needed"));
+    } else if probe.read_only {
+        report.fail("database", "the server only reads; connect to the primary");
+    } else {
+        report.ok("database", &format!("PostgreSQL {version} answers"));
+    }
+    match (probe.encrypted, settings.target.is_local(), settings.target.ssl_mode()) {
+        (_, true, _) => report.ok("database TLS", "not needed: the server is on this machine"),
+        (true, _, "verify-full") => report.ok("database TLS", "encrypted, and the server's name is verified"),
+        (true, _, mode) => {
+            report.warn(
+                "database TLS",
+                &format!("encrypted, but sslmode={mode} trusts any server; use sslmode=verify-full"),
+            );
+        }
+        (false, ..) => report.fail("database TLS", "passwords and data travel in the clear; use sslmode=verify-full"),
+    }
+    match store.behind_transaction_pooler().await {
+        Ok(false) => report.ok("database pool", "sessions are our own"),
+        Ok(true) => report.fail(
+            "database pool",
+            "a pooler shares sessions between transactions; use its session mode or connect directly",
+        ),
+        Err(error) => report.fail("database pool", &explain(&error)),
+    }
+    match pending_migrations(&settings.target).await {
+        Ok(pending) if pending.is_empty() => report.ok("migrations", "all applied"),
+        Ok(pending) => report.fail("migrations", &format!("{} not applied; run: portal migrate", pending.len())),
+        Err(error) => report.fail("migrations", &explain(&error)),
+    }
+}
+
+async fn check_provider(report: &mut Report, settings: Settings) {
+    let authenticator = match ClerkAuthenticator::new(settings.clerk, Arc::new(SystemClock)) {
+        Ok(authenticator) => authenticator,
+        Err(error) => return report.fail("clerk", &explain(&error)),
+    };
+    match authenticator.check_jwks().await {
+        JwksCheck::Reachable { keys, clock_ahead_seconds, jwt_key_is_listed } => {
+            report.ok("clerk keys", &format!("the secret key is accepted, and {keys} signing keys arrive"));
+            if jwt_key_is_listed == Some(false) {
+                report.fail("clerk jwt_key", "is not among Clerk's signing keys; copy it again from the dashboard");
+            }
+            match clock_ahead_seconds {
+                Some(ahead) if ahead.abs() > TOLERATED_SKEW_SECONDS => report.fail(
+                    "clock",
+                    &format!(
+                        "{ahead} s ahead of Clerk's; tokens will be refused: synchronize this machine's clock (NTP)"
+                    ),
+                ),
+                Some(ahead) => report.ok("clock", &format!("{ahead} s ahead of Clerk's")),
+                None => report.warn("clock", "Clerk's answer carries no time to compare with"),
+            }
+        }
+        JwksCheck::NotConfigured => report.ok("clerk keys", "not asked for: tokens are verified with clerk.jwt_key"),
+        JwksCheck::SecretKeyInvalid => {
+            report.fail("clerk keys", "Clerk refuses the secret key; copy it again from the dashboard");
+        }
+        JwksCheck::Failed { reason } => {
+            report.fail("clerk keys", &format!("Clerk's API does not answer ({reason}); allow outgoing HTTPS to it"));
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The web server: bind first, then run, so that whoever starts it knows the port.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::middleware::{Condition, from_fn};
+use actix_web::{App, HttpServer, web};
+use portal_http_api::mount_metrics;
+use portal_http_kit::{cors, observe};
+
+use crate::settings::{HttpSettings, MetricsSettings};
+use crate::wire::Wired;
+
+/// How long a client may take to send the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Further routes of the same listener; called once per worker.
+pub type Mount = Arc<dyn Fn(&mut web::ServiceConfig) + Send + Sync>;
+
+/// Why the server does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address is taken or not ours.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It stopped.
+    #[error("the server stopped")]
+    Run(#[source] std::io::Error),
+}
+
+/// A bound server.
+pub struct Bound {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Where it tells its metrics openly, if anywhere.
+    pub metrics_address: Option<SocketAddr>,
+    server: Server,
+    metrics: Option<Server>,
+}
+
+impl Bound {
+    /// Stops the server from outside.
+    pub fn handle(&self) -> ServerHandle {
+        self.server.handle()
+    }
+
+    /// Serves until a signal arrives or the handle stops it; running requests get the configured time to end.
+    pub async fn run(self) -> Result<(), ServeError> {
+        let metrics = self.metrics.map(tokio::spawn);
+        let outcome = self.server.await.map_err(ServeError::Run);
+        if let Some(metrics) = metrics {
+            metrics.abort();
+        }
+        outcome
+    }
+}
+
+/// Binds the listeners and starts the workers. `extra` is mounted beside the API.
+pub fn bind(
+    wired: &Wired,
+    http: &HttpSettings,
+    metrics: &MetricsSettings,
+    extra: Option<Mount>,
+) -> Result<Bound, ServeError> {
+    let (listener, address) = listen(http.bind)?;
+    let origins = http.allowed_origins.clone();
+    let api = wired.api.clone().mount();
+    let server = HttpServer::new(move || {
+        App::new()
+            .configure(|config| {
+                if let Some(extra) = &extra {
+                    extra(config);
+                }
+            })
+            .configure(&api)
+            .wrap(Condition::new(!origins.is_empty(), cors(&origins)))
+            .wrap(from_fn(observe))
+    });
+    let server = server
+        .workers(workers(http.workers))
+        .client_request_timeout(HEAD_TIMEOUT)
+        .shutdown_timeout(http.shutdown_timeout.as_secs())
+        .listen(listener)
+        .map_err(|source| ServeError::Bind { address, source })?
+        .run();
+    let (metrics, metrics_address) = match metrics.bind {
+        None => (None, None),
+        Some(bind) => {
+            let (listener, address) = listen(bind)?;
+            let mount = mount_metrics(wired.api.metrics.clone());
+            let server = HttpServer::new(move || App::new().configure(&mount)).workers(1).disable_signals();
+            let server = server.listen(listener).map_err(|source| ServeError::Bind { address, source })?;
+            (Some(server.run()), Some(address))
+        }
+    };
+    Ok(Bound { address, metrics_address, server, metrics })
+}
+
+/// 0 stands for one per core.
+fn workers(wanted: usize) -> usize {
+    if wanted > 0 { wanted } else { std::thread::available_parallelism().map_or(2, usize::from) }
+}
+
+fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let open = || {
+        let listener = TcpListener::bind(address)?;
+        let bound = listener.local_addr()?;
+        Ok((listener, bound))
+    };
+    open().map_err(|source| ServeError::Bind { address, source })
+}

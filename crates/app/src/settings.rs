@@ -1,0 +1,350 @@
+//! Settings: built-in defaults, then a TOML file, then the environment. The only place that reads either.
+//!
+//! Every mistake is collected, so that a person mends all of them in one go. The program never starts on a guess.
+
+mod reader;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use portal_api_keys::{Brand, PepperVersion, Peppers};
+use portal_clerk::{ClerkOptions, ClerkSettings, Compatibility, StrictChoices};
+use portal_http_kit::{TrustedProxies, is_origin};
+use portal_kernel::{SecretSlice, SecretString};
+use portal_postgres::{PgSettings, PgTarget};
+
+pub use reader::Environment;
+use reader::Reader;
+
+/// One thing that is wrong, in one line.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mistake {
+    /// The setting's path in a file, for example `http.bind`.
+    pub key: String,
+    /// What is wrong, with the remedy. Never repeats a secret.
+    pub message: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", reader::shown(&self.key), self.message)
+    }
+}
+
+/// Everything that is wrong, sorted by setting.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Mistakes(pub Vec<Mistake>);
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<_> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+/// All settings, checked.
+pub struct Settings {
+    /// `scheme://host[:port]` as browsers see it.
+    pub public_origin: String,
+    /// The web server.
+    pub http: HttpSettings,
+    /// The database.
+    pub database: PgSettings,
+    /// The identity provider.
+    pub clerk: ClerkSettings,
+    /// API keys and service tokens.
+    pub keys: KeySettings,
+    /// Metrics.
+    pub metrics: MetricsSettings,
+    /// Logs.
+    pub log: LogSettings,
+}
+
+/// What an operator's command needs: the database, and the peppers to make digests with.
+pub struct OperatorSettings {
+    /// The database.
+    pub database: PgSettings,
+    /// API keys and service tokens.
+    pub keys: KeySettings,
+    /// Logs.
+    pub log: LogSettings,
+}
+
+/// `[http]`
+#[derive(Debug, Clone)]
+pub struct HttpSettings {
+    /// Where to listen.
+    pub bind: SocketAddr,
+    /// Worker threads; 0 = one per core.
+    pub workers: usize,
+    /// Origins of frontends elsewhere.
+    pub allowed_origins: Vec<String>,
+    /// Whose forwarded addresses count.
+    pub trusted_proxies: TrustedProxies,
+    /// How long running requests may take when the program ends.
+    pub shutdown_timeout: Duration,
+}
+
+/// `[keys]`
+pub struct KeySettings {
+    /// First part of every key.
+    pub brand: Brand,
+    /// Secrets of the digests.
+    pub peppers: Peppers,
+}
+
+/// `[metrics]`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MetricsSettings {
+    /// A listener of its own that serves them openly.
+    pub bind: Option<SocketAddr>,
+    /// Serve them openly on the main listener as well.
+    pub open: bool,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    /// How lines look.
+    pub format: LogFormat,
+    /// Which lines, in the syntax of `tracing_subscriber::EnvFilter`.
+    pub filter: String,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, filter: "info".to_owned() }
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: one object per line.
+    Json,
+}
+
+impl Settings {
+    /// Reads and checks everything; fails with every mistake.
+    pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Self, Mistakes> {
+        let mut reader = Reader::open(file, environment)?;
+        let settings = Self::read(&mut reader);
+        reader.finish(settings)
+    }
+
+    fn read(reader: &mut Reader) -> Option<Self> {
+        // Every section is read before any is missed, so that all mistakes are found.
+        let (origin, http, database, clerk, keys) = (
+            public_origin(reader),
+            HttpSettings::read(reader),
+            database(reader),
+            clerk(reader),
+            KeySettings::read(reader),
+        );
+        let (metrics, log) = (MetricsSettings::read(reader), LogSettings::read(reader));
+        if let (Some(http), Some(metrics)) = (&http, &metrics)
+            && metrics.bind == Some(http.bind)
+        {
+            reader.mistake("metrics.bind", "must differ from http.bind");
+        }
+        let clerk = clerk.and_then(|options| agree(reader, options, origin.as_deref(), http.as_ref()));
+        Some(Self {
+            public_origin: origin?,
+            http: http?,
+            database: database?,
+            clerk: clerk?,
+            keys: keys?,
+            metrics: metrics?,
+            log: log?,
+        })
+    }
+}
+
+impl OperatorSettings {
+    /// Reads what an operator's command needs. Mistakes elsewhere are left to `serve` and `doctor`.
+    pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Self, Mistakes> {
+        let mut reader = Reader::open(file, environment)?;
+        let (database, keys, log) =
+            (database(&mut reader), KeySettings::read(&mut reader), LogSettings::read(&mut reader));
+        let read = || Some(Self { database: database?, keys: keys?, log: log? });
+        reader.finish_partly(read())
+    }
+}
+
+fn public_origin(reader: &mut Reader) -> Option<String> {
+    let text = reader
+        .required("public_url", "set it to the address that browsers use, for example https://portal.example.com")?;
+    let origin = text.strip_suffix('/').unwrap_or(&text).to_owned();
+    let local = ["http://localhost", "http://127.0.0.1", "http://[::1]"];
+    if !is_origin(&origin) {
+        reader.mistake("public_url", "must be scheme://host[:port] without a path");
+    } else if !origin.starts_with("https://") && !local.iter().any(|local| origin.starts_with(local)) {
+        reader.mistake("public_url", "must begin with https:// (http:// is for localhost only)");
+    }
+    Some(origin)
+}
+
+impl HttpSettings {
+    fn read(reader: &mut Reader) -> Option<Self> {
+        let bind = reader.parsed("http.bind", "127.0.0.1:8080", "must be ADDRESS:PORT, for example 0.0.0.0:8080");
+        let workers = reader.number("http.workers", 0, 0..=1024);
+        let seconds = reader.number("http.shutdown_timeout_seconds", 10, 0..=600);
+        let allowed_origins = reader.list("http.allowed_origins");
+        for origin in allowed_origins.iter().filter(|origin| !is_origin(origin)) {
+            reader.mistake("http.allowed_origins", &format!("{origin:?} is not scheme://host[:port] without a slash"));
+        }
+        let networks = reader.list("http.trusted_proxies");
+        let trusted_proxies = TrustedProxies::parse(networks.iter().map(String::as_str));
+        if let Err(error) = &trusted_proxies {
+            reader.mistake("http.trusted_proxies", &error.to_string());
+        }
+        Some(Self {
+            bind: bind?,
+            workers: usize::try_from(workers?).ok()?,
+            allowed_origins,
+            trusted_proxies: trusted_proxies.ok()?,
+            shutdown_timeout: Duration::from_secs(seconds?),
+        })
+    }
+}
+
+fn database(reader: &mut Reader) -> Option<PgSettings> {
+    let url =
+        reader.required("database.url", "set it to postgresql://user:password@host:5432/database?sslmode=verify-full");
+    let pool_size = reader.number("database.pool_size", 10, 2..=1000);
+    let acquire = reader.number("database.acquire_timeout_ms", 3000, 10..=60_000);
+    let statement = reader.number("database.statement_timeout_ms", 5000, 10..=600_000);
+    let target = PgTarget::parse(&url?).map_err(|error| reader.mistake("database.url", &error.to_string()));
+    Some(PgSettings {
+        target: target.ok()?,
+        pool_size: u32::try_from(pool_size?).ok()?,
+        acquire_timeout: Duration::from_millis(acquire?),
+        statement_timeout: Duration::from_millis(statement?),
+    })
+}
+
+/// Reads `[clerk]`; what it must agree with is checked by [`agree`].
+fn clerk(reader: &mut Reader) -> Option<ClerkOptions> {
+    let publishable =
+        reader.required("clerk.publishable_key", "copy it from Clerk's dashboard: pk_live_… or pk_test_…");
+    let secret = reader.required("clerk.secret_key", "copy it from Clerk's dashboard: sk_live_… or sk_test_…");
+    let compatibility: Option<Compatibility> =
+        reader.parsed("clerk.compatibility", "strict", "must be strict or exact");
+    let skew = reader.number("clerk.clock_skew_ms", 5000, 0..=60_000);
+    let cache = reader.number("clerk.token_cache_entries", 10_000, 0..=10_000_000);
+    let (jwt_key, issuer) = (reader.text("clerk.jwt_key"), reader.text("clerk.issuer"));
+    let (api_url, api_version) = (reader.text("clerk.api_url"), reader.text("clerk.api_version"));
+    let authorized_parties = reader.list("clerk.authorized_parties");
+    let mut options = ClerkOptions::new(publishable?.trim());
+    options.secret_key = Some(secret?.trim().into());
+    (options.jwt_key, options.issuer, options.authorized_parties) = (jwt_key, issuer, authorized_parties);
+    options.api_url = api_url.unwrap_or(options.api_url);
+    options.api_version = api_version.unwrap_or(options.api_version);
+    options.choices = compatibility?.into();
+    options.clock_skew = Duration::from_millis(skew?);
+    options.token_cache_entries = usize::try_from(cache?).ok()?;
+    Some(options)
+}
+
+/// The origins where tokens for this program are minted must be authorized: its own pages, and the frontends that may call it. In strict
+/// mode they are what is authorized, unless more is said.
+fn agree(
+    reader: &mut Reader,
+    mut options: ClerkOptions,
+    origin: Option<&str>,
+    http: Option<&HttpSettings>,
+) -> Option<ClerkSettings> {
+    let frontends = http.into_iter().flat_map(|http| http.allowed_origins.iter().map(String::as_str));
+    let own: Vec<_> = origin.into_iter().chain(frontends).collect();
+    if !options.authorized_parties.is_empty() {
+        for missing in own.iter().filter(|own| !options.authorized_parties.iter().any(|party| party == **own)) {
+            let message = format!("{missing} is missing: tokens minted there would be refused");
+            reader.mistake("clerk.authorized_parties", &message);
+        }
+    } else if options.choices == StrictChoices::strict() {
+        // A malformed one has been reported where it was set.
+        options.authorized_parties = own.into_iter().filter(|own| is_origin(own)).map(ToOwned::to_owned).collect();
+    }
+    options.validate().map_err(|error| reader.mistake(error.setting(), &error.to_string())).ok()
+}
+
+impl KeySettings {
+    fn read(reader: &mut Reader) -> Option<Self> {
+        let brand = reader.text("keys.brand").map_or_else(|| Ok(Brand::default()), |text| Brand::parse(&text));
+        if let Err(error) = &brand {
+            reader.mistake("keys.brand", &error.to_string());
+        }
+        let mut peppers = Vec::new();
+        let mut complete = true;
+        for (version, text) in reader.table("keys.peppers") {
+            let key = format!("keys.peppers.{version}");
+            let version = version.parse().ok().and_then(|version| PepperVersion::parse(version).ok());
+            match (version, decode_pepper(&text)) {
+                (Some(version), Some(pepper)) => peppers.push((version, pepper)),
+                (None, _) => {
+                    complete = false;
+                    reader.mistake(&key, "versions are numbers from 1 to 32767");
+                }
+                (_, None) => {
+                    complete = false;
+                    reader.mistake(
+                        &key,
+                        "must be base64 of at least 32 random bytes; make one with: openssl rand -base64 32",
+                    );
+                }
+            }
+        }
+        if peppers.is_empty() && complete {
+            reader.mistake("keys.peppers.1", "is missing; make one with: openssl rand -base64 32");
+        }
+        let peppers = Peppers::new(peppers).ok();
+        Some(Self { brand: brand.ok()?, peppers: peppers? })
+    }
+}
+
+fn decode_pepper(text: &SecretString) -> Option<SecretSlice<u8>> {
+    use base64::Engine;
+    use portal_kernel::ExposeSecret;
+    let bytes = base64::engine::general_purpose::STANDARD.decode(text.expose_secret().trim()).ok()?;
+    (bytes.len() >= 32).then(|| bytes.into())
+}
+
+impl MetricsSettings {
+    fn read(reader: &mut Reader) -> Option<Self> {
+        let bind = reader.optional("metrics.bind", "must be ADDRESS:PORT, for example 127.0.0.1:9090");
+        let open = reader.parsed("metrics.open", "false", "must be true or false");
+        Some(Self { bind, open: open? })
+    }
+}
+
+impl LogSettings {
+    fn read(reader: &mut Reader) -> Option<Self> {
+        let format = match reader.text("log.format").as_deref() {
+            None | Some("text") => Some(LogFormat::Text),
+            Some("json") => Some(LogFormat::Json),
+            Some(_) => {
+                reader.mistake("log.format", "must be text or json");
+                None
+            }
+        };
+        let filter = reader.text("log.filter").unwrap_or_else(|| Self::default().filter);
+        if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&filter) {
+            reader.mistake("log.filter", &error.to_string());
+        }
+        Some(Self { format: format?, filter })
+    }
+}
+
+/// The environment of this process.
+#[expect(clippy::disallowed_methods, reason = "this module alone reads the environment")]
+pub fn process_environment() -> Environment {
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    Environment(std::env::vars_os().filter_map(text).collect::<BTreeMap<_, _>>())
+}

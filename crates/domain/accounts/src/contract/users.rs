@@ -1,0 +1,183 @@
+//! People: the ports `UserRepository` and `SignInReader`, and the transactions around them.
+
+use futures_util::future::join;
+use portal_kernel::StoreError;
+
+use super::{Ports, as_known, at, cleared, ownership, person, personal, profile, provision, provision_in};
+use crate::Profile;
+
+/// Nobody is found in an empty store.
+pub async fn an_unknown_person_is_none(ports: Ports<'_>) {
+    assert_eq!(ports.known(&person(1)).await, None);
+}
+
+/// User, personal account and ownership come back as they were written, to the microsecond.
+pub async fn a_first_sign_in_is_read_back_as_written(ports: Ports<'_>) {
+    let user = provision(ports.store, 1).await;
+    provision(ports.store, 2).await;
+    assert_eq!(ports.known(&user).await, Some(as_known(user)));
+}
+
+/// Readers see what was committed and nothing else.
+pub async fn uncommitted_writes_are_invisible(ports: Ports<'_>) {
+    let user = person(1);
+    let mut tx = ports.begin().await;
+    provision_in(&mut *tx, &user).await;
+    assert_eq!(ports.known(&user).await, None, "before the commit");
+    tx.commit().await.expect("a commit");
+    assert!(ports.known(&user).await.is_some(), "after the commit");
+}
+
+/// After a rollback all ids are free again.
+pub async fn rolled_back_writes_leave_nothing(ports: Ports<'_>) {
+    let user = person(1);
+    let mut tx = ports.begin().await;
+    provision_in(&mut *tx, &user).await;
+    tx.rollback().await.expect("a rollback");
+    assert_eq!(ports.known(&user).await, None);
+    provision(ports.store, 1).await;
+}
+
+/// A transaction that is dropped unfinished is rolled back, and holds nobody up.
+pub async fn dropped_writes_leave_nothing(ports: Ports<'_>) {
+    let user = person(1);
+    let mut tx = ports.begin().await;
+    provision_in(&mut *tx, &user).await;
+    drop(tx);
+    assert_eq!(ports.known(&user).await, None);
+    provision(ports.store, 1).await;
+}
+
+/// After a store error nothing of the transaction can be made durable: a commit does not pretend that it was.
+pub async fn a_transaction_that_failed_cannot_be_committed(ports: Ports<'_>) {
+    let user = person(1);
+    let mut tx = ports.begin().await;
+    provision_in(&mut *tx, &user).await;
+    let twice = tx.accounts().insert(&cleared(), personal(&user)).await;
+    assert!(matches!(twice, Err(StoreError::Duplicate { .. })), "an account of that id exists: {twice:?}");
+    assert!(tx.commit().await.is_err(), "the commit says that nothing was written");
+    assert_eq!(ports.known(&user).await, None);
+}
+
+/// The second person with a provider id is refused with `false`, which does not end the transaction.
+pub async fn a_taken_provider_id_answers_false(ports: Ports<'_>) {
+    let first = provision(ports.store, 1).await;
+    let mut second = person(2);
+    second.provider_id = first.provider_id.clone();
+    let mut tx = ports.begin().await;
+    tx.accounts().insert(&cleared(), personal(&second)).await.expect("an account is added");
+    let added = tx.users().insert(&cleared(), second.clone()).await.expect("an answer");
+    assert!(!added, "the provider id is taken");
+    second.provider_id = person(2).provider_id;
+    assert!(tx.users().insert(&cleared(), second.clone()).await.expect("an answer"), "the transaction goes on");
+    tx.rollback().await.expect("a rollback");
+    assert_eq!(ports.known(&first).await, Some(as_known(first)));
+}
+
+/// Of two transactions that add the same person, the second waits for the first and then answers `false`.
+pub async fn of_two_concurrent_first_sign_ins_one_answers_false(ports: Ports<'_>) {
+    let (first, mut second) = (person(1), person(2));
+    second.provider_id = first.provider_id.clone();
+    let (mut winner, mut loser) = (ports.begin().await, ports.begin().await);
+    provision_in(&mut *winner, &first).await;
+    loser.accounts().insert(&cleared(), personal(&second)).await.expect("an account is added");
+    let late = async { loser.users().insert(&cleared(), second).await.expect("an answer after the wait") };
+    let (added, committed) = join(late, winner.commit()).await;
+    committed.expect("a commit");
+    assert!(!added, "the provider id was taken by a transaction that committed in between");
+    loser.rollback().await.expect("a rollback");
+    assert_eq!(ports.known(&first).await, Some(as_known(first)));
+}
+
+/// If the first of two such transactions is rolled back, the second succeeds.
+pub async fn a_first_sign_in_that_waits_for_a_failing_one_succeeds(ports: Ports<'_>) {
+    let (first, mut second) = (person(1), person(2));
+    second.provider_id = first.provider_id.clone();
+    let (mut failing, mut waiting) = (ports.begin().await, ports.begin().await);
+    provision_in(&mut *failing, &first).await;
+    let ((), rolled_back) = join(provision_in(&mut *waiting, &second), failing.rollback()).await;
+    rolled_back.expect("a rollback");
+    waiting.commit().await.expect("a commit");
+    assert_eq!(ports.known(&first).await, Some(as_known(second)));
+}
+
+/// A person without personal account is refused.
+pub async fn a_person_needs_a_personal_account(ports: Ports<'_>) {
+    let mut tx = ports.begin().await;
+    assert!(tx.users().insert(&cleared(), person(1)).await.is_err());
+}
+
+/// Adding a person counts as asking the provider; after that the right to ask goes to one caller per rest.
+pub async fn the_right_to_ask_for_a_profile_goes_to_one_caller_per_rest(ports: Ports<'_>) {
+    let user = provision(ports.store, 1).await;
+    for (now, asked_before, expected) in [
+        (at(30), at(0).minus(std::time::Duration::from_secs(30)), false),
+        (at(60), at(0), true),
+        (at(61), at(1), false),
+        (at(119), at(59), false),
+        (at(120), at(60), true),
+    ] {
+        let mut tx = ports.begin().await;
+        let claimed = tx.users().claim_profile(&cleared(), user.id, now, asked_before).await.expect("an answer");
+        tx.commit().await.expect("a commit");
+        assert_eq!(claimed, expected, "at {now}, if nobody asked after {asked_before}");
+    }
+}
+
+/// Of two transactions that claim at the same time, the second waits for the first and then answers `false`.
+pub async fn of_two_concurrent_claims_one_wins(ports: Ports<'_>) {
+    let user = provision(ports.store, 1).await;
+    let (mut winner, mut loser) = (ports.begin().await, ports.begin().await);
+    let won = winner.users().claim_profile(&cleared(), user.id, at(60), at(0)).await.expect("an answer");
+    let late = async {
+        loser.users().claim_profile(&cleared(), user.id, at(60), at(0)).await.expect("an answer after the wait")
+    };
+    let (also_won, committed) = join(late, winner.commit()).await;
+    committed.expect("a commit");
+    assert!(won && !also_won);
+    loser.commit().await.expect("a commit");
+}
+
+/// A claim that is rolled back leaves the right to the next caller.
+pub async fn a_claim_that_is_rolled_back_is_free_again(ports: Ports<'_>) {
+    let user = provision(ports.store, 1).await;
+    for attempt in 1..=2 {
+        let mut tx = ports.begin().await;
+        let claimed = tx.users().claim_profile(&cleared(), user.id, at(60), at(0)).await.expect("an answer");
+        tx.rollback().await.expect("a rollback");
+        assert!(claimed, "attempt {attempt}");
+    }
+}
+
+/// There is nothing to ask for when the profile is known, or when there is no such person.
+pub async fn a_known_profile_is_never_claimed(ports: Ports<'_>) {
+    let user = provision(ports.store, 1).await;
+    let mut tx = ports.begin().await;
+    tx.users().save_profile(&cleared(), user.id, profile(), at(5)).await.expect("a profile is saved");
+    for id in [user.id, person(9).id] {
+        let claimed = tx.users().claim_profile(&cleared(), id, at(9_000), at(8_000)).await.expect("an answer");
+        assert!(!claimed, "{id}");
+    }
+    tx.commit().await.expect("a commit");
+}
+
+/// A profile comes back as it was written, on that person alone, and a later one replaces all of it.
+pub async fn a_profile_is_read_back_as_written(ports: Ports<'_>) {
+    let (mut user, other) = (provision(ports.store, 1).await, provision(ports.store, 2).await);
+    for (second, saved) in [(5, profile()), (6, Profile::default())] {
+        let mut tx = ports.begin().await;
+        tx.users().save_profile(&cleared(), user.id, saved.clone(), at(second)).await.expect("a profile is saved");
+        tx.commit().await.expect("a commit");
+        (user.profile, user.profile_read_at) = (saved, Some(at(second)));
+        assert_eq!(ports.known(&user).await, Some(as_known(user.clone())));
+    }
+    assert_eq!(ports.known(&other).await, Some(as_known(other)));
+}
+
+/// A profile of somebody who is not there is `Stale`.
+pub async fn the_profile_of_a_vanished_person_is_stale(ports: Ports<'_>) {
+    let mut tx = ports.begin().await;
+    let saved = tx.users().save_profile(&cleared(), person(1).id, profile(), at(5)).await;
+    assert!(matches!(saved, Err(StoreError::Stale)), "{saved:?}");
+    assert!(tx.accounts().insert_membership(&cleared(), ownership(&person(1)), at(5)).await.is_err());
+}

@@ -1,0 +1,185 @@
+//! A running program, with its provider and its database.
+
+use std::collections::BTreeMap;
+
+use portal_app::operator::run_service_token;
+use portal_app::serve::bind;
+use portal_app::settings::{Environment, Settings};
+use portal_app::system::SystemClock;
+use portal_app::wire::{Surroundings, Wired, wire};
+use portal_dev_idp::{DevIdp, Person, TokenSpec, listen};
+use portal_dev_postgres::testing::admin_url;
+use portal_postgres::testing::TestDatabase;
+use reqwest::{Client, Method, RequestBuilder};
+use serde_json::Value;
+
+use crate::response::Answer;
+use crate::{SIGNING_KEY, checkout};
+
+/// Origin that tokens are minted for.
+pub const ORIGIN: &str = "https://portal.example.test";
+
+/// A running program. It ends with the value.
+pub struct Portal {
+    /// `http://127.0.0.1:PORT`
+    pub base: String,
+    /// The provider.
+    pub idp: DevIdp,
+    /// The database.
+    pub database: TestDatabase,
+    /// The parts, for their counters.
+    pub wired: Wired,
+    client: Client,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+/// Settings of a program to start.
+#[derive(Default)]
+pub struct PortalBuilder {
+    variables: BTreeMap<String, String>,
+}
+
+impl PortalBuilder {
+    /// Sets one environment variable.
+    #[must_use]
+    pub fn set(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.variables.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Starts it.
+    ///
+    /// # Panics
+    /// If anything it needs does not start.
+    pub async fn start(self) -> Portal {
+        let idp = DevIdp::new(SIGNING_KEY.clone(), std::sync::Arc::new(SystemClock));
+        let (provider, server) = listen(&idp).expect("the provider listens");
+        let mut tasks = vec![tokio::spawn(async {
+            let _ = server.await;
+        })];
+        let admin = admin_url(&checkout()).unwrap_or_else(|error| panic!("{error}"));
+        let database = TestDatabase::create(&admin).await.expect("a database of its own");
+        let defaults = [
+            ("PORTAL_PUBLIC_URL", ORIGIN.to_owned()),
+            ("PORTAL_HTTP__BIND", "127.0.0.1:0".to_owned()),
+            ("PORTAL_HTTP__WORKERS", "1".to_owned()),
+            ("PORTAL_KEYS__PEPPERS__1", "cGVwcGVyIG9mIHRoZSBibGFjay1ib3ggdGVzdHMgMzIgYnl0ZXM=".to_owned()),
+            ("DATABASE_URL", database.url().to_owned()),
+            ("CLERK_PUBLISHABLE_KEY", idp.instance().publishable_key().to_owned()),
+            ("CLERK_SECRET_KEY", idp.instance().secret_key().to_owned()),
+            ("CLERK_API_URL", format!("http://{provider}/__clerk")),
+        ];
+        let mut variables: BTreeMap<_, _> =
+            defaults.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        variables.extend(self.variables);
+        let settings = Settings::load(None, &Environment(variables)).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        let (http, metrics) = (settings.http.clone(), settings.metrics.clone());
+        let wired = wire(settings, &Surroundings::default()).expect("the parts fit together");
+        let bound = bind(&wired, &http, &metrics, None).expect("a free port");
+        let base = format!("http://{}", bound.address);
+        tasks.push(tokio::spawn(async {
+            let _ = bound.run().await;
+        }));
+        let client = Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
+        Portal { base, idp, database, wired, client, tasks }
+    }
+}
+
+impl Drop for Portal {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+impl Portal {
+    /// With default settings.
+    pub async fn start() -> Self {
+        PortalBuilder::default().start().await
+    }
+
+    /// A fresh token of a sample person.
+    ///
+    /// # Panics
+    /// If there is no such person.
+    pub fn token(&self, name: &str) -> String {
+        self.idp.fresh_session_token(&self.person(name), ORIGIN)
+    }
+
+    /// A token to be spoilt.
+    pub fn token_spec(&self, name: &str) -> TokenSpec {
+        use portal_app::system::now;
+        self.idp.mint().session(&self.person(name), ORIGIN, now())
+    }
+
+    /// A sample person.
+    ///
+    /// # Panics
+    /// If there is no such person.
+    pub fn person(&self, name: &str) -> Person {
+        self.idp.person(name).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// A request to a path, not yet sent.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.base))
+    }
+
+    /// Sends a request.
+    ///
+    /// # Panics
+    /// If no answer arrives.
+    pub async fn send(&self, request: RequestBuilder) -> Answer {
+        Answer::read(request.send().await.expect("an answer")).await
+    }
+
+    /// `GET` with a bearer token.
+    pub async fn get(&self, path: &str, token: &str) -> Answer {
+        self.send(self.request(Method::GET, path).bearer_auth(token)).await
+    }
+
+    /// `POST` of JSON with a bearer token.
+    pub async fn post(&self, path: &str, token: &str, body: &Value) -> Answer {
+        self.send(self.request(Method::POST, path).bearer_auth(token).json(body)).await
+    }
+
+    /// Id of a person's personal account.
+    pub async fn personal_account(&self, name: &str) -> String {
+        self.get("/v1/me/accounts", &self.token(name)).await.text_at("/data/0/id")
+    }
+
+    /// Id of the organization Acme, in which alice is owner, adam admin, edith editor and victor viewer. All of them have signed in.
+    pub async fn acme(&self) -> String {
+        for name in ["adam", "edith", "victor"] {
+            self.get("/v1/me", &self.token(name)).await;
+        }
+        self.get("/v1/me/accounts", &self.token("alice")).await.text_at("/data/1/id")
+    }
+
+    /// Makes a key and returns its id and secret.
+    pub async fn create_key(&self, name: &str, account: &str) -> (String, String) {
+        let path = format!("/v1/accounts/{account}/api-keys");
+        let created = self.post(&path, &self.token(name), &serde_json::json!({ "name": "test" })).await;
+        (created.text_at("/api_key/id"), created.text_at("/secret"))
+    }
+
+    /// Runs `portal service-token …` and returns what it prints.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub async fn service_token(&self, arguments: &[&str]) -> String {
+        let printed = run_service_token(arguments, &self.wired.service_tokens).await;
+        printed.unwrap_or_else(|error| panic!("{error}")).text.trim().to_owned()
+    }
+
+    /// A token of a gateway.
+    pub async fn gateway(&self, name: &str) -> String {
+        self.service_token(&["create", "--name", name, "--scope", "keys:verify"]).await
+    }
+
+    /// Asks about a key.
+    pub async fn verify(&self, gateway: &str, key: &str) -> Answer {
+        self.post("/v1/keys/verify", gateway, &serde_json::json!({ "key": key })).await
+    }
+}

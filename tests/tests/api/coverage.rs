@@ -1,0 +1,204 @@
+//! Every operation of the OpenAPI document answers each kind of caller as its requirement says.
+//!
+//! The requirement comes from the document, the roles from the policy matrix: an operation without a sample here fails, and so does one
+//! whose answers do not follow from what it declares.
+
+use e2e::{Answer, Portal};
+use portal_dev_idp::SigningAlgorithm;
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+
+/// How to call an operation so that it succeeds.
+struct Sample {
+    operation: &'static str,
+    body: Option<fn(&World) -> Value>,
+    /// Status of success.
+    success: u16,
+}
+
+const fn plain(operation: &'static str) -> Sample {
+    Sample { operation, body: None, success: 200 }
+}
+
+const SAMPLES: &[Sample] = &[
+    plain("getAuthStatus"),
+    plain("getMe"),
+    plain("listMyAccounts"),
+    plain("getAccount"),
+    plain("listApiKeys"),
+    Sample { operation: "createApiKey", body: Some(|_| json!({ "name": "coverage" })), success: 201 },
+    plain("getApiKey"),
+    plain("revokeApiKey"),
+    Sample { operation: "verifyApiKey", body: Some(|world| json!({ "key": world.secret })), success: 200 },
+    plain("getLiveness"),
+    plain("getReadiness"),
+    plain("getOpenApi"),
+    plain("getMetrics"),
+];
+
+/// Acme with a key that its admin made, and service tokens.
+struct World {
+    portal: Portal,
+    account: String,
+    key: String,
+    secret: String,
+    all_scopes: String,
+    revoked: String,
+}
+
+impl World {
+    async fn new() -> Self {
+        let portal = Portal::start().await;
+        let account = portal.acme().await;
+        let (key, secret) = portal.create_key("adam", &account).await;
+        let create = ["create", "--name", "all", "--scope", "keys:verify,metrics:read"];
+        let all_scopes = portal.service_token(&create).await;
+        let revoked = portal.service_token(&["create", "--name", "gone", "--scope", "keys:verify,metrics:read"]).await;
+        portal.service_token(&["revoke", "--name", "gone"]).await;
+        Self { portal, account, key, secret, all_scopes, revoked }
+    }
+
+    fn path(&self, operation: &Operation) -> String {
+        operation.path.replace("{account_id}", &self.account).replace("{key_id}", &self.key)
+    }
+
+    /// The same path with well-formed ids of nothing.
+    fn absent(operation: &Operation) -> String {
+        let nothing = "01jdzqzr4ne5z8p5t2z6fj7x3b";
+        operation.path.replace("{account_id}", &format!("acc_{nothing}")).replace("{key_id}", &format!("key_{nothing}"))
+    }
+
+    fn request(&self, operation: &Operation, path: &str) -> RequestBuilder {
+        let request = self.portal.request(operation.method.clone(), path);
+        match operation.sample.body {
+            Some(body) => request.json(&body(self)),
+            None => request,
+        }
+    }
+
+    async fn call(&self, operation: &Operation, path: &str, token: &str) -> Answer {
+        self.portal.send(self.request(operation, path).bearer_auth(token)).await
+    }
+}
+
+struct Operation {
+    method: Method,
+    path: String,
+    requirement: String,
+    action: Option<String>,
+    security: Value,
+    sample: &'static Sample,
+}
+
+fn operations() -> Vec<Operation> {
+    let document: Value = serde_json::from_str(include_str!("../../../docs/openapi.json")).unwrap();
+    let mut found = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let id = operation["operationId"].as_str().unwrap();
+            let sample = SAMPLES.iter().find(|sample| sample.operation == id);
+            found.push(Operation {
+                method: method.to_uppercase().parse().unwrap(),
+                path: path.clone(),
+                requirement: operation["x-requirement"].as_str().unwrap_or_else(|| panic!("{id} has none")).to_owned(),
+                action: operation["x-action"].as_str().map(ToOwned::to_owned),
+                security: operation["security"].clone(),
+                sample: sample.unwrap_or_else(|| panic!("{id} has no sample: nobody knows how to call it")),
+            });
+        }
+    }
+    assert_eq!(found.len(), SAMPLES.len(), "a sample is of no operation");
+    found
+}
+
+/// What the committed policy matrix says for a role on something in the account that another member made.
+fn matrix(action: &str, role: &str) -> String {
+    let text = include_str!("../../../docs/policy-matrix.txt");
+    let table = text.split("\n\n").find(|table| table.starts_with(action)).unwrap_or_else(|| panic!("no {action}"));
+    let row = table.lines().find(|line| line.trim_start().starts_with(role)).unwrap_or_else(|| panic!("no {role}"));
+    row.split_whitespace().nth(2).unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_answers_every_kind_of_caller_as_it_declares() {
+    let world = World::new().await;
+    for operation in operations() {
+        match operation.requirement.as_str() {
+            "public" => public(&world, &operation).await,
+            "session" => session(&world, &operation).await,
+            "service" => service(&world, &operation).await,
+            other => panic!("{other}: a new requirement needs rows"),
+        }
+    }
+}
+
+async fn public(world: &World, operation: &Operation) {
+    assert_eq!(operation.security, Value::Null, "{}", operation.path);
+    let path = world.path(operation);
+    let anonymous = world.portal.send(world.request(operation, &path)).await;
+    assert_eq!(anonymous.status.as_u16(), operation.sample.success, "{path}: {anonymous:?}");
+    let with_nonsense = world.call(operation, &path, "nonsense").await;
+    assert_eq!(with_nonsense.status.as_u16(), operation.sample.success, "{path}: {with_nonsense:?}");
+}
+
+async fn session(world: &World, operation: &Operation) {
+    let portal = &world.portal;
+    let path = world.path(operation);
+    assert_eq!(operation.security, json!([{ "session": [] }]), "{path}");
+    let action = operation.action.as_deref().unwrap();
+
+    portal.send(world.request(operation, &path)).await.assert_problem(401, "unauthenticated");
+    let spec = portal.token_spec("alice");
+    let unsigned = portal.idp.mint().encode(&spec.algorithm(SigningAlgorithm::None));
+    for bad in ["nonsense", &unsigned, &world.all_scopes, &world.secret] {
+        world.call(operation, &path, bad).await.assert_problem(401, "unauthenticated");
+    }
+    if operation.path.contains('{') {
+        let hidden = world.call(operation, &path, &portal.token("stranger")).await;
+        let absent = world.call(operation, &World::absent(operation), &portal.token("stranger")).await;
+        hidden.assert_problem(404, "not_found");
+        assert_eq!(hidden.without_request_id(), absent.without_request_id(), "{path}");
+        let names = |answer: &Answer| answer.headers.keys().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!((hidden.status, names(&hidden)), (absent.status, names(&absent)), "{path}");
+        let mut refused = 0;
+        for (person, role) in [("victor", "viewer"), ("edith", "editor"), ("adam", "admin"), ("alice", "owner")] {
+            if matrix(action, role) == "no" {
+                refused += 1;
+                world.call(operation, &path, &portal.token(person)).await.assert_problem(403, "forbidden");
+            }
+        }
+        assert_eq!(refused == 0, matrix(action, "viewer") == "yes", "{path}: no role is too low, so all may");
+    }
+    let allowed = world.call(operation, &path, &portal.token("alice")).await;
+    assert_eq!(allowed.status.as_u16(), operation.sample.success, "{path}: {allowed:?}");
+}
+
+async fn service(world: &World, operation: &Operation) {
+    let portal = &world.portal;
+    let path = world.path(operation);
+    assert_eq!(operation.security, json!([{ "service": [] }]), "{path}");
+    let action = operation.action.as_deref().unwrap();
+
+    portal.send(world.request(operation, &path)).await.assert_problem(401, "service_token_required");
+    for bad in ["nonsense", &world.secret, &portal.token("alice"), &world.revoked] {
+        world.call(operation, &path, bad).await.assert_problem(401, "invalid_service_token");
+    }
+    let needed = ["keys:verify", "metrics:read"].into_iter().find(|scope| scope_allows(action, scope));
+    let needed = needed.unwrap_or_else(|| panic!("{path}: no scope allows it"));
+    let other = if needed == "keys:verify" { "metrics:read" } else { "keys:verify" };
+    let name = operation.sample.operation.to_lowercase();
+    let narrow = portal.service_token(&["create", "--name", &name, "--scope", other]).await;
+    world.call(operation, &path, &narrow).await.assert_problem(403, "scope_missing");
+    for (header, value) in [("Origin", "https://portal.example.test"), ("Cookie", "a=b"), ("Sec-Fetch-Site", "same-origin")] {
+        let request = world.request(operation, &path).bearer_auth(&world.all_scopes).header(header, value);
+        portal.send(request).await.assert_problem(403, "browser_not_allowed");
+    }
+    let allowed = world.call(operation, &path, &world.all_scopes).await;
+    assert_eq!(allowed.status.as_u16(), operation.sample.success, "{path}: {allowed:?}");
+}
+
+fn scope_allows(action: &str, scope: &str) -> bool {
+    let text = include_str!("../../../docs/policy-matrix.txt");
+    let table = text.split("\n\n").find(|table| table.starts_with(action)).unwrap_or_else(|| panic!("no {action}"));
+    table.lines().any(|line| line.split_whitespace().take(3).eq(["service", scope, "yes"]))
+}

@@ -1,0 +1,122 @@
+//! `serve` with settings that are missing, unknown or contradictory: one line for each, and no start.
+
+use std::collections::BTreeMap;
+
+use portal_app::settings::{Environment, Settings};
+
+fn good() -> BTreeMap<&'static str, String> {
+    BTreeMap::from([
+        ("PORTAL_PUBLIC_URL", "https://portal.example.com".to_owned()),
+        ("DATABASE_URL", "postgresql://me:s3cret-password@db.example.com/portal?sslmode=verify-full".to_owned()),
+        ("CLERK_PUBLISHABLE_KEY", "pk_live_Y2xlcmsuZXhhbXBsZS5jb20k".to_owned()),
+        ("CLERK_SECRET_KEY", "sk_live_s3cret".to_owned()),
+        ("PORTAL_KEYS__PEPPERS__1", "cGVwcGVyIG9mIHRoZSBibGFjay1ib3ggdGVzdHMgMzIgYnl0ZXM=".to_owned()),
+    ])
+}
+
+fn mistakes(changes: &[(&'static str, &str)]) -> Vec<String> {
+    let mut variables = good();
+    for (name, value) in changes {
+        variables.insert(name, (*value).to_owned());
+    }
+    load(&variables)
+}
+
+fn load(variables: &BTreeMap<&'static str, String>) -> Vec<String> {
+    let environment = variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    let outcome = Settings::load(None, &Environment(environment));
+    let lines: Vec<_> = outcome.err().map(|all| all.to_string().lines().map(ToOwned::to_owned).collect()).unwrap_or_default();
+    assert!(!lines.iter().any(|line| line.contains("s3cret")), "{lines:?}");
+    lines
+}
+
+#[test]
+fn complete_settings_start() {
+    assert_eq!(mistakes(&[]), Vec::<String>::new());
+}
+
+#[test]
+fn nothing_set_names_everything_that_is_missing_on_one_line_each() {
+    let lines = load(&BTreeMap::new());
+    let missing: Vec<_> = lines.iter().map(|line| line.split(':').next().unwrap()).collect();
+    assert_eq!(
+        missing,
+        [
+            "clerk.publishable_key (CLERK_PUBLISHABLE_KEY)",
+            "clerk.secret_key (CLERK_SECRET_KEY)",
+            "database.url (DATABASE_URL)",
+            "keys.peppers.1 (PORTAL_KEYS__PEPPERS__1)",
+            "public_url (PORTAL_PUBLIC_URL)",
+        ]
+    );
+    assert!(lines.iter().all(|line| line.contains("is missing; ")), "{lines:?}");
+}
+
+#[test]
+fn each_mistake_is_one_line_that_names_the_setting() {
+    for (name, value, expected) in [
+        ("PORTAL_HTTP__BINDD", "x", "unknown setting"),
+        ("PORTAL_NONSENSE__KEY", "x", "unknown setting"),
+        ("PORTAL_HTTP__BIND", "8080", "must be ADDRESS:PORT"),
+        ("PORTAL_HTTP__WORKERS", "many", "must be a number from 0 to 1024"),
+        ("PORTAL_HTTP__ALLOWED_ORIGINS", "https://app.example.com/", "is not scheme://host"),
+        ("PORTAL_HTTP__ALLOWED_ORIGINS", "*", "is not scheme://host"),
+        ("PORTAL_HTTP__TRUSTED_PROXIES", "10.0.0.0/99", "is not an IP address or network"),
+        ("PORTAL_PUBLIC_URL", "http://portal.example.com", "must begin with https://"),
+        ("PORTAL_PUBLIC_URL", "https://portal.example.com/app", "without a path"),
+        ("DATABASE_URL", "mysql://x", "must be a URL such as postgresql://"),
+        ("DATABASE_URL", "postgresql://me:s3cret@h/d?sslmode=verify-ca", "sslmode must be"),
+        ("PORTAL_DATABASE__POOL_SIZE", "1", "must be a number from 2 to 1000"),
+        ("CLERK_PUBLISHABLE_KEY", "pk_live_nonsense", "clerk.publishable_key"),
+        ("CLERK_SECRET_KEY", "sk_test_s3cret", "belongs to a development instance"),
+        ("CLERK_AUTHORIZED_PARTIES", "https://other.example.com", "https://portal.example.com is missing"),
+        ("PORTAL_CLERK__COMPATIBILITY", "lenient", "must be strict or exact"),
+        ("CLERK_JWT_KEY", "-----BEGIN PUBLIC KEY-----s3cret", "clerk.jwt_key"),
+        ("PORTAL_KEYS__PEPPERS__1", "s3cret", "must be base64 of at least 32 random bytes"),
+        ("PORTAL_KEYS__PEPPERS__X", "cGVwcGVyIG9mIHRoZSBibGFjay1ib3ggdGVzdHMgMzIgYnl0ZXM=", "versions are numbers"),
+        ("PORTAL_KEYS__BRAND", "Cort!", "a brand is"),
+        ("PORTAL_METRICS__BIND", "127.0.0.1:8080", "must differ from http.bind"),
+        ("PORTAL_LOG__FORMAT", "xml", "must be text or json"),
+        ("PORTAL_LOG__FILTER", "portal=[[", "log.filter"),
+    ] {
+        let lines = mistakes(&[(name, value)]);
+        assert_eq!(lines.len(), 1, "{name}={value}: {lines:?}");
+        assert!(lines[0].contains(expected), "{name}={value}: {lines:?}");
+    }
+}
+
+#[test]
+fn several_mistakes_are_told_together() {
+    let lines = mistakes(&[("PORTAL_HTTP__BIND", "x"), ("PORTAL_LOG__FORMAT", "xml"), ("PORTAL_WHAT__EVER", "1")]);
+    assert_eq!(lines.len(), 3, "{lines:?}");
+}
+
+#[test]
+fn names_that_kubernetes_injects_are_not_ours() {
+    let injected = [
+        ("PORTAL_PORT", "tcp://10.0.0.1:80"),
+        ("PORTAL_SERVICE_HOST", "10.0.0.1"),
+        ("PORTAL_PORT_8080_TCP_ADDR", "10.0.0.1"),
+    ];
+    assert_eq!(mistakes(&injected), Vec::<String>::new());
+}
+
+#[test]
+fn a_file_is_read_and_the_environment_wins_over_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("portal.toml");
+    let text = "[http]\nbind = \"127.0.0.1:1\"\nallowed_origins = [\"https://a.example.com\", \"https://b.example.com\"]\n[log]\nformat = \"json\"\n";
+    std::fs::write(&file, text).unwrap();
+    let mut environment: BTreeMap<_, _> = good().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    environment.insert("PORTAL_HTTP__BIND".to_owned(), "127.0.0.1:2".to_owned());
+    let settings = Settings::load(Some(&file), &Environment(environment.clone())).unwrap_or_else(|all| panic!("{all}"));
+    assert_eq!(settings.http.bind.port(), 2);
+    assert_eq!(settings.http.allowed_origins.len(), 2);
+    assert_eq!(settings.clerk.authorized_parties().len(), 3, "own pages and both frontends");
+
+    std::fs::write(&file, "[http]\nbnd = \"x\"\n[keys]\npepper = \"s3cret\"\n").unwrap();
+    let lines = Settings::load(Some(&file), &Environment(environment.clone())).err().unwrap().to_string();
+    assert_eq!(lines.lines().count(), 2, "{lines}");
+    std::fs::write(&file, "not toml").unwrap();
+    assert_eq!(Settings::load(Some(&file), &Environment(environment)).err().unwrap().to_string().lines().count(), 1);
+}
