@@ -17,7 +17,7 @@ use crate::response::Answer;
 use crate::{SIGNING_KEY, checkout};
 
 /// Origin that tokens are minted for.
-pub const ORIGIN: &str = "https://portal.example.test";
+const ORIGIN: &str = "https://portal.example.test";
 
 /// A running program. It ends with the value.
 pub struct Portal {

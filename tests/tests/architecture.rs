@@ -1,5 +1,7 @@
 //! The layers, as `docs/architecture.md` draws them: who may import what, and who may act as the program.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -16,16 +18,38 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("portal-clerk", &["portal-kernel", "portal-identity"]),
     ("portal-postgres", DOMAIN),
     ("portal-http-kit", DOMAIN),
-    ("portal-http-api", &[
-        "portal-http-kit", "portal-kernel", "portal-authz", "portal-audit", "portal-identity", "portal-accounts", "portal-api-keys",
-    ]),
+    (
+        "portal-http-api",
+        &[
+            "portal-http-kit",
+            "portal-kernel",
+            "portal-authz",
+            "portal-audit",
+            "portal-identity",
+            "portal-accounts",
+            "portal-api-keys",
+        ],
+    ),
     ("portal-dev-idp", &["portal-kernel", "portal-identity"]),
     ("portal-dev-postgres", &["portal-kernel", "portal-identity"]),
     ("portal-testkit", &["portal-kernel"]),
-    ("portal-app", &[
-        "portal-kernel", "portal-authz", "portal-audit", "portal-identity", "portal-accounts", "portal-api-keys", "portal-clerk",
-        "portal-postgres", "portal-http-kit", "portal-http-api", "portal-dev-idp", "portal-dev-postgres",
-    ]),
+    (
+        "portal-app",
+        &[
+            "portal-kernel",
+            "portal-authz",
+            "portal-audit",
+            "portal-identity",
+            "portal-accounts",
+            "portal-api-keys",
+            "portal-clerk",
+            "portal-postgres",
+            "portal-http-kit",
+            "portal-http-api",
+            "portal-dev-idp",
+            "portal-dev-postgres",
+        ],
+    ),
     ("e2e", &["portal-app", "portal-postgres", "portal-dev-idp", "portal-dev-postgres", "portal-testkit"]),
 ];
 
@@ -39,7 +63,10 @@ const OUTSIDE_OF_DOMAIN: &[(&str, &[&str])] = &[
     ("portal-audit", &["async-trait", "mockall", "sha2", "thiserror"]),
     ("portal-identity", &["async-trait", "mockall", "serde", "thiserror"]),
     ("portal-accounts", &["async-trait", "mockall", "serde", "thiserror", "tracing"]),
-    ("portal-api-keys", &["async-trait", "crc32fast", "hmac", "mockall", "serde", "sha2", "subtle", "thiserror", "tracing"]),
+    (
+        "portal-api-keys",
+        &["async-trait", "crc32fast", "hmac", "mockall", "serde", "sha2", "subtle", "thiserror", "tracing"],
+    ),
 ];
 
 /// Files that may construct `Principal::System`: whoever acts as the program is listed here.
@@ -63,7 +90,7 @@ fn metadata() -> Metadata {
     command.exec().unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn normal<'a>(package: &'a Package) -> impl Iterator<Item = &'a str> {
+fn normal(package: &Package) -> impl Iterator<Item = &str> {
     package.dependencies.iter().filter(|d| d.kind == DependencyKind::Normal).map(|d| d.name.as_str())
 }
 

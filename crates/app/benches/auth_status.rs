@@ -40,7 +40,8 @@ async fn main() {
     let bare = bare(&answer);
     let twin = call(bare, &token);
     let comparable = |answer: &str| {
-        let mut lines: Vec<_> = answer.lines().filter(|line| !line.starts_with("date:")).map(ToOwned::to_owned).collect();
+        let mut lines: Vec<_> =
+            answer.lines().filter(|line| !line.starts_with("date:")).map(ToOwned::to_owned).collect();
         lines.iter_mut().filter(|line| line.starts_with("x-request-id")).for_each(|line| line.truncate(12));
         lines.sort();
         lines

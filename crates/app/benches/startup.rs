@@ -41,7 +41,12 @@ async fn main() {
     }
     times.sort_by(f64::total_cmp);
     sizes.sort_by(f64::total_cmp);
-    println!("ready after {:.3} s (median), {:.3} s (worst); {:.1} MB resident (worst)", times[RUNS / 2], times[RUNS - 1], sizes[RUNS - 1]);
+    println!(
+        "ready after {:.3} s (median), {:.3} s (worst); {:.1} MB resident (worst)",
+        times[RUNS / 2],
+        times[RUNS - 1],
+        sizes[RUNS - 1]
+    );
 }
 
 fn serve(instance: &Instance, database: &str, port: u16) -> Child {

@@ -94,12 +94,11 @@ async fn everything(port: u16, reset: bool) -> Result<(), Failure> {
     let key = Arc::new(SigningKey::load_or_create(&state.join("identity-provider.pem"))?);
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     DevIdp::check_bind(address)?;
-    let (server, database) = match environment.0.get("DATABASE_URL") {
-        Some(url) => (None, url.clone()),
-        None => {
-            let (server, url) = database(&say).await?;
-            (Some(server), url)
-        }
+    let (server, database) = if let Some(url) = environment.0.get("DATABASE_URL") {
+        (None, url.clone())
+    } else {
+        let (server, url) = database(&say).await?;
+        (Some(server), url)
     };
     let settings = settings(&environment, &database, &Instance::of(&key), port)?;
     telemetry::start(&settings.log);

@@ -45,7 +45,9 @@ async fn a_token_with_a_lower_role_counts_at_once_and_a_higher_one_never() {
     let with = |name: &str, role: &str| {
         portal.idp.mint().encode(&portal.token_spec(name).organization("org_dev_acme", "acme", role))
     };
-    for (name, role, expected) in [("alice", "viewer", "viewer"), ("victor", "admin", "viewer"), ("alice", "admin", "owner")] {
+    for (name, role, expected) in
+        [("alice", "viewer", "viewer"), ("victor", "admin", "viewer"), ("alice", "admin", "owner")]
+    {
         let account = portal.get(&format!("/v1/accounts/{acme}"), &with(name, role)).await;
         assert_eq!(account.text_at("/role"), expected, "{name} as {role}");
     }

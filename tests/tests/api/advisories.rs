@@ -16,8 +16,18 @@ async fn t01_a_request_cannot_choose_whose_data_it_reads() {
     let own = portal.get("/v1/me", &token).await.json();
     let with = async |request: reqwest::RequestBuilder| portal.send(request.bearer_auth(&token)).await;
     for name in [
-        "x-user-id", "x-clerk-user-id", "x-clerk-auth-status", "x-clerk-auth-token", "x-forwarded-user", "x-account-id",
-        "x-original-user", "x-remote-user", "x-authenticated-userid", "x-middleware-subrequest", "x-principal", "x-sub",
+        "x-user-id",
+        "x-clerk-user-id",
+        "x-clerk-auth-status",
+        "x-clerk-auth-token",
+        "x-forwarded-user",
+        "x-account-id",
+        "x-original-user",
+        "x-remote-user",
+        "x-authenticated-userid",
+        "x-middleware-subrequest",
+        "x-principal",
+        "x-sub",
     ] {
         for value in [&user, &clerk, &account] {
             assert_eq!(with(portal.request(Method::GET, "/v1/me").header(name, value)).await.json(), own, "{name}");
@@ -26,11 +36,25 @@ async fn t01_a_request_cannot_choose_whose_data_it_reads() {
     let other = portal.token("alice");
     let cookies = format!("__session={other}; user_id={user}; __client_uat=1");
     assert_eq!(with(portal.request(Method::GET, "/v1/me").header("Cookie", cookies)).await.json(), own);
-    for query in [format!("user_id={user}"), format!("userId={clerk}"), format!("sub={clerk}"), format!("account_id={account}")] {
+    for query in
+        [format!("user_id={user}"), format!("userId={clerk}"), format!("sub={clerk}"), format!("account_id={account}")]
+    {
         assert_eq!(with(portal.request(Method::GET, &format!("/v1/me?{query}"))).await.json(), own, "{query}");
     }
     let mine = portal.personal_account("stranger").await;
-    for field in ["user_id", "account_id", "made_by", "created_by", "org_id", "role", "owner", "permissions", "scopes", "id", "kid"] {
+    for field in [
+        "user_id",
+        "account_id",
+        "made_by",
+        "created_by",
+        "org_id",
+        "role",
+        "owner",
+        "permissions",
+        "scopes",
+        "id",
+        "kid",
+    ] {
         let body = json!({ "name": "x", field: account });
         let answer = with(portal.request(Method::POST, &format!("/v1/accounts/{mine}/api-keys")).json(&body)).await;
         answer.assert_problem(422, "invalid_body");
@@ -41,8 +65,16 @@ async fn t01_a_request_cannot_choose_whose_data_it_reads() {
 #[tokio::test(flavor = "multi_thread")]
 async fn t11_wrong_typed_times_are_refused() {
     let portal = Portal::start().await;
-    let wrong: [Value; 8] =
-        [json!("9999999999"), json!(null), json!([9_999_999_999_i64]), json!({}), json!(true), json!(-1), json!("NaN"), json!(1e300)];
+    let wrong: [Value; 8] = [
+        json!("9999999999"),
+        json!(null),
+        json!([9_999_999_999_i64]),
+        json!({}),
+        json!(true),
+        json!(-1),
+        json!("NaN"),
+        json!(1e300),
+    ];
     for claim in ["exp", "nbf", "iat"] {
         for value in &wrong {
             // In the past, a number is nothing special for these two.
@@ -88,13 +120,28 @@ async fn t25_the_authorization_header_is_never_sql() {
     let rows = "SELECT (SELECT count(*) FROM users) + (SELECT count(*) FROM api_keys) + (SELECT count(*) FROM service_tokens) AS count";
     let before = portal.database.count(rows).await.unwrap();
     let hostile = [
-        "' OR '1'='1", "'; DROP TABLE users; --", "\\'; SELECT pg_sleep(10); --", "\" OR 1=1", "%27%20OR%201=1", "') UNION SELECT 1 --",
-        "$1", "{}", "\u{2019} OR 1=1", "portal_svc_' OR 1=1", "cort_live_' OR 1=1",
+        "' OR '1'='1",
+        "'; DROP TABLE users; --",
+        "\\'; SELECT pg_sleep(10); --",
+        "\" OR 1=1",
+        "%27%20OR%201=1",
+        "') UNION SELECT 1 --",
+        "$1",
+        "{}",
+        "\u{2019} OR 1=1",
+        "portal_svc_' OR 1=1",
+        "cort_live_' OR 1=1",
     ];
     for text in hostile {
         for path in ["/v1/me", "/v1/auth/status", "/metrics"] {
-            for value in [text.to_owned(), format!("Bearer {text}"), format!("Basic {text}"), format!("Bearer portal_svc_{text}")] {
-                let answer = portal.send(portal.request(Method::GET, path).header("Authorization", value.as_bytes())).await;
+            for value in [
+                text.to_owned(),
+                format!("Bearer {text}"),
+                format!("Basic {text}"),
+                format!("Bearer portal_svc_{text}"),
+            ] {
+                let answer =
+                    portal.send(portal.request(Method::GET, path).header("Authorization", value.as_bytes())).await;
                 assert!(matches!(answer.status.as_u16(), 200 | 401), "{path} {value}: {answer:?}");
             }
         }
@@ -111,13 +158,20 @@ fn t22_the_rsa_crate_is_absent() {
     assert!(!locked().iter().any(|(name, _)| name == "rsa"));
 }
 
-/// GHSA-h395-gr6q-cpjc is in no RustSec snapshot: floors are enforced whatever a scanner knows. `deny.toml` holds the same.
+/// GHSA-h395-gr6q-cpjc is in no `RustSec` snapshot: floors are enforced whatever a scanner knows. `deny.toml` holds the same.
 #[test]
 fn t40_t41_versions_with_known_advisories_are_absent() {
     let floors = [
-        ("jsonwebtoken", [10, 3, 0]), ("rustls-webpki", [0, 103, 13]), ("h2", [0, 4, 16]), ("time", [0, 3, 47]),
-        ("tokio-postgres", [0, 7, 18]), ("postgres-protocol", [0, 6, 12]), ("aws-lc-sys", [0, 39, 0]),
-        ("bcrypt", [0, 19, 2]), ("svix", [1, 17, 0]), ("sqlx", [0, 8, 1]),
+        ("jsonwebtoken", [10, 3, 0]),
+        ("rustls-webpki", [0, 103, 13]),
+        ("h2", [0, 4, 16]),
+        ("time", [0, 3, 47]),
+        ("tokio-postgres", [0, 7, 18]),
+        ("postgres-protocol", [0, 6, 12]),
+        ("aws-lc-sys", [0, 39, 0]),
+        ("bcrypt", [0, 19, 2]),
+        ("svix", [1, 17, 0]),
+        ("sqlx", [0, 8, 1]),
     ];
     let deny = include_str!("../../../deny.toml");
     let locked = locked();

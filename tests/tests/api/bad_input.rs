@@ -40,9 +40,10 @@ async fn bodies_that_are_not_what_they_should_be() {
 async fn a_bad_token_wins_over_a_bad_body() {
     let portal = Portal::start().await;
     let account = "acc_01jdzqzr4ne5z8p5t2z6fj7x3b";
-    for (path, code) in
-        [(format!("/v1/accounts/{account}/api-keys"), "unauthenticated"), ("/v1/keys/verify".to_owned(), "invalid_service_token")]
-    {
+    for (path, code) in [
+        (format!("/v1/accounts/{account}/api-keys"), "unauthenticated"),
+        ("/v1/keys/verify".to_owned(), "invalid_service_token"),
+    ] {
         for body in ["{".to_owned(), "x".repeat(100_000)] {
             let request = portal.request(Method::POST, &path).bearer_auth("nonsense").body(body);
             portal.send(request).await.assert_problem(401, code);
@@ -64,7 +65,14 @@ async fn ids_cursors_and_limits_that_cannot_be() {
     let portal = Portal::start().await;
     let account = portal.personal_account("stranger").await;
     let token = portal.token("stranger");
-    for id in ["x", "acc_", "key_01jdzqzr4ne5z8p5t2z6fj7x3b", "ACC_01JDZQZR4NE5Z8P5T2Z6FJ7X3B", "acc_%00", "acc_81jdzqzr4ne5z8p5t2z6fj7x3b"] {
+    for id in [
+        "x",
+        "acc_",
+        "key_01jdzqzr4ne5z8p5t2z6fj7x3b",
+        "ACC_01JDZQZR4NE5Z8P5T2Z6FJ7X3B",
+        "acc_%00",
+        "acc_81jdzqzr4ne5z8p5t2z6fj7x3b",
+    ] {
         portal.get(&format!("/v1/accounts/{id}"), &token).await.assert_problem(404, "not_found");
     }
     let list = format!("/v1/accounts/{account}/api-keys");

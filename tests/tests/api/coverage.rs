@@ -189,7 +189,9 @@ async fn service(world: &World, operation: &Operation) {
     let name = operation.sample.operation.to_lowercase();
     let narrow = portal.service_token(&["create", "--name", &name, "--scope", other]).await;
     world.call(operation, &path, &narrow).await.assert_problem(403, "scope_missing");
-    for (header, value) in [("Origin", "https://portal.example.test"), ("Cookie", "a=b"), ("Sec-Fetch-Site", "same-origin")] {
+    for (header, value) in
+        [("Origin", "https://portal.example.test"), ("Cookie", "a=b"), ("Sec-Fetch-Site", "same-origin")]
+    {
         let request = world.request(operation, &path).bearer_auth(&world.all_scopes).header(header, value);
         portal.send(request).await.assert_problem(403, "browser_not_allowed");
     }

@@ -73,7 +73,8 @@ async fn a_hundred_revocations_at_once_succeed_and_leave_one_record() {
     let (key, secret) = portal.create_key("stranger", &account).await;
     let token = portal.token("stranger");
     let path = format!("/v1/api-keys/{key}/revoke");
-    let answers = join_all((0..100).map(|_| portal.send(portal.request(Method::POST, &path).bearer_auth(&token)))).await;
+    let answers =
+        join_all((0..100).map(|_| portal.send(portal.request(Method::POST, &path).bearer_auth(&token)))).await;
     assert!(answers.iter().all(|answer| answer.status == 200));
     let records = "SELECT count(*) AS count FROM audit_events WHERE action = 'api_key.revoked'";
     assert_eq!(portal.database.count(records).await.unwrap(), 1);
@@ -119,7 +120,9 @@ async fn a_key_is_for_inference_and_a_wrong_question_is_422() {
 #[tokio::test(flavor = "multi_thread")]
 async fn operators_make_list_and_revoke_service_tokens_and_each_act_is_recorded() {
     let portal = Portal::start().await;
-    let text = portal.service_token(&["create", "--name", "edge", "--scope", "keys:verify,metrics:read", "--reason", "new edge"]).await;
+    let text = portal
+        .service_token(&["create", "--name", "edge", "--scope", "keys:verify,metrics:read", "--reason", "new edge"])
+        .await;
     let kid = &text["portal_svc_".len()..][..12];
     let list = portal.service_token(&["list"]).await;
     assert!(list.contains("edge") && list.contains(kid) && list.contains("keys:verify,metrics:read"), "{list}");

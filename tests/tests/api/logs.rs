@@ -75,7 +75,10 @@ async fn tour() -> Vec<String> {
     portal.get(&format!("/v1/api-keys/{key}"), &alice).await.assert_problem(500, "internal");
     let malformed = portal.request(Method::POST, "/v1/keys/verify").bearer_auth(&gateway);
     let body = format!("{{\"key\": \"{secret}\"");
-    portal.send(malformed.header("Content-Type", "application/json").body(body)).await.assert_problem(400, "malformed_json");
+    portal
+        .send(malformed.header("Content-Type", "application/json").body(body))
+        .await
+        .assert_problem(400, "malformed_json");
     let secret_part = |text: &str, from: usize| text[from..].to_owned();
     vec![
         secret_part(&alice, alice.rfind('.').unwrap() + 1),
@@ -110,10 +113,14 @@ fn t39_log_lines_escape_control_characters() {
         let writer = buffer.clone();
         let settings = LogSettings { format, filter: "trace".to_owned() };
         let subscriber = telemetry::subscriber(&settings, move || writer.clone());
-        let hostile = "\u{1b}[2J\u{1b}]0;owned\u{7}";
+        let hostile = "\u{1b}[2J\u{1b}]0;owned\u{7}\n2026-01-01 INFO forged line\r\u{9b}31m";
         tracing::subscriber::with_default(subscriber, || tracing::warn!(name = hostile, shown = %hostile, "{hostile}"));
         let written = buffer.0.lock().unwrap().clone();
         assert!(!written.is_empty());
-        assert!(!written.contains(&0x1b) && !written.contains(&0x07), "{}", String::from_utf8_lossy(&written));
+        let line = String::from_utf8(written).unwrap();
+        let (last, line) = (line.chars().last(), line.trim_end_matches('\n'));
+        assert_eq!(last, Some('\n'));
+        assert!(!line.chars().any(char::is_control), "{line:?}");
+        assert!(line.contains("owned"), "what was said stays readable: {line:?}");
     }
 }

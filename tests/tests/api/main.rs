@@ -1,11 +1,13 @@
 //! Black-box tests: the real program, spoken to over HTTP only.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod accounts;
 mod advisories;
 mod auth_status;
 mod bad_input;
-mod coverage;
 mod cors;
+mod coverage;
 mod keys;
 mod logs;
 mod operations;

@@ -51,7 +51,9 @@ async fn development_tells_its_metrics_to_anybody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_answer_is_private_and_has_a_request_id() {
     let portal = Portal::start().await;
-    for (path, token) in [("/v1/me", portal.token("alice")), ("/v1/me", "nonsense".to_owned()), ("/nothing", String::new())] {
+    for (path, token) in
+        [("/v1/me", portal.token("alice")), ("/v1/me", "nonsense".to_owned()), ("/nothing", String::new())]
+    {
         let answer = portal.get(path, &token).await;
         assert_eq!(answer.header("cache-control"), "private, no-store");
         assert_eq!(answer.header("x-content-type-options"), "nosniff");

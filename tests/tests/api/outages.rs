@@ -35,7 +35,11 @@ async fn sign_ins_go_on_with_known_keys_and_profiles_come_later() {
     assert_eq!(me.json()["user"].get("email"), None);
     portal.idp.set_outage(false);
     // The next attempt rests for a minute.
-    portal.database.execute("UPDATE users SET profile_asked_at = profile_asked_at - interval '61 seconds'").await.unwrap();
+    portal
+        .database
+        .execute("UPDATE users SET profile_asked_at = profile_asked_at - interval '61 seconds'")
+        .await
+        .unwrap();
     let me = portal.get("/v1/me", &portal.token("stranger")).await;
     assert_eq!(me.text_at("/user/email"), "stranger@example.test");
 }

@@ -25,7 +25,8 @@ fn mistakes(changes: &[(&'static str, &str)]) -> Vec<String> {
 fn load(variables: &BTreeMap<&'static str, String>) -> Vec<String> {
     let environment = variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
     let outcome = Settings::load(None, &Environment(environment));
-    let lines: Vec<_> = outcome.err().map(|all| all.to_string().lines().map(ToOwned::to_owned).collect()).unwrap_or_default();
+    let lines: Vec<_> =
+        outcome.err().map(|all| all.to_string().lines().map(ToOwned::to_owned).collect()).unwrap_or_default();
     assert!(!lines.iter().any(|line| line.contains("s3cret")), "{lines:?}");
     lines
 }

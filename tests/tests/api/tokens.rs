@@ -19,7 +19,11 @@ async fn every_bad_token_is_401_with_its_reason() {
         ("expired", mint(good().claim("exp", now() - 6).claim("iat", now() - 66).claim("nbf", now() - 76)), expired),
         ("not yet valid", mint(good().claim("nbf", now() + 60)), "session-token-nbf"),
         ("issued in the future", mint(good().claim("iat", now() + 60)), "session-token-iat-in-the-future"),
-        ("wrong key", mint(good().signed_by(FOREIGN_KEY.clone()).header("kid", good().header["kid"].clone())), "token-invalid-signature"),
+        (
+            "wrong key",
+            mint(good().signed_by(FOREIGN_KEY.clone()).header("kid", good().header["kid"].clone())),
+            "token-invalid-signature",
+        ),
         ("changed signature", mint(good().corrupt_signature()), "token-invalid-signature"),
         ("unknown kid", mint(good().header("kid", "ins_unknown")), "jwk-kid-mismatch"),
         ("alg none", mint(good().algorithm(SigningAlgorithm::None)), "token-invalid-algorithm"),

@@ -1,1 +1,93 @@
-fn main() {}
+//! Verification beside a bare `jsonwebtoken::decode` of the same token with the same key, in alternating rounds.
+//!
+//! Prints medians per token and their ratio; ends with an error if verification takes more than 1.25 times as long.
+#![expect(clippy::print_stdout, reason = "the figures are the output")]
+
+use std::hint::black_box;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
+use portal_clerk::{ClerkAuthenticator, ClerkOptions, RequestAuthenticator, RequestParts, StrictChoices};
+use portal_testkit::FixedClock;
+use serde_json::{Value, json};
+
+#[path = "../tests/clerk/minting.rs"]
+#[expect(dead_code, reason = "shared with the tests, which use more of it")]
+mod minting;
+
+const ROUNDS: usize = 201;
+const PER_ROUND: u32 = 100;
+const LARGEST_RATIO: f64 = 1.25;
+
+fn authenticator(entries: usize, choices: StrictChoices) -> ClerkAuthenticator {
+    let mut options = ClerkOptions::new(minting::PUBLISHABLE_KEY);
+    options.jwt_key = Some(minting::KEY.pem());
+    options.authorized_parties = vec!["https://portal.example".to_owned()];
+    options.token_cache_entries = entries;
+    options.choices = choices;
+    let settings = options.validate().expect("the settings are good");
+    ClerkAuthenticator::new(settings, Arc::new(FixedClock::default())).expect("no client is needed")
+}
+
+fn median(mut times: Vec<Duration>) -> f64 {
+    times.sort_unstable();
+    times[times.len() / 2].as_secs_f64() / f64::from(PER_ROUND) * 1e6
+}
+
+async fn round(work: impl AsyncFn()) -> Duration {
+    let start = Instant::now();
+    for _ in 0..PER_ROUND {
+        work().await;
+    }
+    start.elapsed()
+}
+
+async fn measure() -> f64 {
+    let token = minting::KEY.session(&json!({}));
+    let request =
+        RequestParts::new("GET", "https://portal.example/v1/me").header("authorization", format!("Bearer {token}"));
+    let (n, e) = minting::KEY.components();
+    let key = DecodingKey::from_rsa_raw_components(&n, &e);
+    let mut validation = Validation::new(Algorithm::RS256);
+    validation.validate_exp = false;
+    validation.validate_aud = false;
+
+    let strict = authenticator(0, StrictChoices::strict());
+    let exact = authenticator(0, StrictChoices::exact());
+    let caching = authenticator(10_000, StrictChoices::strict());
+
+    let bare = async || {
+        let decoded = decode::<Value>(black_box(&token), &key, &validation);
+        assert!(black_box(decoded).is_ok());
+    };
+    let in_strict = async || assert!(black_box(strict.verify_token(black_box(&token)).await).is_ok());
+    let in_exact = async || assert!(black_box(exact.verify_token(black_box(&token)).await).is_ok());
+    let on_miss = async || assert!(black_box(strict.authenticate(black_box(&request)).await).reason().is_none());
+    let on_hit = async || assert!(black_box(caching.authenticate(black_box(&request)).await).reason().is_none());
+
+    let mut times: [Vec<Duration>; 5] = Default::default();
+    for _ in 0..ROUNDS {
+        times[0].push(round(&bare).await);
+        times[1].push(round(&in_strict).await);
+        times[2].push(round(&in_exact).await);
+        times[3].push(round(&on_miss).await);
+        times[4].push(round(&on_hit).await);
+    }
+    let [bare, in_strict, in_exact, on_miss, on_hit] = times.map(median);
+
+    println!("token of {} bytes, {ROUNDS} rounds of {PER_ROUND}, medians in µs", token.len());
+    println!("bare decode           {bare:8.2}");
+    println!("verify, strict        {in_strict:8.2}  ratio {:.2}", in_strict / bare);
+    println!("verify, exact         {in_exact:8.2}  ratio {:.2}", in_exact / bare);
+    println!("authenticate, miss    {on_miss:8.2}  ratio {:.2}", on_miss / bare);
+    println!("authenticate, hit     {on_hit:8.2}");
+    [in_strict, in_exact, on_miss].into_iter().fold(0.0, f64::max) / bare
+}
+
+fn main() -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
+    let worst = runtime.block_on(measure());
+    if worst > LARGEST_RATIO { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}

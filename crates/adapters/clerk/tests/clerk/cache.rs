@@ -37,7 +37,7 @@ async fn time_is_checked_again_on_each_hit() {
     setup.clock.set(setup.clock.now().minus(Duration::from_secs(30)));
     assert_eq!(setup.refusal(&token).await, None);
     setup.clock.set(setup.clock.now().minus(Duration::from_secs(60)));
-    assert_eq!(setup.refusal(&token).await, Some(Reason::TokenIatInTheFuture));
+    assert_eq!(setup.refusal(&token).await, Some(Reason::TokenNotActiveYet));
 }
 
 #[tokio::test]

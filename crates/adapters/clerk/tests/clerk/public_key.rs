@@ -51,7 +51,6 @@ fn what_is_no_public_rsa_key_stops_the_start() {
         (armour("PUBLIC KEY", &spki).replace("END PUBLIC", "END RSA PUBLIC"), InvalidRsaKey::NotPem),
         (armour("PUBLIC KEY", b"nothing"), InvalidRsaKey::NotRsa),
         (armour("PUBLIC KEY", &spki[..spki.len() - 1]), InvalidRsaKey::NotRsa),
-        (armour("PUBLIC KEY", &[&spki[..], &[0]].concat()), InvalidRsaKey::NotRsa),
     ] {
         assert_eq!(with(text.clone()).validate().unwrap_err(), InvalidClerkSetting::JwtKey(error), "{text}");
     }

@@ -12,7 +12,7 @@ use crate::minting::{KEY, KID, TestKey};
 
 /// One way to answer.
 #[derive(Clone)]
-pub enum Reply {
+pub(crate) enum Reply {
     Http {
         status: u16,
         headers: Vec<(&'static str, String)>,
@@ -29,25 +29,30 @@ pub enum Reply {
 }
 
 impl Reply {
-    pub fn status(status: u16, body: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn status(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self::Http { status, headers: Vec::new(), body: body.into() }
     }
 
-    pub fn json(status: u16, body: &Value) -> Self {
+    pub(crate) fn json(status: u16, body: &Value) -> Self {
         Self::status(status, body.to_string()).with("content-type", "application/json")
     }
 
-    pub fn keys(keys: &[(&TestKey, &str)]) -> Self {
+    pub(crate) fn keys(keys: &[(&TestKey, &str)]) -> Self {
         let keys: Vec<_> = keys.iter().map(|(key, kid)| key.jwk(kid)).collect();
         Self::json(200, &json!({ "keys": keys }))
     }
 
     /// The set with the one key of the instance.
-    pub fn good() -> Self {
+    pub(crate) fn good() -> Self {
         Self::keys(&[(&KEY, KID)])
     }
 
-    pub fn body(&self) -> Vec<u8> {
+    /// Whether a test has to wait for a time-out.
+    pub(crate) fn is_slow(&self) -> bool {
+        matches!(self, Self::Hang(_) | Self::Drip)
+    }
+
+    pub(crate) fn body(&self) -> Vec<u8> {
         match self {
             Self::Http { body, .. } => body.clone(),
             _ => Vec::new(),
@@ -55,7 +60,7 @@ impl Reply {
     }
 
     #[must_use]
-    pub fn with(mut self, name: &'static str, value: &str) -> Self {
+    pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
         if let Self::Http { headers, .. } = &mut self {
             headers.push((name, value.to_owned()));
         }
@@ -64,7 +69,7 @@ impl Reply {
 }
 
 /// Stands in for Clerk's Backend API.
-pub struct FakeClerk {
+pub(crate) struct FakeClerk {
     url: String,
     shared: Arc<Shared>,
     task: AbortHandle,
@@ -77,7 +82,7 @@ struct Shared {
 
 impl FakeClerk {
     /// Answers everything alike.
-    pub async fn start(reply: Reply) -> Self {
+    pub(crate) async fn start(reply: Reply) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let replies = Mutex::new(vec![(String::new(), reply)]);
@@ -91,26 +96,26 @@ impl FakeClerk {
         Self { url, shared, task: task.abort_handle() }
     }
 
-    pub fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
     /// From now on everything is answered so.
-    pub fn set(&self, reply: Reply) {
+    pub(crate) fn set(&self, reply: Reply) {
         *self.shared.replies.lock().unwrap() = vec![(String::new(), reply)];
     }
 
     /// Targets that begin so are answered so.
-    pub fn route(&self, prefix: &str, reply: Reply) {
+    pub(crate) fn route(&self, prefix: &str, reply: Reply) {
         self.shared.replies.lock().unwrap().insert(0, (prefix.to_owned(), reply));
     }
 
     /// The requests so far, each with its headers in lower case.
-    pub fn requests(&self) -> Vec<String> {
+    pub(crate) fn requests(&self) -> Vec<String> {
         self.shared.requests.lock().unwrap().clone()
     }
 
-    pub fn hits(&self) -> usize {
+    pub(crate) fn hits(&self) -> usize {
         self.shared.requests.lock().unwrap().len()
     }
 }
@@ -122,7 +127,7 @@ impl Drop for FakeClerk {
 }
 
 /// An address where nobody listens.
-pub async fn nobody() -> String {
+pub(crate) async fn nobody() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     format!("http://{}", listener.local_addr().unwrap())
 }

@@ -12,48 +12,48 @@ use serde_json::Value;
 
 use crate::minting::{KEY, PUBLISHABLE_KEY};
 
-pub const SECRET_KEY: &str = "sk_test_s3cret";
+pub(crate) const SECRET_KEY: &str = "sk_test_s3cret";
 
-pub struct Setup {
-    pub clerk: Arc<ClerkAuthenticator>,
-    pub clock: Arc<FixedClock>,
+pub(crate) struct Setup {
+    pub(crate) clerk: Arc<ClerkAuthenticator>,
+    pub(crate) clock: Arc<FixedClock>,
 }
 
 impl Setup {
-    pub fn new(options: ClerkOptions) -> Self {
+    pub(crate) fn new(options: ClerkOptions) -> Self {
         let clock = Arc::new(FixedClock::default());
         let clerk = ClerkAuthenticator::new(options.validate().unwrap(), Arc::clone(&clock) as _).unwrap();
         Self { clerk: Arc::new(clerk), clock }
     }
 
-    pub fn advance(&self, seconds: u64) {
+    pub(crate) fn advance(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));
     }
 
-    pub async fn get(&self, authorization: &str) -> RequestState {
+    pub(crate) async fn get(&self, authorization: &str) -> RequestState {
         self.request("GET", authorization).await
     }
 
-    pub async fn request(&self, method: &str, authorization: &str) -> RequestState {
+    pub(crate) async fn request(&self, method: &str, authorization: &str) -> RequestState {
         let request = RequestParts::new(method, "https://portal.example/v1/me").header("authorization", authorization);
         self.clerk.authenticate(&request).await
     }
 
-    pub async fn reason(&self, token: &str) -> Option<AuthReason> {
+    pub(crate) async fn reason(&self, token: &str) -> Option<AuthReason> {
         self.get(&format!("Bearer {token}")).await.reason()
     }
 
-    pub async fn verify(&self, token: &str) -> Result<Arc<SessionAuth>, Reason> {
+    pub(crate) async fn verify(&self, token: &str) -> Result<Arc<SessionAuth>, Reason> {
         self.clerk.verify_token(token).await.map_err(|error| error.reason())
     }
 
-    pub async fn refusal(&self, token: &str) -> Option<Reason> {
+    pub(crate) async fn refusal(&self, token: &str) -> Option<Reason> {
         self.verify(token).await.err()
     }
 }
 
 /// Verifies with the key set of a server; without the cache of tokens, so that every call asks for the key.
-pub fn with_keys_of(url: &str) -> ClerkOptions {
+pub(crate) fn with_keys_of(url: &str) -> ClerkOptions {
     let mut options = ClerkOptions::new(PUBLISHABLE_KEY);
     options.secret_key = Some(SecretString::from(SECRET_KEY));
     options.api_url = url.to_owned();
@@ -63,26 +63,26 @@ pub fn with_keys_of(url: &str) -> ClerkOptions {
 }
 
 /// As short as a test of time-outs needs.
-pub fn impatient(url: &str) -> ClerkOptions {
+pub(crate) fn impatient(url: &str) -> ClerkOptions {
     let mut options = with_keys_of(url);
     options.timeouts = HttpTimeouts {
-        connect: Duration::from_millis(100),
-        one_try: Duration::from_millis(100),
-        total: Duration::from_millis(150),
+        connect: Duration::from_millis(200),
+        one_try: Duration::from_millis(200),
+        total: Duration::from_millis(300),
         first_pause: Duration::from_millis(1),
     };
     options
 }
 
 /// Verifies with the public key of the instance and nothing else.
-pub fn with_public_key() -> ClerkOptions {
+pub(crate) fn with_public_key() -> ClerkOptions {
     let mut options = ClerkOptions::new(PUBLISHABLE_KEY);
     options.jwt_key = Some(KEY.pem());
     options
 }
 
 /// Lets other tasks run until something is so.
-pub async fn until(so: impl Fn() -> bool) {
+pub(crate) async fn until(so: impl Fn() -> bool) {
     let start = Instant::now();
     while !so() {
         assert!(start.elapsed() < Duration::from_secs(10), "it never came");
@@ -91,6 +91,6 @@ pub async fn until(so: impl Fn() -> bool) {
 }
 
 /// The session token of the instance, with some claims changed.
-pub fn session(change: &Value) -> String {
+pub(crate) fn session(change: &Value) -> String {
     KEY.session(change)
 }

@@ -66,7 +66,8 @@ async fn every_constraint_index_and_trigger_is_named_in_a_migration() {
     let text = migrations.collect::<String>();
     let words: Vec<_> = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
     // NOT NULL has names of the server's choice from PostgreSQL 18 on; nothing reads them.
-    let names = database().await.texts(
+    let database = database().await;
+    let names = database.texts(
         "SELECT conname::text AS text FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND contype <> 'n'
          UNION SELECT indexname::text FROM pg_indexes WHERE schemaname = 'public'
          UNION SELECT tgname::text FROM pg_trigger WHERE NOT tgisinternal",

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{checkout, store};
+use crate::support::checkout;
 
 /// Makes a test of each promise, and remembers the names.
 macro_rules! contract {

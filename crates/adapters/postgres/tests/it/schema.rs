@@ -40,7 +40,8 @@ fn declared_column(table: &str, column: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_table_column_type_and_key_is_as_declared() {
-    let stored = database().await.texts(
+    let database = database().await;
+    let stored = database.texts(
         "SELECT format('%s.%s %s%s', table_name, column_name, udt_name, CASE is_nullable WHEN 'YES' THEN ' null' END) AS text
          FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> '__diesel_schema_migrations'
          UNION ALL
@@ -63,7 +64,8 @@ async fn every_table_column_type_and_key_is_as_declared() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn columns_are_declared_in_the_order_of_the_database() {
-    let stored = database().await.texts(
+    let database = database().await;
+    let stored = database.texts(
         "SELECT table_name || '.' || column_name AS text FROM information_schema.columns
          WHERE table_schema = 'public' AND table_name <> '__diesel_schema_migrations'
          ORDER BY table_name COLLATE \"C\", ordinal_position",
