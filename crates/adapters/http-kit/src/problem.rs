@@ -38,8 +38,8 @@ pub struct Problem {
 #[schema(as = Problem)]
 #[expect(dead_code, reason = "describes what Problem renders")]
 pub struct ProblemBody {
-    /// What kind of problem it is, as a URI reference.
-    #[schema(example = "/docs/problems#not_found")]
+    /// What kind of problem it is, as a URI.
+    #[schema(example = "urn:portal:problem:not_found")]
     r#type: String,
     /// The kind in words.
     #[schema(example = "Not found")]
@@ -155,7 +155,7 @@ impl Problem {
 
     fn render(&self, request_id: Option<String>) -> HttpResponse {
         let mut body = json!({
-            "type": format!("/docs/problems#{}", self.code),
+            "type": format!("urn:portal:problem:{}", self.code),
             "title": self.title,
             "status": self.status.as_u16(),
             "code": self.code,

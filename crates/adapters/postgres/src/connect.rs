@@ -1,6 +1,8 @@
 //! `DATABASE_URL`: where the server is and how its connection is protected.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio_postgres::config::{Host, SslMode};
 
@@ -41,21 +43,22 @@ impl PgTarget {
         if !matches!(url.scheme(), "postgres" | "postgresql") {
             return Err(InvalidDatabaseUrl::Syntax);
         }
-        let (mut mode, mut root, mut others) = (None, None, Vec::new());
-        for (name, value) in url.query_pairs() {
+        // A plus sign is one, as in libpq; only forms take it for a space.
+        let query = url.query().unwrap_or_default().replace('+', "%2B");
+        let (mut mode, mut root) = (None, None);
+        let mut others = url::form_urlencoded::Serializer::new(String::new());
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             match &*name {
                 "sslmode" => mode = Some(value.into_owned()),
                 "sslrootcert" => root = Some(PathBuf::from(value.into_owned())),
-                _ => others.push((name.into_owned(), value.into_owned())),
+                _ => drop(others.append_pair(&name, &value)),
             }
         }
-        url.set_query(None);
-        if !others.is_empty() {
-            url.query_pairs_mut().extend_pairs(others);
-        }
-        // The driver reads percent escapes, and takes a plus sign for what it is.
-        let text = url.as_str().replace('+', "%20");
-        let mut config: tokio_postgres::Config = text.parse().map_err(InvalidDatabaseUrl::Parameter)?;
+        url.set_query(
+            Some(&others.finish().replace('+', "%20")).filter(|others| !others.is_empty()).map(String::as_str),
+        );
+        let mut config: tokio_postgres::Config = url.as_str().parse().map_err(InvalidDatabaseUrl::Parameter)?;
+        notice_dead_servers(&mut config, &query);
         let trust = match (mode.as_deref(), root) {
             (Some("verify-full"), root) => Trust::Verified { root },
             (_, Some(_)) => return Err(InvalidDatabaseUrl::UnusedRootCertificate),
@@ -87,10 +90,32 @@ impl PgTarget {
 
     /// Whether the server is on this machine, where nothing has to be protected.
     pub fn is_local(&self) -> bool {
+        // Where addresses are given, the host is a mere name.
+        let addresses = self.config.get_hostaddrs();
+        if !addresses.is_empty() {
+            return addresses.iter().all(IpAddr::is_loopback);
+        }
         self.config.get_hosts().iter().all(|host| match host {
             Host::Unix(_) => true,
             Host::Tcp(name) => matches!(name.as_str(), "localhost" | "127.0.0.1" | "::1"),
         })
+    }
+}
+
+/// A machine that vanished says nothing, and by default a connection waits a quarter of an hour for it to go on.
+fn notice_dead_servers(config: &mut tokio_postgres::Config, query: &str) {
+    let given = |name: &str| query.split('&').any(|parameter| parameter.split('=').next() == Some(name));
+    if !given("connect_timeout") {
+        config.connect_timeout(Duration::from_secs(3));
+    }
+    if !given("tcp_user_timeout") {
+        config.tcp_user_timeout(Duration::from_secs(15));
+    }
+    if !given("keepalives_idle") {
+        config
+            .keepalives_idle(Duration::from_secs(15))
+            .keepalives_interval(Duration::from_secs(5))
+            .keepalives_retries(3);
     }
 }
 
@@ -129,6 +154,45 @@ mod tests {
         assert!(matches!(&target.config.get_hosts()[0], Host::Unix(path) if path.to_str() == Some("/tmp/my dir")));
         let refused = PgTarget::parse("postgresql:///portal?host=%2Ftmp&sslmode=verify-full");
         assert!(matches!(refused, Err(InvalidDatabaseUrl::SocketWithTls("verify-full"))));
+    }
+
+    #[test]
+    fn a_plus_sign_is_one_everywhere() {
+        let target = PgTarget::parse("postgresql://a+b:c+d%2Be%20f@db.example/g+h?application_name=i+j%20k").unwrap();
+        assert_eq!(target.config.get_user(), Some("a+b"));
+        assert_eq!(target.config.get_password(), Some(&b"c+d+e f"[..]));
+        assert_eq!(target.config.get_dbname(), Some("g+h"));
+        assert_eq!(target.config.get_application_name(), Some("i+j k"));
+        let target = PgTarget::parse("postgresql://db.example/x?sslmode=verify-full&sslrootcert=/my+ca.pem").unwrap();
+        assert!(matches!(target.trust, Trust::Verified { root: Some(path) } if path.to_str() == Some("/my+ca.pem")));
+    }
+
+    #[test]
+    fn only_what_stays_on_the_machine_is_local() {
+        for (rest, local) in [
+            ("localhost/x", true),
+            ("127.0.0.1/x", true),
+            ("db.example/x", false),
+            ("/x?host=%2Ftmp", true),
+            ("localhost/x?hostaddr=192.0.2.1", false),
+            ("db.example/x?hostaddr=127.0.0.1", true),
+        ] {
+            let target = PgTarget::parse(&format!("postgresql://{rest}")).unwrap();
+            assert_eq!(target.is_local(), local, "{rest}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_vanished_is_noticed_within_seconds_unless_the_url_says_otherwise() {
+        let target = PgTarget::parse("postgresql://db.example/x").unwrap();
+        assert_eq!(target.config.get_connect_timeout(), Some(&Duration::from_secs(3)));
+        assert_eq!(target.config.get_tcp_user_timeout(), Some(&Duration::from_secs(15)));
+        assert_eq!(target.config.get_keepalives_idle(), Duration::from_secs(15));
+        let url = "postgresql://db.example/x?connect_timeout=30&tcp_user_timeout=50&keepalives_idle=90";
+        let target = PgTarget::parse(url).unwrap();
+        assert_eq!(target.config.get_connect_timeout(), Some(&Duration::from_secs(30)));
+        assert_eq!(target.config.get_tcp_user_timeout(), Some(&Duration::from_secs(50)));
+        assert_eq!(target.config.get_keepalives_idle(), Duration::from_secs(90));
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub(crate) fn store_error(error: Error) -> StoreError {
     let Error::DatabaseError(kind, info) = &error else {
         return match error {
             Error::BrokenTransactionManager => StoreError::Unavailable(error.into()),
+            Error::DeserializationError(_) => StoreError::Corrupt(error.into()),
             _ => StoreError::Other(error.into()),
         };
     };
@@ -32,6 +33,7 @@ pub(crate) fn store_error(error: Error) -> StoreError {
 fn is_outage(message: &str) -> bool {
     [
         "canceling statement due to statement timeout",
+        "canceling statement due to user request",
         "terminating connection",
         "the database system is",
         "sorry, too many clients already",

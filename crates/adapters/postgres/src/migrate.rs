@@ -1,7 +1,12 @@
 //! The schema's history, embedded in the program.
 
-use diesel::migration::Migration;
-use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, SimpleAsyncConnection};
+use std::time::Duration;
+
+use diesel::migration::{Migration, MigrationSource};
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text};
+use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use portal_kernel::BoxError;
 
@@ -12,6 +17,18 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../../migrations");
 
 /// Held while migrating, so that replicas that start together take turns. The number is arbitrary and ours.
 pub const ADVISORY_LOCK: i64 = 7_308_044_219_305_320_053;
+
+/// How often a replica asks whether it is its turn.
+const TURN: Duration = Duration::from_millis(200);
+
+diesel::define_sql_function! { fn pg_try_advisory_lock(key: BigInt) -> Bool }
+diesel::define_sql_function! { fn to_regclass(name: Text) -> Nullable<Oid> }
+
+diesel::table! {
+    __diesel_schema_migrations (version) {
+        version -> Text,
+    }
+}
 
 /// Why the schema was not brought up to date.
 #[derive(Debug, thiserror::Error)]
@@ -29,24 +46,53 @@ pub enum MigrateError {
 /// Needs a multi-threaded runtime: it blocks in place.
 pub async fn migrate(target: &PgTarget) -> Result<Vec<String>, MigrateError> {
     let mut conn = connection(target).await?;
-    conn.batch_execute("SELECT pg_advisory_lock(7308044219305320053)")
-        .await
-        .map_err(|error| MigrateError::Failed(error.into()))?;
-    let mut harness = AsyncMigrationHarness::new(conn);
-    let applied = harness.run_pending_migrations(MIGRATIONS).map_err(MigrateError::Failed)?;
-    Ok(applied.iter().map(ToString::to_string).collect())
+    wait_for_turn(&mut conn).await?;
+    let pending = pending(&mut conn).await?;
+    AsyncMigrationHarness::new(conn).run_pending_migrations(MIGRATIONS).map_err(MigrateError::Failed)?;
+    Ok(pending)
 }
 
-/// Names of the migrations that are not applied.
+/// Names of the migrations that are not applied. Writes nothing.
 pub async fn pending_migrations(target: &PgTarget) -> Result<Vec<String>, MigrateError> {
-    let mut harness = AsyncMigrationHarness::new(connection(target).await?);
-    let pending = harness.pending_migrations(MIGRATIONS).map_err(MigrateError::Failed)?;
-    Ok(pending.iter().map(|migration| migration.name().to_string()).collect())
+    pending(&mut connection(target).await?).await
+}
+
+/// Asks again and again instead of waiting in one statement: `CREATE INDEX CONCURRENTLY` waits for all statements that are older than
+/// it, so that the replica that runs one and those that wait for their turn would wait for each other.
+async fn wait_for_turn(conn: &mut AsyncPgConnection) -> Result<(), MigrateError> {
+    let question = diesel::select(pg_try_advisory_lock(ADVISORY_LOCK));
+    while !question.get_result::<bool>(conn).await.map_err(failed)? {
+        tokio::time::sleep(TURN).await;
+    }
+    Ok(())
+}
+
+async fn pending(conn: &mut AsyncPgConnection) -> Result<Vec<String>, MigrateError> {
+    // diesel's own question makes its table if there is none: a write, in which replicas that ask together fail.
+    let table = diesel::select(to_regclass("__diesel_schema_migrations").is_not_null());
+    let applied: Vec<String> = if table.get_result(conn).await.map_err(failed)? {
+        __diesel_schema_migrations::table
+            .select(__diesel_schema_migrations::version)
+            .load(conn)
+            .await
+            .map_err(failed)?
+    } else {
+        Vec::new()
+    };
+    let known: Vec<Box<dyn Migration<Pg>>> = MIGRATIONS.migrations().map_err(MigrateError::Failed)?;
+    let mut names: Vec<_> = known.iter().map(Migration::name).collect();
+    names.retain(|name| !applied.contains(&name.version().to_string()));
+    names.sort_by_key(|name| name.version().to_string());
+    Ok(names.iter().map(ToString::to_string).collect())
+}
+
+fn failed(error: diesel::result::Error) -> MigrateError {
+    MigrateError::Failed(error.into())
 }
 
 async fn connection(target: &PgTarget) -> Result<AsyncPgConnection, MigrateError> {
     let tls = target.trust.connector().map_err(ConnectError::Tls)?;
-    Ok(open(target, tls, "SET application_name = 'portal-migrate'; SET lc_messages = 'C'").await?)
+    Ok(open(target, tls, "SET application_name = 'portal-migrate'").await?)
 }
 
 /// Undoes everything and returns how many migrations that were.

@@ -1,6 +1,8 @@
 //! The connection pool, and the store that every port is implemented on.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use diesel::ConnectionError;
@@ -43,13 +45,38 @@ pub enum ConnectError {
     /// The session.
     #[error("the database session cannot be set up")]
     Session(#[source] ConnectionError),
+    /// Something accepts connections and then says nothing.
+    #[error("the database did not answer within {0:?}")]
+    NoAnswer(Duration),
 }
+
+/// Why the pool gave no connection.
+#[derive(Debug, thiserror::Error)]
+enum NoConnection {
+    #[error("all {0} connections were in use for {1:?}")]
+    Exhausted(u32, Duration),
+    #[error("no connection can be opened")]
+    Failed(#[source] Arc<ConnectError>),
+    #[error("no connection could be opened within {0:?}")]
+    Slow(Duration),
+}
+
+/// The latest attempt to connect, if it failed. The pool itself tells nobody.
+type LastFailure = Arc<Mutex<Option<Arc<ConnectError>>>>;
 
 /// All stores, on one pool. Cheap to share; make one per process.
 pub struct PgStore {
     pool: Pool<AsyncPgConnection>,
+    pool_size: u32,
+    acquire_timeout: Duration,
+    runtime: Handle,
+    last_failure: LastFailure,
     checkouts: AtomicU64,
 }
+
+/// An attempt to connect is given up after this, or after the time that a request waits if that is longer. The pool counts attempts
+/// as connections, so those that hang would use it up for good.
+const OPEN_LIMIT: Duration = Duration::from_secs(3);
 
 /// What [`PgStore::probe`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,26 +95,32 @@ impl PgStore {
     /// Must be called on the main runtime. Connections are driven by it, never by the web worker that happens to open one: a busy
     /// worker would stall everybody who shares the connection.
     pub fn new(settings: &PgSettings) -> Result<Self, TlsError> {
-        let runtime = Handle::current();
         let (target, tls) = (settings.target.clone(), settings.target.trust.connector()?);
         let setup = session_setup(settings.statement_timeout);
+        let limit = settings.acquire_timeout.max(OPEN_LIMIT);
+        let last_failure = LastFailure::default();
+        let remembered = last_failure.clone();
         let mut config = ManagerConfig::default();
         config.custom_setup = Box::new(move |_| {
-            let (runtime, target, tls, setup) = (runtime.clone(), target.clone(), tls.clone(), setup.clone());
+            let (target, tls, setup, remembered) = (target.clone(), tls.clone(), setup.clone(), remembered.clone());
             Box::pin(async move {
-                let opened = runtime.spawn(async move { open(&target, tls, &setup).await }).await;
-                opened.map_err(|lost| ConnectionError::BadConnection(lost.to_string()))?.map_err(|error| match error {
-                    ConnectError::Session(error) => error,
-                    other => ConnectionError::BadConnection(describe(&other)),
-                })
+                let opened = tokio::time::timeout(limit, open(&target, tls, &setup)).await;
+                let (conn, failure) = match opened.unwrap_or(Err(ConnectError::NoAnswer(limit))) {
+                    Ok(conn) => (Ok(conn), None),
+                    Err(error) => (Err(ConnectionError::BadConnection(error.to_string())), Some(Arc::new(error))),
+                };
+                *remembered.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+                conn
             })
         });
+        let (pool_size, acquire_timeout) = (settings.pool_size.max(2), settings.acquire_timeout);
         let pool = Pool::builder()
-            .max_size(settings.pool_size.max(2))
-            .connection_timeout(settings.acquire_timeout)
+            .max_size(pool_size)
+            .connection_timeout(acquire_timeout)
             .test_on_check_out(false)
             .build_unchecked(AsyncDieselConnectionManager::new_with_config("", config));
-        Ok(Self { pool, checkouts: AtomicU64::new(0) })
+        let (runtime, checkouts) = (Handle::current(), AtomicU64::new(0));
+        Ok(Self { pool, pool_size, acquire_timeout, runtime, last_failure, checkouts })
     }
 
     /// How often a connection was taken from the pool: zero more of these means no query ran.
@@ -134,7 +167,14 @@ impl PgStore {
     /// A live connection. Those that died while they lay idle (a restarted server) are thrown away on the way, without asking the server.
     pub(crate) async fn connection(&self) -> Result<Connection, StoreError> {
         loop {
-            let mut conn = self.pool.get_owned().await.map_err(|error| StoreError::Unavailable(error.into()))?;
+            let mut getting = pin!(self.pool.get_owned());
+            // The pool spawns a task that opens a connection and hands it to whoever waits. On the runtime of the caller, a web worker,
+            // the task would stop while that worker is busy, and with it everybody who waits; if the worker ended, for good.
+            let got = std::future::poll_fn(|context| {
+                let _main = self.runtime.enter();
+                getting.as_mut().poll(context)
+            });
+            let mut conn = got.await.map_err(|_| StoreError::Unavailable(self.no_connection().into()))?;
             if !conn.is_broken() {
                 self.checkouts.fetch_add(1, Ordering::Relaxed);
                 return Ok(conn);
@@ -142,10 +182,21 @@ impl PgStore {
         }
     }
 
+    fn no_connection(&self) -> NoConnection {
+        let failure = self.last_failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match failure {
+            _ if self.pool.state().connections >= self.pool_size => {
+                NoConnection::Exhausted(self.pool_size, self.acquire_timeout)
+            }
+            Some(failure) => NoConnection::Failed(failure),
+            None => NoConnection::Slow(self.acquire_timeout),
+        }
+    }
+
     pub(crate) async fn open(&self) -> Result<PgTx, StoreError> {
         let mut conn = self.connection().await?;
         AnsiTransactionManager::begin_transaction(&mut *conn).await.map_err(store_error)?;
-        Ok(PgTx { conn })
+        Ok(PgTx::new(conn))
     }
 }
 
@@ -154,24 +205,14 @@ async fn backend(conn: &mut Connection) -> Result<i32, StoreError> {
     diesel::select(pg_backend_pid()).get_result(conn).await.map_err(store_error)
 }
 
-/// An error and its causes on one line: the pool keeps only text.
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
-
 fn session_setup(statement_timeout: Duration) -> String {
-    // The check of the client's connection ends a statement whose caller is gone; English messages are what error.rs reads.
+    // The check of the client's connection ends a statement whose caller is gone. English messages are what error.rs reads; an
+    // ordinary role may not ask for them, and gets the server's, which hardly ever are in another language.
     format!(
         "SET application_name = 'portal'; SET statement_timeout = {}; SET lock_timeout = {}; \
          SET idle_in_transaction_session_timeout = '30s'; SET client_connection_check_interval = '1s'; \
-         SET lc_messages = 'C'; SET TIME ZONE 'UTC'",
+         SELECT set_config('lc_messages', 'C', false) WHERE has_parameter_privilege('lc_messages', 'SET'); \
+         SET TIME ZONE 'UTC'",
         statement_timeout.as_millis(),
         (statement_timeout / 2).as_millis(),
     )

@@ -92,19 +92,18 @@ impl AccountReader for PgStore {
     }
 }
 
-/// Also used inside transactions.
-pub(crate) async fn find_key(
-    conn: &mut AsyncPgConnection,
-    id: ApiKeyId,
-) -> Result<Option<Unchecked<ApiKey>>, StoreError> {
-    let row: Option<(KeyRow, String)> = keys_with_kid()
+/// A key and its kid. Also used inside transactions.
+pub(crate) async fn find_key(conn: &mut AsyncPgConnection, id: ApiKeyId) -> QueryResult<Option<(KeyRow, String)>> {
+    keys_with_kid()
         .filter(api_keys::id.eq(id.uuid()))
         .select((KeyRow::as_select(), api_key_secrets::kid))
         .first(conn)
         .await
         .optional()
-        .map_err(store_error)?;
-    row.map(|(row, kid)| api_key(&row, &kid).map(Unchecked::new)).transpose()
+}
+
+pub(crate) fn unchecked(found: Option<(KeyRow, String)>) -> Result<Option<Unchecked<ApiKey>>, StoreError> {
+    found.map(|(row, kid)| api_key(&row, &kid).map(Unchecked::new)).transpose()
 }
 
 #[diesel::dsl::auto_type(no_type_alias)]
@@ -119,7 +118,7 @@ fn keys_with_kid() -> _ {
 impl ApiKeyReader for PgStore {
     async fn find(&self, id: ApiKeyId) -> Result<Option<Unchecked<ApiKey>>, StoreError> {
         let mut conn = self.connection().await?;
-        find_key(&mut conn, id).await
+        unchecked(find_key(&mut conn, id).await.map_err(store_error)?)
     }
 
     async fn page(

@@ -32,6 +32,9 @@ pub enum TlsError {
     /// A certificate in it.
     #[error("a certificate in sslrootcert is not valid")]
     Certificate(#[source] rustls::Error),
+    /// The file has none.
+    #[error("the file of sslrootcert holds no certificate")]
+    NoRootCertificate,
     /// The machine has no certificates.
     #[error("this machine has no trusted root certificates; name a file with sslrootcert")]
     NoSystemRoots,
@@ -68,7 +71,11 @@ fn roots(file: Option<&std::path::Path>) -> Result<RootCertStore, TlsError> {
     } else {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     }
-    if roots.is_empty() { Err(TlsError::NoSystemRoots) } else { Ok(roots) }
+    match file {
+        _ if !roots.is_empty() => Ok(roots),
+        Some(_) => Err(TlsError::NoRootCertificate),
+        None => Err(TlsError::NoSystemRoots),
+    }
 }
 
 /// Accepts any certificate, as `sslmode=require` means: the line is encrypted, the server is not authenticated.

@@ -1,6 +1,7 @@
 //! One transaction, which implements every repository itself.
 
 use async_trait::async_trait;
+use diesel::QueryResult;
 use diesel_async::{AnsiTransactionManager, TransactionManager};
 use portal_accounts::{AccountRepository, AccountsTx, UserRepository};
 use portal_api_keys::{ApiKeyRepository, ApiKeysTx, ServiceTokenRepository};
@@ -15,11 +16,34 @@ use crate::pool::Connection;
 /// and closes it; the server rolls back.
 pub(crate) struct PgTx {
     pub(crate) conn: Connection,
+    failed: bool,
+}
+
+/// Somebody wanted to commit what the server had refused.
+#[derive(Debug, thiserror::Error)]
+#[error("a statement of the transaction had failed before the commit")]
+struct AlreadyFailed;
+
+impl PgTx {
+    pub(crate) fn new(conn: Connection) -> Self {
+        Self { conn, failed: false }
+    }
+
+    /// Takes note of a statement's outcome. After an error the server accepts nothing but the end of the transaction.
+    pub(crate) fn noted<T>(&mut self, outcome: QueryResult<T>) -> Result<T, StoreError> {
+        self.failed |= outcome.is_err();
+        outcome.map_err(store_error)
+    }
 }
 
 #[async_trait]
 impl Finish for PgTx {
     async fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
+        if self.failed {
+            // The server answers such a commit with a rollback, and calls it a success.
+            self.rollback().await?;
+            return Err(StoreError::Other(AlreadyFailed.into()));
+        }
         AnsiTransactionManager::commit_transaction(&mut *self.conn).await.map_err(store_error)
     }
 

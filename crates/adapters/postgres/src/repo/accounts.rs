@@ -8,9 +8,7 @@ use portal_authz::action::BuildPrincipal;
 use portal_authz::{Authorized, Platform};
 use portal_identity::ProviderOrganization;
 use portal_kernel::{AccountId, Id, StoreError, Timestamp};
-use uuid::Uuid;
 
-use crate::error::store_error;
 use crate::row::account::{AccountRow, MembershipRow};
 use crate::schema::{accounts, memberships};
 use crate::tx::PgTx;
@@ -18,12 +16,9 @@ use crate::tx::PgTx;
 #[async_trait]
 impl AccountRepository for PgTx {
     async fn insert(&mut self, _: &Authorized<BuildPrincipal, Platform>, account: Account) -> Result<(), StoreError> {
-        diesel::insert_into(accounts::table)
-            .values(AccountRow::from(account))
-            .execute(&mut self.conn)
-            .await
-            .map_err(store_error)?;
-        Ok(())
+        let inserted =
+            diesel::insert_into(accounts::table).values(AccountRow::from(account)).execute(&mut self.conn).await;
+        self.noted(inserted).map(drop)
     }
 
     async fn find_or_insert_organization(
@@ -44,18 +39,16 @@ impl AccountRepository for PgTx {
             .on_conflict(accounts::provider_organization_id)
             .do_nothing()
             .execute(&mut self.conn)
-            .await
-            .map_err(store_error)?;
-        if inserted == 1 {
+            .await;
+        if self.noted(inserted)? == 1 {
             return Ok((id, true));
         }
-        let existing: Uuid = accounts::table
+        let existing = accounts::table
             .filter(accounts::provider_organization_id.eq(organization.id.as_str()))
             .select(accounts::id)
             .first(&mut self.conn)
-            .await
-            .map_err(store_error)?;
-        Ok((AccountId::from_uuid(existing), false))
+            .await;
+        Ok((AccountId::from_uuid(self.noted(existing)?), false))
     }
 
     async fn insert_membership(
@@ -76,8 +69,7 @@ impl AccountRepository for PgTx {
             .on_conflict((memberships::account_id, memberships::user_id))
             .do_nothing()
             .execute(&mut self.conn)
-            .await
-            .map_err(store_error)?;
-        Ok(inserted == 1)
+            .await;
+        Ok(self.noted(inserted)? == 1)
     }
 }

@@ -5,7 +5,6 @@ use diesel_async::RunQueryDsl;
 use portal_audit::{AuditLog, AuditRecord};
 use portal_kernel::StoreError;
 
-use crate::error::store_error;
 use crate::row::audit::{AuditRow, PlatformAuditRow};
 use crate::schema::{audit_events, platform_audit_events};
 use crate::tx::PgTx;
@@ -20,6 +19,6 @@ impl AuditLog for PgTx {
             let row = PlatformAuditRow::from(record);
             diesel::insert_into(platform_audit_events::table).values(row).execute(&mut self.conn).await
         };
-        inserted.map(drop).map_err(store_error)
+        self.noted(inserted).map(drop)
     }
 }

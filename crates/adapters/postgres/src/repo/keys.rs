@@ -8,8 +8,7 @@ use portal_authz::action::{CreateKey, RevokeKey};
 use portal_authz::{Authorized, Unchecked};
 use portal_kernel::{AccountId, ApiKeyId, Id, StoreError, Timestamp};
 
-use crate::error::store_error;
-use crate::reader::find_key;
+use crate::reader::{find_key, unchecked};
 use crate::row::key::{KeyRow, SecretRow};
 use crate::schema::{api_key_secrets, api_keys, key_locator};
 use crate::tx::PgTx;
@@ -17,7 +16,8 @@ use crate::tx::PgTx;
 #[async_trait]
 impl ApiKeyRepository for PgTx {
     async fn find(&mut self, id: ApiKeyId) -> Result<Option<Unchecked<ApiKey>>, StoreError> {
-        find_key(&mut self.conn, id).await
+        let found = find_key(&mut self.conn, id).await;
+        unchecked(self.noted(found)?)
     }
 
     async fn insert(&mut self, into: &Authorized<CreateKey, AccountId>, new: NewApiKey) -> Result<(), StoreError> {
@@ -42,25 +42,25 @@ impl ApiKeyRepository for PgTx {
             revoked_at: key.revoked_at.map(Timestamp::to_offset),
             revision: key.revision,
         };
-        let conn = &mut self.conn;
-        diesel::insert_into(api_keys::table).values(row).execute(conn).await.map_err(store_error)?;
+        let inserted = diesel::insert_into(api_keys::table).values(row).execute(&mut self.conn).await;
+        self.noted(inserted)?;
         let locator = (key_locator::kid.eq(&secret.kid), key_locator::account_id.eq(account_id));
-        diesel::insert_into(key_locator::table).values(locator).execute(conn).await.map_err(store_error)?;
-        diesel::insert_into(api_key_secrets::table).values(secret).execute(conn).await.map_err(store_error)?;
-        Ok(())
+        let inserted = diesel::insert_into(key_locator::table).values(locator).execute(&mut self.conn).await;
+        self.noted(inserted)?;
+        let inserted = diesel::insert_into(api_key_secrets::table).values(secret).execute(&mut self.conn).await;
+        self.noted(inserted).map(drop)
     }
 
     async fn revoke(&mut self, key: Authorized<RevokeKey, ApiKey>, at: Timestamp) -> Result<ApiKey, StoreError> {
         let mut key = key.into_inner();
-        let revision: Option<i64> = diesel::update(api_keys::table.find((key.account.uuid(), key.id.uuid())))
+        let revision = diesel::update(api_keys::table.find((key.account.uuid(), key.id.uuid())))
             .filter(api_keys::revoked_at.is_null())
             .set((api_keys::revoked_at.eq(at.to_offset()), api_keys::revision.eq(api_keys::revision + 1)))
             .returning(api_keys::revision)
             .get_result(&mut self.conn)
             .await
-            .optional()
-            .map_err(store_error)?;
-        key.revision = revision.ok_or(StoreError::Stale)?;
+            .optional();
+        key.revision = self.noted(revision)?.ok_or(StoreError::Stale)?;
         key.revoked_at = Some(at);
         Ok(key)
     }

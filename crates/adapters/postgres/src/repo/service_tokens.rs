@@ -8,7 +8,6 @@ use portal_authz::action::ManageServiceTokens;
 use portal_authz::{Authorized, Platform};
 use portal_kernel::{StoreError, Timestamp};
 
-use crate::error::store_error;
 use crate::row::service_token::ServiceTokenRow;
 use crate::schema::service_tokens;
 use crate::tx::PgTx;
@@ -26,9 +25,8 @@ impl ServiceTokenRepository for PgTx {
             .filter_target(service_tokens::revoked_at.is_null())
             .do_nothing()
             .execute(&mut self.conn)
-            .await
-            .map_err(store_error)?;
-        Ok(inserted == 1)
+            .await;
+        Ok(self.noted(inserted)? == 1)
     }
 
     async fn revoke(
@@ -44,8 +42,7 @@ impl ServiceTokenRepository for PgTx {
             .returning(ServiceTokenRow::as_returning())
             .get_result(&mut self.conn)
             .await
-            .optional()
-            .map_err(store_error)?;
-        row.map(|row| StoredServiceToken::try_from(row).map(|stored| stored.token)).transpose()
+            .optional();
+        self.noted(row)?.map(|row| StoredServiceToken::try_from(row).map(|stored| stored.token)).transpose()
     }
 }

@@ -8,7 +8,6 @@ use portal_authz::action::BuildPrincipal;
 use portal_authz::{Authorized, Platform};
 use portal_kernel::{Id, StoreError, Timestamp, UserId};
 
-use crate::error::store_error;
 use crate::row::account::UserRow;
 use crate::schema::users;
 use crate::tx::PgTx;
@@ -35,9 +34,8 @@ impl UserRepository for PgTx {
             .on_conflict(users::provider_id)
             .do_nothing()
             .execute(&mut self.conn)
-            .await
-            .map_err(store_error)?;
-        Ok(inserted == 1)
+            .await;
+        Ok(self.noted(inserted)? == 1)
     }
 
     async fn claim_profile(
@@ -53,9 +51,8 @@ impl UserRepository for PgTx {
             .filter(rested)
             .set(users::profile_asked_at.eq(now.to_offset()))
             .execute(&mut self.conn)
-            .await
-            .map_err(store_error)?;
-        Ok(claimed == 1)
+            .await;
+        Ok(self.noted(claimed)? == 1)
     }
 
     async fn save_profile(
@@ -75,8 +72,7 @@ impl UserRepository for PgTx {
                 users::profile_read_at.eq(read_at.to_offset()),
             ))
             .execute(&mut self.conn)
-            .await
-            .map_err(store_error)?;
-        if saved == 1 { Ok(()) } else { Err(StoreError::Stale) }
+            .await;
+        if self.noted(saved)? == 1 { Ok(()) } else { Err(StoreError::Stale) }
     }
 }

@@ -16,7 +16,7 @@ use portal_kernel::{PageRequest, PageSize};
 use crate::support::{accounts, api_keys, checkout, now, peppers, store};
 
 /// Calls that take the text of a statement.
-const RAW: [&str; 5] = ["sql_query(", "batch_execute(", "begin_transaction_sql(", "dsl::sql::<", "sql::<"];
+const RAW: [&str; 5] = ["sql_query(", "batch_execute(", "begin_transaction_sql(", "dsl::sql::<", "dsl::sql("];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());

@@ -6,6 +6,8 @@ use tokio::task::JoinSet;
 
 use crate::support::{admin, database, soon, until};
 
+const NOTHING: [&str; 0] = [];
+
 async fn empty() -> TestDatabase {
     TestDatabase::create_empty(&admin()).await.expect("a database")
 }
@@ -41,7 +43,7 @@ async fn up_down_and_up_again_ends_in_the_same_schema() {
     let first = database.texts(DUMP).await.unwrap();
     assert!(first.iter().any(|line| line.starts_with("column accounts.id uuid NO")), "{first:#?}");
     assert_eq!(revert_all(&target).await.unwrap(), applied.len());
-    assert_eq!(database.texts(DUMP).await.unwrap(), [""; 0], "nothing is left");
+    assert_eq!(database.texts(DUMP).await.unwrap(), NOTHING, "nothing is left");
     assert_eq!(migrate(&target).await.unwrap(), applied);
     assert_eq!(database.texts(DUMP).await.unwrap(), first);
 }
@@ -80,6 +82,26 @@ async fn replicas_that_migrate_at_the_same_time_take_turns() {
     let mut applied: Vec<_> = applied.into_iter().map(|outcome| outcome.expect("a migration")).collect();
     applied.retain(|names| !names.is_empty());
     assert_eq!(applied, [pending], "one replica did everything");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn asking_what_is_pending_writes_nothing() {
+    let database = empty().await;
+    let target = database.target().unwrap();
+    let mut replicas = JoinSet::new();
+    for _ in 0..5 {
+        let target = target.clone();
+        replicas.spawn(async move { pending_migrations(&target).await });
+    }
+    for outcome in soon("five questions", replicas.join_all()).await {
+        assert!(!outcome.expect("an answer").is_empty());
+    }
+    assert_eq!(database.texts(DUMP).await.unwrap(), NOTHING);
+    assert_eq!(database.count("SELECT count(*) FROM pg_class WHERE relname ~ 'migrations'").await.unwrap(), 0);
+    let name = database.texts("SELECT current_database()::text AS text").await.unwrap().remove(0);
+    migrate(&target).await.unwrap();
+    database.execute(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on")).await.unwrap();
+    assert!(pending_migrations(&target).await.unwrap().is_empty(), "also of a server that only reads");
 }
 
 /// `CREATE INDEX CONCURRENTLY` waits for every older statement; a replica that waited for its turn in one would wait for it in turn.

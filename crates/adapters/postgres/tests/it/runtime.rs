@@ -35,7 +35,9 @@ fn worker(
 async fn a_busy_worker_does_not_stall_the_connection_that_it_opened() {
     let (database, store) = store().await;
     let store = Arc::new(store);
-    let (is_blocked, release) = worker(store.clone(), async |store| drop(store.probe().await.expect("an answer")));
+    let (is_blocked, release) = worker(store.clone(), async |store| {
+        store.probe().await.expect("an answer");
+    });
     is_blocked.recv().unwrap();
     for _ in 0..100 {
         soon("a query on the worker's connection", store.probe()).await.unwrap();

@@ -90,8 +90,5 @@ pub(crate) async fn until(what: &str, condition: impl AsyncFn() -> bool) {
 
 /// The outcome of something that must not take long.
 pub(crate) async fn soon<T>(what: &str, outcome: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, outcome).await {
-        Ok(outcome) => outcome,
-        Err(_) => panic!("{what} takes too long"),
-    }
+    tokio::time::timeout(PATIENCE, outcome).await.unwrap_or_else(|_| panic!("{what} takes too long"))
 }
