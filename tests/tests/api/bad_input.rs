@@ -97,13 +97,13 @@ async fn paths_and_methods_that_are_not_there() {
     }
     let deleted = portal.send(portal.request(Method::DELETE, "/v1/me").bearer_auth(portal.token("alice"))).await;
     deleted.assert_problem(405, "method_not_allowed");
-    assert_eq!(deleted.header("allow"), "GET");
+    assert_eq!(deleted.header("allow"), "GET, HEAD");
     let account = "acc_01jdzqzr4ne5z8p5t2z6fj7x3b";
     let put = portal.send(portal.request(Method::PUT, &format!("/v1/accounts/{account}/api-keys"))).await;
     put.assert_problem(405, "method_not_allowed");
     let mut allowed: Vec<_> = put.header("allow").split(", ").collect();
     allowed.sort_unstable();
-    assert_eq!(allowed, ["GET", "POST"]);
+    assert_eq!(allowed, ["GET", "HEAD", "POST"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

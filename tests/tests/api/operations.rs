@@ -10,6 +10,8 @@ async fn it_lives_and_is_ready() {
         let answer = portal.send(portal.request(Method::GET, path)).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         assert_eq!(answer.text_at("/status"), "ok");
+        let head = portal.send(portal.request(Method::HEAD, path)).await;
+        assert_eq!((head.status.as_u16(), head.text.as_str()), (200, ""), "the same without a body");
     }
 }
 

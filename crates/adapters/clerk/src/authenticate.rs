@@ -22,8 +22,8 @@ use crate::{ClerkSettings, ClientError};
 
 /// Judges requests for one Clerk instance, by the token in `Authorization`.
 ///
-/// Make one per instance and share it: keys and verified tokens are cached inside. Inside a Tokio runtime its calls to the Backend API
-/// stay on that runtime.
+/// Make one per instance and share it: keys and verified tokens are cached inside. Made inside a Tokio
+/// runtime, it calls the Backend API on that runtime, which must outlive it.
 pub struct ClerkAuthenticator {
     verifier: Verifier,
     cache: Option<TokenCache>,
@@ -48,8 +48,8 @@ impl ClerkAuthenticator {
 
     /// Verifies a session token that came by other means than a request: a queue, a web socket.
     ///
-    /// Tokens of another class, such as those made from a JWT template, are `token-invalid`. Ask [`SessionAuth::is_pending`] before
-    /// treating anybody as signed in.
+    /// Tokens of another class, such as those made from a JWT template, are `token-invalid`. Ask
+    /// [`SessionAuth::is_pending`] before treating anybody as signed in.
     pub async fn verify_token(&self, token: &str) -> Result<Arc<SessionAuth>, TokenVerificationError> {
         self.session(token).await.map_err(|refusal| match refusal {
             Refusal::AnotherClass => TokenVerificationError::category(),

@@ -6,8 +6,8 @@ use portal_identity::RequestParts;
 
 /// The token of the request, if the header holds one.
 ///
-/// Clerk's rules: the scheme is exactly `Bearer`; a value without a scheme is itself the token; any other scheme is as if there were no header. Repeated lines are
-/// one value with commas, as everywhere in HTTP, which no token survives.
+/// Clerk's rules: the scheme is exactly `Bearer`; a value without a scheme is itself the token; any other scheme is as
+/// if there were no header. Repeated lines are one value with commas, as everywhere in HTTP, which no token survives.
 pub(crate) fn token_in_header(request: &RequestParts, rfc_bearer: bool) -> Option<Cow<'_, str>> {
     let mut lines = request.all("authorization");
     let first = lines.next()?;

@@ -45,8 +45,8 @@ impl TokenCache {
         (entries > 0).then(|| Self(Cache::new(entries)))
     }
 
-    /// The session, if all that was true at verification still is. An entry that ended is dropped: the full verification
-    /// then finds out why.
+    /// The session, if all that was true at verification still is. An entry that ended is dropped: the full
+    /// verification then finds out why.
     pub(crate) fn get(&self, token: &TokenDigest, now_ms: i64) -> Option<Arc<SessionAuth>> {
         let entry = self.0.get(token)?;
         if entry.session.window.contains(now_ms) && now_ms < entry.until && !entry.session.key.is_retired() {

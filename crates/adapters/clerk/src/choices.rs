@@ -30,14 +30,21 @@ impl FromStr for Compatibility {
 }
 
 /// The departures from Clerk's SDK, by name. Start from [`StrictChoices::strict`] or [`StrictChoices::exact`].
+///
+/// These hold whatever is chosen. `sub` must be a user id. A token longer than 16 KiB is `token-invalid`, and so is JSON
+/// that nests deeper than 127 levels, has a number beyond a double or half of a surrogate pair. Keys are RSA keys of 2048
+/// bits or more for RS256; others are as if they were not there. The key set is fetched because of an unknown key id once a
+/// minute at most, and not within seconds of a failed fetch. A token in a header is never refreshed. An organization, role
+/// or permission that cannot be read is none; a session status that is not known is pending. Missing and contradictory
+/// settings stop the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own, and any combination is meaningful")]
 pub struct StrictChoices {
     /// `iss` must be the configured issuer; checked last. Otherwise `token-verification-failed`.
     pub check_issuer: bool,
-    /// `sid` must begin with `sess_`; checked after `iat`. Otherwise `token-verification-failed`. Tokens made from a JWT template
-    /// have no `sid`, and on instances that do not stamp a category nothing else tells them apart.
+    /// `sid` must begin with `sess_`; checked after `iat`. Otherwise `token-verification-failed`. Tokens made from a
+    /// JWT template have no `sid`, and on instances that do not stamp a category nothing else tells them apart.
     pub require_session_id: bool,
     /// Only RS256; RS384 and RS512 are `token-invalid-algorithm`.
     pub rs256_only: bool,
@@ -49,24 +56,25 @@ pub struct StrictChoices {
     pub require_audience: bool,
     /// Segments are base64url without padding, and their text is UTF-8; otherwise `token-invalid`.
     pub strict_encoding: bool,
-    /// A name that occurs twice in one JSON object of the header or the payload is `token-invalid`; Clerk's SDK takes the last.
+    /// A name that occurs twice in one JSON object of the header or the payload is `token-invalid`; Clerk's SDK takes
+    /// the last.
     pub reject_duplicate_claims: bool,
-    /// `exp`, `nbf` and `iat` are whole seconds from 1970 to 9999; otherwise `token-verification-failed`. Clerk's SDK cuts
-    /// fractions off and takes a number that is too large for a date as "never".
+    /// `exp`, `nbf` and `iat` are whole seconds from 1970 to 9999; otherwise `token-verification-failed`. Clerk's SDK
+    /// cuts fractions off and takes a number that is too large for a date as "never".
     pub strict_times: bool,
-    /// An `act` that does not say who is driving is `token-verification-failed`. When off, the driver is an impersonator by the
-    /// name of `unknown`; an `act` never gets lost.
+    /// An `act` that does not say who is driving is `token-verification-failed`. When off, the driver is an
+    /// impersonator by the name of `unknown`; an `act` never gets lost.
     pub reject_malformed_actor: bool,
-    /// A key set that cannot be fetched again because the source is down is used for up to 24 hours. Clerk's SDK drops it after
-    /// five minutes, which signs everybody out.
+    /// A key set that cannot be fetched again because the source is down is used for up to 24 hours. Clerk's SDK drops
+    /// it after five minutes, which signs everybody out.
     pub keep_stale_keys: bool,
-    /// When a signature fails and the key set is older than a minute, the set is fetched again, at most once a minute: a
-    /// replaced key may have kept its id.
+    /// When a signature fails and the key set is older than a minute, the set is fetched again, at most once a minute:
+    /// a replaced key may have kept its id.
     pub refetch_on_bad_signature: bool,
     /// The header `x-clerk-auth-message` is left out; messages may name configured authorized parties.
     pub omit_message_header: bool,
-    /// `Authorization` as RFC 6750 has it: `Bearer` in any case, and no token without a scheme. For services that are an API and
-    /// nothing else; off in both presets.
+    /// `Authorization` as RFC 6750 has it: `Bearer` in any case, and no token without a scheme. For services that are
+    /// an API and nothing else; off in both presets.
     pub rfc_bearer: bool,
 }
 

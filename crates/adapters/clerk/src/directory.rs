@@ -27,7 +27,7 @@ pub struct ClerkDirectory {
 }
 
 impl ClerkDirectory {
-    /// Needs a secret key. Inside a Tokio runtime its calls stay on that runtime.
+    /// Needs a secret key. Made inside a Tokio runtime, it calls on that runtime, which must outlive it.
     pub fn new(settings: &ClerkSettings) -> Result<Self, ClientError> {
         Ok(Self { api: BackendApi::new(settings)? })
     }

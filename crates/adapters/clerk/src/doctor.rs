@@ -13,8 +13,8 @@ pub enum JwksCheck {
     Reachable {
         /// Usable signing keys.
         keys: usize,
-        /// How far this machine's clock is ahead of Clerk's, in seconds; negative if it is behind. Precise to about a second; none if
-        /// the answer did not say its time.
+        /// How far this machine's clock is ahead of Clerk's, in seconds; negative if it is behind. Precise to about a
+        /// second; none if the answer did not say its time.
         clock_ahead_seconds: Option<i64>,
         /// Whether the configured public key is one of them; none if none is configured.
         jwt_key_is_listed: Option<bool>,

@@ -11,7 +11,8 @@ const QUOTE_LENGTH: usize = 64;
 
 const ENSURE_CLERK_JWT: &str = "Make sure that this is a valid Clerk-generated JWT.";
 const CONTACT_SUPPORT: &str = "Contact support@clerk.com";
-const CHECK_KEYS: &str = "Go to your Dashboard and validate your secret and public keys are correct. Contact support@clerk.com if the issue persists.";
+const CHECK_KEYS: &str = "Go to your Dashboard and validate your secret and public keys are correct. \
+                          Contact support@clerk.com if the issue persists.";
 
 /// Where a token was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -104,8 +104,8 @@ struct Inner {
 }
 
 impl BackendApi {
-    /// Calls run on the Tokio runtime on which this is called, if there is one: a runtime per server thread may stall, and would take
-    /// shared connections with it.
+    /// Calls run on the Tokio runtime on which this is called, if there is one: a runtime per server thread may stall,
+    /// and would take shared connections with it.
     pub(crate) fn new(settings: &ClerkSettings) -> Result<Self, ClientError> {
         let secret_key = settings.secret_key().ok_or(ClientError::NoSecretKey)?;
         let client = client(settings, secret_key.expose_secret()).map_err(ClientError::Client)?;

@@ -1,7 +1,7 @@
 //! The key set of one instance, kept fresh with as few calls as possible.
 //!
-//! Nothing is global: two authenticators share neither keys nor failures. Intervals are measured by the clock port; when the clock
-//! went backwards they count as over.
+//! Nothing is global: two authenticators share neither keys nor failures. Intervals are measured by the clock port;
+//! when the clock went backwards they count as over.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -114,8 +114,9 @@ impl Jwks {
         self.look_again(kid, &set).await
     }
 
-    /// After a signature did not fit: whether the source has another key by that id by now. Asked at most once a minute, and not about
-    /// a set that is younger than that, so that forged tokens cause no load. What is cached stays in any case.
+    /// After a signature did not fit: whether the source has another key by that id by now. Asked at most once a
+    /// minute, and not about a set that is younger than that, so that forged tokens cause no load. What is cached stays
+    /// in any case.
     pub(crate) async fn replacement(&self, kid: &str, failed: &VerificationKey) -> Option<FoundKey> {
         if !self.0.choices.refetch_on_bad_signature {
             return None;
@@ -126,12 +127,11 @@ impl Jwks {
         if let Some(found) = other(&set) {
             return Some(found);
         }
-        if set.is_younger_than(THROTTLE, now) || self.0.recent_failure().is_some() {
+        if set.is_younger_than(THROTTLE, now) {
             return None;
         }
-        let may_ask = may_ask(&mut self.0.state().asked_for_bad_signature_at, now);
-        let set = if may_ask { self.refresh(set.generation).await.ok()? } else { self.join(set.generation).await? };
-        other(&set)
+        let newer = self.ask(set.generation, |state, now| may_ask(&mut state.asked_for_bad_signature_at, now)).await;
+        other(&*newer.ok()??)
     }
 
     /// A set that may be used now.
@@ -165,23 +165,21 @@ impl Jwks {
 
     /// The source may know the id since the last fetch. It is asked once per window, whoever asks for whatever id.
     async fn look_again(&self, kid: &str, set: &KeySet) -> Result<FoundKey, TokenVerificationError> {
-        if let Some(failure) = self.0.recent_failure() {
-            return Err(failure.into());
-        }
         let now = self.0.now();
         let known_unknown = self.0.unknown.get(kid).is_some_and(|since| is_within(UNKNOWN_FOR, since, now));
-        let (down, may_ask) = {
-            let mut state = self.0.state();
-            let down = state.failure.map(|(_, failure)| failure);
-            let may_ask = (down.is_some() || !known_unknown) && may_ask(&mut state.asked_for_unknown_id_at, now);
-            (down, may_ask)
-        };
-        let newer = if may_ask { Some(self.refresh(set.generation).await?) } else { self.join(set.generation).await };
-        match (newer, down) {
-            (Some(newer), _) => newer.find(kid).ok_or_else(|| self.remember_unknown(kid)),
-            // An older set cannot say that a key does not exist.
-            (None, Some(failure)) => Err(failure.into()),
-            (None, None) => Err(TokenVerificationError::unknown_key(Some(kid))),
+        let newer = self
+            .ask(set.generation, |state, now| {
+                let worth_it = !known_unknown || state.failure.is_some();
+                worth_it && may_ask(&mut state.asked_for_unknown_id_at, now)
+            })
+            .await?;
+        match newer {
+            Some(newer) => newer.find(kid).ok_or_else(|| self.remember_unknown(kid)),
+            None => Err(match self.0.state().failure {
+                // An older set cannot say that a key does not exist.
+                Some((_, failure)) => failure.into(),
+                None => TokenVerificationError::unknown_key(Some(kid)),
+            }),
         }
     }
 
@@ -190,25 +188,33 @@ impl Jwks {
         TokenVerificationError::unknown_key(Some(kid))
     }
 
-    /// A set newer than `seen`. At most one fetch is under way at any time; whoever comes meanwhile waits for it.
+    /// A set newer than `seen`, fetched now if need be.
     async fn refresh(&self, seen: u64) -> Result<Arc<KeySet>, FetchFailure> {
+        self.ask(seen, |_, _| true).await?.ok_or(FetchFailure::Unreachable)
+    }
+
+    /// A set newer than `seen`, or none if there is none and it may not be fetched now.
+    ///
+    /// At most one fetch is under way at any time; whoever comes meanwhile waits for it. It runs to its end even if its
+    /// caller goes away: otherwise callers that give up could keep the set old.
+    async fn ask(
+        &self,
+        seen: u64,
+        may_fetch: impl FnOnce(&mut State, i64) -> bool + Send,
+    ) -> Result<Option<Arc<KeySet>>, FetchFailure> {
         let flight = Arc::clone(&self.0.flight).lock_owned().await;
         if let Some(set) = self.0.newer_than(seen) {
-            return Ok(set);
+            return Ok(Some(set));
         }
         if let Some(failure) = self.0.recent_failure() {
             return Err(failure);
         }
-        let inner = Arc::clone(&self.0);
-        self.0.api.run(async move { inner.fetch(flight).await }).await.unwrap_or(Err(FetchFailure::Unreachable))
-    }
-
-    /// Waits for a fetch under way, if there is one, and starts none.
-    async fn join(&self, seen: u64) -> Option<Arc<KeySet>> {
-        if self.0.flight.try_lock().is_err() {
-            drop(self.0.flight.lock().await);
+        if !may_fetch(&mut self.0.state(), self.0.now()) {
+            return Ok(None);
         }
-        self.0.newer_than(seen)
+        let inner = Arc::clone(&self.0);
+        let outcome = self.0.api.run(async move { inner.fetch(flight).await }).await;
+        outcome.unwrap_or(Err(FetchFailure::Unreachable)).map(Some)
     }
 
     /// Starts a fetch that nobody waits for, unless one is under way or the last one has just failed.
@@ -257,7 +263,8 @@ impl Inner {
         outcome
     }
 
-    /// Keys that stayed the same stay the same object, so that what they verified stays verified; the others end at once.
+    /// Keys that stayed the same stay the same object, so that what they verified stays verified; the others end at
+    /// once.
     fn install(&self, mut keys: Keys) -> Arc<KeySet> {
         let fetched_at = self.now();
         let mut state = self.state();

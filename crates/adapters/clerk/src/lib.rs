@@ -1,9 +1,27 @@
 //! Who sent this request, by the rules of Clerk's own backend SDK, for any Rust service.
 //!
-//! No web framework: the input is method, public URL and headers ([`RequestParts`]), the output a [`RequestState`]. Queue workers
-//! and web sockets use [`ClerkAuthenticator::verify_token`]. Where the rules may be stricter than Clerk's, each choice is a
-//! switch of [`StrictChoices`]. The vocabulary of `portal-identity` and the clock port of `portal-kernel` are exported again,
-//! so that a service needs no other crate of this workspace.
+//! No web framework: the input is method, public URL and headers ([`RequestParts`]), the output a [`RequestState`].
+//! Queue workers and web sockets use [`ClerkAuthenticator::verify_token`]. Where the rules may be stricter than
+//! Clerk's, each choice is a switch of [`StrictChoices`]. The vocabulary of `portal-identity` and the clock port of
+//! `portal-kernel` are exported again, so that a service needs no other crate of this workspace.
+//!
+//! ```no_run
+//! # async fn example(clock: std::sync::Arc<dyn portal_clerk::Clock>) -> Result<(), Box<dyn std::error::Error>> {
+//! use portal_clerk::{ClerkAuthenticator, ClerkOptions, RequestAuthenticator, RequestParts, RequestState};
+//!
+//! let mut options = ClerkOptions::new("pk_live_Y2xlcmsuZXhhbXBsZS5jb20k");
+//! options.secret_key = Some("sk_live_…".into());
+//! options.authorized_parties = vec!["https://portal.example".to_owned()];
+//! let clerk = ClerkAuthenticator::new(options.validate()?, clock)?;
+//!
+//! let request = RequestParts::new("GET", "https://portal.example/v1/me").header("Authorization", "Bearer …");
+//! match clerk.authenticate(&request).await {
+//!     RequestState::SignedIn { auth, .. } if !auth.is_pending() => println!("{} is signed in", auth.user_id),
+//!     state => println!("nobody is signed in: {:?}", state.reason()),
+//! }
+//! # Ok(())
+//! # }
+//! ```
 #![warn(missing_docs)]
 
 mod authenticate;

@@ -83,10 +83,12 @@ fn role(value: Option<&Value>) -> Option<String> {
     (!bare.is_empty()).then(|| format!("org:{bare}"))
 }
 
-/// Spells out `org:<feature>:<verb>` from the compact claims `fea`, `per` and `fpm`; none if an element of `fea` has no scope.
+/// Spells out `org:<feature>:<verb>` from the compact claims `fea`, `per` and `fpm`; none if an element of `fea` has no
+/// scope.
 ///
-/// `fpm` has one number per feature, whose lowest bit stands for the first verb of `per`. Published descriptions disagree on
-/// whether features of the user alone are counted. They are if there are as many numbers as features in all.
+/// `fpm` has one number per feature, whose lowest bit stands for the first verb of `per`. Published descriptions
+/// disagree on whether features of the user alone are counted. They are if there are as many numbers as features in
+/// all.
 fn permissions(features: &str, verbs: &str, masks: &str) -> Option<Vec<String>> {
     if features.is_empty() {
         return Some(Vec::new());

@@ -10,8 +10,8 @@ const LABELS: [&str; 2] = ["PUBLIC KEY", "RSA PUBLIC KEY"];
 
 /// Reads SPKI or PKCS#1.
 ///
-/// Environment files cannot always hold line breaks: the two characters `\n` count as one, and the armour may be missing, as
-/// Clerk's SDK allows. A private key or a certificate is refused.
+/// Environment files cannot always hold line breaks: the two characters `\n` count as one, and the armour may be
+/// missing, as Clerk's SDK allows. A private key or a certificate is refused.
 pub(crate) fn parse(text: &str) -> Result<VerificationKey, InvalidRsaKey> {
     let text = text.replace("\\r", "").replace("\\n", "\n");
     let body = body(text.trim()).ok_or(InvalidRsaKey::NotPem)?;

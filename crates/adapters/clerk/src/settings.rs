@@ -22,7 +22,8 @@ pub struct ClerkOptions {
     pub publishable_key: String,
     /// `CLERK_SECRET_KEY`; needed unless `jwt_key` is given, and for the directory in any case.
     pub secret_key: Option<SecretString>,
-    /// `CLERK_JWT_KEY`: the public key in PEM form. Verification then needs no network; the secret key plays no part in it.
+    /// `CLERK_JWT_KEY`: the public key in PEM form. Verification then needs no network; the secret key plays no part in
+    /// it.
     pub jwt_key: Option<String>,
     /// `CLERK_API_URL`
     pub api_url: String,
@@ -34,7 +35,8 @@ pub struct ClerkOptions {
     pub authorized_parties: Vec<String>,
     /// Accepted values of `aud`. Empty: not checked. Session tokens normally have none.
     pub audiences: Vec<String>,
-    /// Difference allowed between Clerk's clock and ours, the same for `exp`, `nbf` and `iat`; 60 s at most, and 0 means none.
+    /// Difference allowed between Clerk's clock and ours, the same for `exp`, `nbf` and `iat`; 60 s at most, and 0
+    /// means none.
     pub clock_skew: Duration,
     /// Where to be stricter than Clerk's SDK.
     pub choices: StrictChoices,
@@ -155,11 +157,6 @@ impl ClerkSettings {
         &self.api_url
     }
 
-    /// The options it was made of, to derive other settings from.
-    pub fn into_options(self) -> ClerkOptions {
-        self.options
-    }
-
     pub(crate) fn api_version(&self) -> &str {
         &self.api_version
     }
@@ -235,7 +232,7 @@ pub enum InvalidClerkSetting {
     #[error("must be 60 seconds at most")]
     ClockSkew,
     /// Zero, or a try that is longer than all of them.
-    #[error("must be longer than zero, and one try no longer than 2 seconds or the total")]
+    #[error("must be longer than zero, and one try neither longer than 2 seconds nor than the total")]
     Timeouts,
 }
 

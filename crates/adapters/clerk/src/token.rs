@@ -95,7 +95,8 @@ fn object(segment: &str, choices: &StrictChoices) -> Result<Members, TokenVerifi
     Ok(object.members)
 }
 
-/// Reads bytes as `TextDecoder` does in Clerk's SDK: without a byte order mark, with replacement characters for what is not UTF-8.
+/// Reads bytes as `TextDecoder` does in Clerk's SDK: without a byte order mark, with replacement characters for what is
+/// not UTF-8.
 fn as_text_decoder(text: Vec<u8>) -> Vec<u8> {
     let text = match String::from_utf8(text) {
         Ok(text) => text,

@@ -48,12 +48,12 @@ impl HttpMetrics {
         Ok(Self { registry, requests, seconds, gauges })
     }
 
-    pub(crate) fn endpoint(&self, method: &str, route: &str) -> EndpointMetrics {
+    pub(crate) fn endpoint(&self, method: &str, route: &str) -> Arc<EndpointMetrics> {
         let class = |status: &str| self.requests.with_label_values(&[method, route, status]);
-        EndpointMetrics {
+        Arc::new(EndpointMetrics {
             by_class: [class("1xx"), class("2xx"), class("3xx"), class("4xx"), class("5xx")],
             seconds: self.seconds.with_label_values(&[method, route]),
-        }
+        })
     }
 
     /// The exposition format of Prometheus, version 0.0.4.
@@ -71,7 +71,6 @@ impl HttpMetrics {
 }
 
 /// The counters of one endpoint, looked up once and not per request.
-#[derive(Clone)]
 pub(crate) struct EndpointMetrics {
     by_class: [IntCounter; 5],
     seconds: Histogram,

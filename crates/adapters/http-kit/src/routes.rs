@@ -58,7 +58,7 @@ pub struct Endpoint {
     operation: Operation,
     schemas: Schemas,
     requirement: RequirementKind,
-    make: Arc<dyn Fn(EndpointMetrics) -> Route + Send + Sync>,
+    make: Arc<dyn Fn(Arc<EndpointMetrics>) -> Route + Send + Sync>,
 }
 
 /// Makes a route anew for each worker.
@@ -130,7 +130,7 @@ fn problem(words: &str) -> Response {
     response
 }
 
-fn route<R, Args, H>(handler: H, metrics: EndpointMetrics) -> Route
+fn route<R, Args, H>(handler: H, metrics: Arc<EndpointMetrics>) -> Route
 where
     R: Requirement,
     Args: FromRequest + 'static,
@@ -200,12 +200,19 @@ impl Routes {
         }
         let by_path = Arc::new(by_path);
         move |config| {
-            for (path, methods) in &*by_path {
+            // Routes are tried in turn: fixed paths are compared faster than patterns, and none of them matches another.
+            let (patterns, fixed): (Vec<_>, Vec<_>) = by_path.iter().partition(|(path, _)| path.contains('{'));
+            for (path, methods) in fixed.into_iter().chain(patterns) {
                 let mut resource = Resource::new(path.as_str());
                 let mut allow = Vec::new();
                 for (method, make) in methods {
                     resource = resource.route(make().method(method.clone()));
                     allow.push(method.as_str());
+                    if *method == Method::GET {
+                        // The same answer without its body, which the server leaves out (RFC 9110, section 9.3.2).
+                        resource = resource.route(make().method(Method::HEAD));
+                        allow.push("HEAD");
+                    }
                 }
                 let allow = allow.join(", ");
                 config.service(resource.default_service(web::to(move |req: HttpRequest| {

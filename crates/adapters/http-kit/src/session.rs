@@ -82,10 +82,8 @@ pub async fn authenticate(req: &HttpRequest) -> Result<RequestState, Problem> {
 fn parts(req: &HttpRequest, kit: &Kit) -> RequestParts {
     let target = req.uri().path_and_query().map_or("/", |target| target.as_str());
     let parts = RequestParts::new(req.method().as_str(), [kit.public_origin.as_str(), target].concat());
-    RequestParts::RELEVANT_HEADERS.iter().fold(parts, |parts, name| {
-        req.headers().get_all(*name).fold(parts, |parts, value| {
-            // Bytes that are no text make a value that no credential equals.
-            parts.header(name, String::from_utf8_lossy(value.as_bytes()))
-        })
+    req.headers().iter().fold(parts, |parts, (name, value)| {
+        // Bytes that are no text make a value that no credential equals.
+        parts.header(name.as_str(), String::from_utf8_lossy(value.as_bytes()))
     })
 }

@@ -16,7 +16,7 @@ use crate::pool::{ConnectError, open};
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../../migrations");
 
 /// Held while migrating, so that replicas that start together take turns. The number is arbitrary and ours.
-pub const ADVISORY_LOCK: i64 = 7_308_044_219_305_320_053;
+pub(crate) const ADVISORY_LOCK: i64 = 7_308_044_219_305_320_053;
 
 /// How often a replica asks whether it is its turn.
 const TURN: Duration = Duration::from_millis(200);

@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::connect::PgTarget;
-use crate::error::store_error;
+use crate::error::{ends_connection, store_error};
 use crate::tls::TlsError;
 use crate::tx::PgTx;
 
@@ -147,7 +147,7 @@ impl PgStore {
         )
         .get_result(&mut conn)
         .await
-        .map_err(store_error)?;
+        .map_err(|error| refused(&mut conn, error))?;
         Ok(Probe { version, encrypted, read_only })
     }
 
@@ -195,9 +195,18 @@ impl PgStore {
 
     pub(crate) async fn open(&self) -> Result<PgTx, StoreError> {
         let mut conn = self.connection().await?;
-        AnsiTransactionManager::begin_transaction(&mut *conn).await.map_err(store_error)?;
+        AnsiTransactionManager::begin_transaction(&mut *conn).await.map_err(|error| refused(&mut conn, error))?;
         Ok(PgTx::new(conn))
     }
+}
+
+/// What an error of a statement outside transactions, or of the end of one, means; a connection that it ends is not used again.
+pub(crate) fn refused(conn: &mut AsyncPgConnection, error: diesel::result::Error) -> StoreError {
+    if ends_connection(&error) {
+        // The pool closes connections that this says of.
+        AnsiTransactionManager::transaction_manager_status_mut(conn).set_in_error();
+    }
+    store_error(error)
 }
 
 async fn backend(conn: &mut Connection) -> Result<i32, StoreError> {

@@ -13,7 +13,7 @@ use portal_identity::ProviderUserId;
 use portal_kernel::{AccountId, ApiKeyId, Id, Page, PageRequest, Ping, StoreError, UserId};
 
 use crate::PgStore;
-use crate::error::store_error;
+use crate::pool::refused;
 use crate::row::account::{AccountRow, MembershipRow, UserRow, kind_order, known_membership, role};
 use crate::row::key::{KeyRow, SecretRow, api_key, stored_key};
 use crate::row::service_token::ServiceTokenRow;
@@ -23,7 +23,10 @@ use crate::schema::{accounts, api_key_secrets, api_keys, key_locator, membership
 impl Ping for PgStore {
     async fn ping(&self) -> Result<(), StoreError> {
         let mut conn = self.connection().await?;
-        diesel::select(1_i32.into_sql::<diesel::sql_types::Integer>()).execute(&mut conn).await.map_err(store_error)?;
+        diesel::select(1_i32.into_sql::<diesel::sql_types::Integer>())
+            .execute(&mut conn)
+            .await
+            .map_err(|error| refused(&mut conn, error))?;
         Ok(())
     }
 }
@@ -44,7 +47,7 @@ impl SignInReader for PgStore {
             .select((UserRow::as_select(), MembershipRow::as_select(), accounts::provider_organization_id))
             .load(&mut conn)
             .await
-            .map_err(store_error)?;
+            .map_err(|error| refused(&mut conn, error))?;
         let mut person = None;
         let mut known = Vec::with_capacity(rows.len());
         for (user, membership, organization) in rows {
@@ -66,7 +69,7 @@ impl AccountReader for PgStore {
             .first(&mut conn)
             .await
             .optional()
-            .map_err(store_error)?;
+            .map_err(|error| refused(&mut conn, error))?;
         row.map(|row| Account::try_from(row).map(Unchecked::new)).transpose()
     }
 
@@ -82,7 +85,7 @@ impl AccountReader for PgStore {
             .select((AccountRow::as_select(), memberships::role))
             .load(&mut conn)
             .await
-            .map_err(store_error)?;
+            .map_err(|error| refused(&mut conn, error))?;
         let mut found = rows
             .into_iter()
             .map(|(row, stored)| Ok(AccountOfUser { account: Account::try_from(row)?, role: role(&stored)? }))
@@ -118,7 +121,7 @@ fn keys_with_kid() -> _ {
 impl ApiKeyReader for PgStore {
     async fn find(&self, id: ApiKeyId) -> Result<Option<Unchecked<ApiKey>>, StoreError> {
         let mut conn = self.connection().await?;
-        unchecked(find_key(&mut conn, id).await.map_err(store_error)?)
+        unchecked(find_key(&mut conn, id).await.map_err(|error| refused(&mut conn, error))?)
     }
 
     async fn page(
@@ -137,7 +140,7 @@ impl ApiKeyReader for PgStore {
         if let Some(after) = request.after {
             query = query.filter(api_keys::id.lt(after.uuid()));
         }
-        let rows: Vec<(KeyRow, String)> = query.load(&mut conn).await.map_err(store_error)?;
+        let rows: Vec<(KeyRow, String)> = query.load(&mut conn).await.map_err(|error| refused(&mut conn, error))?;
         let keys = rows.iter().map(|(row, kid)| api_key(row, kid)).collect::<Result<Vec<_>, _>>()?;
         Ok(Page::from_surplus(keys, request.size, |key| key.id))
     }
@@ -160,7 +163,7 @@ impl CredentialReader for PgStore {
             .first(&mut conn)
             .await
             .optional()
-            .map_err(store_error)?;
+            .map_err(|error| refused(&mut conn, error))?;
         row.map(|(key, secret)| stored_key(&key, &secret)).transpose()
     }
 
@@ -176,7 +179,7 @@ impl CredentialReader for PgStore {
             .first(&mut conn)
             .await
             .optional()
-            .map_err(store_error)?;
+            .map_err(|error| refused(&mut conn, error))?;
         row.map(StoredServiceToken::try_from).transpose()
     }
 }
@@ -190,7 +193,7 @@ impl ServiceTokenReader for PgStore {
             .select(ServiceTokenRow::as_select())
             .load(&mut conn)
             .await
-            .map_err(store_error)?;
+            .map_err(|error| refused(&mut conn, error))?;
         rows.into_iter().map(|row| StoredServiceToken::try_from(row).map(|stored| stored.token)).collect()
     }
 }

@@ -12,7 +12,10 @@ use crate::connect::PgTarget;
 use crate::migrate::{FINGERPRINT, migrate};
 use crate::pool::{PgSettings, PgStore, open};
 
-pub use crate::migrate::{ADVISORY_LOCK as MIGRATION_LOCK, revert_all};
+pub use crate::migrate::revert_all;
+
+/// The advisory lock of whoever migrates.
+pub const MIGRATION_LOCK: i64 = crate::migrate::ADVISORY_LOCK;
 
 /// Held while the template is made, so that test processes that start together make it once.
 const TEMPLATE_LOCK: i64 = 5_122_943_702_118_470_027;

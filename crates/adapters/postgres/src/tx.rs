@@ -10,7 +10,7 @@ use portal_kernel::{Begin, Finish, StoreError};
 
 use crate::PgStore;
 use crate::error::store_error;
-use crate::pool::Connection;
+use crate::pool::{Connection, refused};
 
 /// An open transaction on its own connection. Dropped unfinished, the connection goes back to the pool, which sees the open transaction
 /// and closes it; the server rolls back.
@@ -44,7 +44,8 @@ impl Finish for PgTx {
             self.rollback().await?;
             return Err(StoreError::Other(AlreadyFailed.into()));
         }
-        AnsiTransactionManager::commit_transaction(&mut *self.conn).await.map_err(store_error)
+        let committed = AnsiTransactionManager::commit_transaction(&mut *self.conn).await;
+        committed.map_err(|error| refused(&mut self.conn, error))
     }
 
     async fn rollback(mut self: Box<Self>) -> Result<(), StoreError> {

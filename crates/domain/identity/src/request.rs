@@ -23,6 +23,7 @@ impl RequestParts {
 
     /// Adds one header line if it is a relevant one; names compare without case, repeated lines keep their order.
     #[must_use]
+    #[inline]
     pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
         if let Some(known) = Self::RELEVANT_HEADERS.iter().find(|known| known.eq_ignore_ascii_case(name)) {
             self.headers.push((known, value.into()));

@@ -198,6 +198,36 @@ async fn stale_keys_serve_for_a_day_and_not_longer_however_often_they_are_used()
 }
 
 #[tokio::test]
+async fn a_remembered_verdict_ends_with_the_day_of_its_key() {
+    let server = FakeClerk::start(Reply::good()).await;
+    let mut options = with_keys_of(server.url());
+    options.token_cache_entries = 100;
+    let setup = Setup::new(options);
+    assert_eq!(setup.refusal(&long_lived()).await, None);
+    server.set(Reply::status(500, ""));
+    setup.advance(86_399);
+    assert_eq!(setup.refusal(&long_lived()).await, None);
+    assert_eq!(setup.refusal(&long_lived()).await, None);
+    assert_eq!(setup.clerk.stats().cache_hits, 1);
+    setup.advance(1);
+    assert_eq!(setup.refusal(&long_lived()).await, FAILED);
+}
+
+#[tokio::test]
+async fn after_a_silence_an_outage_is_not_taken_for_granted() {
+    let server = FakeClerk::start(Reply::good()).await;
+    let setup = Setup::new(with_keys_of(server.url()));
+    assert_eq!(setup.refusal(&long_lived()).await, None);
+    server.set(Reply::status(500, ""));
+    setup.advance(301);
+    assert_eq!(setup.refusal(&long_lived()).await, None);
+    // Nobody asked for a minute: the next request waits for the source instead of using keys that may be gone.
+    server.set(Reply::keys(&[(&OTHER, "ins_new")]));
+    setup.advance(60);
+    assert_eq!(setup.refusal(&long_lived()).await, Some(Reason::JwkKidMismatch));
+}
+
+#[tokio::test]
 async fn nobody_waits_for_a_source_that_is_known_to_be_down() {
     let server = FakeClerk::start(Reply::good()).await;
     let setup = Setup::new(with_keys_of(server.url()));

@@ -222,6 +222,22 @@ async fn a_caller_that_goes_away_does_not_stop_the_fetch() {
     assert_eq!(server.hits(), 1);
 }
 
+#[test]
+fn it_works_from_other_runtimes_than_the_one_it_was_made_on() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let main = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let server = main.block_on(FakeClerk::start(Reply::good()));
+    let made_inside = main.block_on(async { Setup::new(with_keys_of(server.url())) });
+    let made_outside = Setup::new(with_keys_of(server.url()));
+    for setup in [&made_inside, &made_outside] {
+        // The runtime that asked first is gone when the second asks.
+        assert_eq!(runtime().block_on(setup.refusal(&long_lived())), None);
+        setup.advance(301);
+        assert_eq!(runtime().block_on(setup.refusal(&long_lived())), None);
+    }
+    assert_eq!(server.hits(), 4);
+}
+
 #[tokio::test]
 async fn two_authenticators_share_nothing() {
     let (first, second) =
@@ -245,7 +261,7 @@ async fn two_authenticators_share_nothing() {
 #[tokio::test]
 async fn a_clock_that_goes_back_keeps_nothing_fresh_forever() {
     let (server, setup) = loaded().await;
-    setup.clock.set(setup.clock.now().minus(Duration::from_secs(86_400)));
+    setup.clock.set(setup.clock.now().minus(Duration::from_hours(24)));
     server.set(Reply::keys(&[(&KEY, "ins_other")]));
     let token = session(&json!({ "iat": null, "nbf": null }));
     assert_eq!(setup.refusal(&token).await, MISMATCH, "a set from the future is fetched again");

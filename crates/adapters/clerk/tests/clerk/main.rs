@@ -1,4 +1,5 @@
 //! The library from outside: tokens signed by real keys, and a local stand-in for Clerk's Backend API.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod advisories;
 mod cache;

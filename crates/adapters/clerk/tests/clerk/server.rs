@@ -167,10 +167,10 @@ async fn read(stream: &mut TcpStream) -> Option<String> {
 async fn answer(stream: &mut TcpStream, reply: Reply) -> std::io::Result<()> {
     match reply {
         Reply::Http { status, headers, body } => {
-            let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
             let length = body.len();
-            let head = format!("HTTP/1.1 {status} x\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n");
-            stream.write_all(&[head.into_bytes(), body].concat()).await
+            let start = format!("HTTP/1.1 {status} x\r\ncontent-length: {length}\r\nconnection: close\r\n");
+            let head = headers.iter().fold(start, |head, (name, value)| head + name + ": " + value + "\r\n");
+            stream.write_all(&[head.as_bytes(), b"\r\n", &body].concat()).await
         }
         Reply::Raw(bytes) => stream.write_all(&bytes).await,
         Reply::Hang(bytes) => {

@@ -56,7 +56,7 @@ impl Setup {
 pub(crate) fn with_keys_of(url: &str) -> ClerkOptions {
     let mut options = ClerkOptions::new(PUBLISHABLE_KEY);
     options.secret_key = Some(SecretString::from(SECRET_KEY));
-    options.api_url = url.to_owned();
+    options.api_url = url.into();
     options.token_cache_entries = 0;
     options.timeouts.first_pause = Duration::from_millis(1);
     options

@@ -65,6 +65,23 @@ async fn a_worker_that_blocks_while_it_opens_a_connection_stalls_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn workers_that_end_while_they_open_connections_do_not_use_the_pool_up() {
+    let (_database, store) = store().await;
+    let store = Arc::new(store);
+    // More than the pool has connections.
+    for _ in 0..8 {
+        let (is_blocked, release) = worker(store.clone(), async |store| {
+            let asking = std::pin::pin!(store.probe());
+            assert!(asking.poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        });
+        is_blocked.recv().unwrap();
+        release();
+    }
+    soon("a query after them", store.probe()).await.unwrap();
+    soon("a transaction after them", crate::support::accounts(&store)).await.rollback().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_goes_on_where_the_worker_that_began_it_is_gone() {
     let (_database, store) = store().await;
     let store = Arc::new(store);
