@@ -71,11 +71,11 @@ const OUTSIDE_OF_DOMAIN: &[(&str, &[&str])] = &[
 
 /// Files that may construct `Principal::System`: whoever acts as the program is listed here.
 const ACTS_AS_SYSTEM: &[&str] = &[
+    "crates/app/src/operator.rs",
     "crates/domain/accounts/src/contract.rs",
     "crates/domain/accounts/src/sign_in.rs",
     "crates/domain/api-keys/src/contract.rs",
     "crates/domain/api-keys/src/verify.rs",
-    "crates/domain/audit/src/caller.rs",
     "crates/domain/authz/src/matrix.rs",
 ];
 

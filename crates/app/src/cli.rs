@@ -23,7 +23,7 @@ struct Cli {
 
 /// Where settings come from, besides the environment.
 #[derive(Args, Clone)]
-pub(crate) struct From {
+pub(crate) struct SettingsSource {
     /// TOML file with settings; the environment wins over it
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -35,11 +35,11 @@ enum Command {
     #[cfg(feature = "dev")]
     Dev(crate::dev::DevArgs),
     /// Run the production server
-    Serve(From),
+    Serve(SettingsSource),
     /// Apply database migrations; safe to run from every replica
-    Migrate(From),
+    Migrate(SettingsSource),
     /// Check settings, database and identity provider, and tell how to mend what is wrong
-    Doctor(From),
+    Doctor(SettingsSource),
     /// Print the OpenAPI document
     Openapi,
     /// Print who may do what
@@ -82,7 +82,7 @@ async fn dispatch(command: Command) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn production(from: &From) -> Result<(), Failure> {
+async fn production(from: &SettingsSource) -> Result<(), Failure> {
     let settings = Settings::load(from.config.as_deref(), &process_environment())?;
     telemetry::start(&settings.log);
     let target = settings.database.target.clone();
@@ -101,11 +101,13 @@ async fn production(from: &From) -> Result<(), Failure> {
     Ok(bound.run().await?)
 }
 
-/// Prints to standard output, which may be a closed pipe.
+/// Prints to standard output. Whoever closed it has read enough.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    Ok(out.flush()?)
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 /// An error and its causes, one line each.

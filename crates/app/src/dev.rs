@@ -3,7 +3,6 @@
 //! A private database and a local identity provider stand in for the real ones; everything else is the production program.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -92,15 +91,14 @@ async fn everything(port: u16, reset: bool) -> Result<(), Failure> {
     refuse_live_keys(provider_settings.iter().filter_map(|name| Some((*name, environment.0.get(*name)?.as_str()))))?;
     let state = state_dir(&checkout())?;
     let key = Arc::new(SigningKey::load_or_create(&state.join("identity-provider.pem"))?);
-    let address = SocketAddr::from(([127, 0, 0, 1], port));
-    DevIdp::check_bind(address)?;
-    let (server, database) = if let Some(url) = environment.0.get("DATABASE_URL") {
-        (None, url.clone())
+    let (server, database) = if let Some(url) = environment.given("DATABASE_URL") {
+        (None, url.to_owned())
     } else {
         let (server, url) = database(&say).await?;
         (Some(server), url)
     };
     let settings = settings(&environment, &database, &Instance::of(&key), port)?;
+    DevIdp::check_bind(settings.http.bind)?;
     telemetry::start(&settings.log);
     migrate(&settings.database.target).await?;
     let (http, metrics) = (settings.http.clone(), settings.metrics.clone());
@@ -135,34 +133,39 @@ async fn database(say: &dyn Fn(&str)) -> Result<(DevPostgres, String), Failure> 
 fn settings(environment: &Environment, database: &str, instance: &Instance, port: u16) -> Result<Settings, Failure> {
     let origin = format!("http://localhost:{port}");
     let defaults = [
-        ("PORTAL_HTTP__BIND", format!("127.0.0.1:{port}")),
         ("PORTAL_METRICS__OPEN", "true".to_owned()),
         ("PORTAL_KEYS__PEPPERS__1", pepper(&state_dir(&checkout())?.join("pepper"))?),
         ("PORTAL_PUBLIC_URL", origin.clone()),
         ("DATABASE_URL", database.to_owned()),
     ];
-    let provider = [
+    // Whoever reaches the provider can sign in as anybody: where the program listens is not for the environment to say.
+    let fixed = [
+        ("PORTAL_HTTP__BIND", format!("127.0.0.1:{port}")),
         ("CLERK_PUBLISHABLE_KEY", instance.publishable_key().to_owned()),
         ("CLERK_SECRET_KEY", instance.secret_key().to_owned()),
         ("CLERK_API_URL", format!("http://127.0.0.1:{port}{}", portal_dev_idp::PATH)),
     ];
     let own = |(name, value): (&str, String)| (name.to_owned(), value);
     let mut variables: BTreeMap<String, String> = defaults.into_iter().map(own).collect();
-    let given = environment.0.iter().filter(|(name, _)| !name.starts_with("CLERK_"));
+    let of_provider = |name: &str| name.starts_with("CLERK_") || name.starts_with("PORTAL_CLERK__");
+    let given = environment.0.iter().filter(|(name, value)| !of_provider(name) && !value.is_empty());
     variables.extend(given.map(|(name, value)| (name.clone(), value.clone())));
-    variables.extend(provider.into_iter().map(own));
+    variables.extend(fixed.into_iter().map(own));
     Ok(Settings::load(None, &Environment(variables))?)
 }
 
-/// Settings of an operator's command on the development database, which is started if needed and keeps running.
-pub(crate) async fn operator_settings() -> Result<OperatorSettings, Failure> {
-    let (_server, url) = database(&|_| ()).await?;
+/// Settings of an operator's command in development: the development pepper, and the database of the environment or the development
+/// database, which is started if needed and keeps running.
+pub(crate) async fn operator_settings(environment: &Environment) -> Result<OperatorSettings, Failure> {
+    let url = match environment.given("DATABASE_URL") {
+        Some(url) => url.to_owned(),
+        None => database(&|_| ()).await?.1,
+    };
     migrate(&PgTarget::parse(&url)?).await?;
-    let variables = [
-        ("PORTAL_KEYS__PEPPERS__1".to_owned(), pepper(&state_dir(&checkout())?.join("pepper"))?),
-        ("DATABASE_URL".to_owned(), url),
-    ];
-    Ok(OperatorSettings::load(None, &Environment(variables.into_iter().collect()))?)
+    let mut variables = environment.0.clone();
+    variables.insert("PORTAL_KEYS__PEPPERS__1".to_owned(), pepper(&state_dir(&checkout())?.join("pepper"))?);
+    variables.insert("DATABASE_URL".to_owned(), url);
+    Ok(OperatorSettings::load(None, &Environment(variables))?)
 }
 
 /// The development pepper, made at first use in a file that only its owner can read.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use portal_clerk::{ClerkAuthenticator, JwksCheck};
 use portal_postgres::{PgStore, pending_migrations};
 
-use crate::cli::{Failure, From, explain, print};
+use crate::cli::{Failure, SettingsSource, explain, print};
 use crate::settings::{Settings, process_environment};
 use crate::system::SystemClock;
 
@@ -40,13 +40,13 @@ impl Report {
     }
 }
 
-pub(crate) async fn run(from: &From) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(from: &SettingsSource) -> Result<ExitCode, Failure> {
     let mut report = Report::default();
     let environment = process_environment();
     #[cfg(feature = "dev")]
-    if from.config.is_none() && !environment.speaks_of_us() {
+    if from.config.is_none() && !environment.is_for_production() {
         report.ok("settings", "none given: checking the development database");
-        let settings = crate::dev::operator_settings().await?;
+        let settings = crate::dev::operator_settings(&environment).await?;
         check_database(&mut report, &settings.database).await;
         return conclude(&report);
     }

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::{Server, ServerHandle};
+use actix_web::dev::Server;
 use actix_web::middleware::{Condition, from_fn};
 use actix_web::{App, HttpServer, web};
 use portal_http_api::mount_metrics;
@@ -46,11 +46,6 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Stops the server from outside.
-    pub fn handle(&self) -> ServerHandle {
-        self.server.handle()
-    }
-
     /// Serves until a signal arrives or the handle stops it; running requests get the configured time to end.
     pub async fn run(self) -> Result<(), ServeError> {
         let metrics = self.metrics.map(tokio::spawn);

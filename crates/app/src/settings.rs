@@ -180,10 +180,11 @@ fn public_origin(reader: &mut Reader) -> Option<String> {
     let text = reader
         .required("public_url", "set it to the address that browsers use, for example https://portal.example.com")?;
     let origin = text.strip_suffix('/').unwrap_or(&text).to_owned();
-    let local = ["http://localhost", "http://127.0.0.1", "http://[::1]"];
+    let authority = origin.strip_prefix("http://").unwrap_or_default();
+    let host = authority.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')).map_or(authority, |(host, _)| host);
     if !is_origin(&origin) {
         reader.mistake("public_url", "must be scheme://host[:port] without a path");
-    } else if !origin.starts_with("https://") && !local.iter().any(|local| origin.starts_with(local)) {
+    } else if !origin.starts_with("https://") && !matches!(host, "localhost" | "127.0.0.1" | "[::1]") {
         reader.mistake("public_url", "must begin with https:// (http:// is for localhost only)");
     }
     Some(origin)
@@ -285,6 +286,9 @@ impl KeySettings {
             let key = format!("keys.peppers.{version}");
             let version = version.parse().ok().and_then(|version| PepperVersion::parse(version).ok());
             match (version, decode_pepper(&text)) {
+                (Some(version), Some(_)) if peppers.iter().any(|(known, _)| *known == version) => {
+                    reader.mistake(&key, "this version is given twice");
+                }
                 (Some(version), Some(pepper)) => peppers.push((version, pepper)),
                 (None, _) => {
                     complete = false;

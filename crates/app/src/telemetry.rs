@@ -11,7 +11,8 @@ use crate::settings::{LogFormat, LogSettings};
 /// Libraries that would write request heads or statement parameters into the log when asked for everything. Their own warnings and
 /// errors still come through.
 const QUIETED: [&str; 8] = [
-    "actix_http=warn",
+    // What a client sends wrong is the client's fault, and no error of ours.
+    "actix_http=off",
     "actix_server=warn",
     "h2=warn",
     "hyper=warn",

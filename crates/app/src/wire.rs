@@ -6,7 +6,7 @@ use portal_accounts::{Accounts, AccountsStore, RoleMap, SignIn};
 use portal_api_keys::{ApiKeys, ApiKeysStore, Peppers, ServiceTokens, Verifier};
 use portal_clerk::{ClerkAuthenticator, ClerkDirectory};
 use portal_http_api::Api;
-use portal_http_kit::{Gauge, HttpMetrics, Kit};
+use portal_http_kit::{Counter, HttpMetrics, Kit};
 use portal_kernel::{Clock, Entropy, IdGen};
 use portal_postgres::PgStore;
 
@@ -92,7 +92,8 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         public_origin: settings.public_origin,
         trusted_proxies: settings.http.trusted_proxies,
     };
-    let metrics = HttpMetrics::new(gauges(&store, &authenticator)).map_err(|error| WireError::Metrics(error.into()))?;
+    let metrics =
+        HttpMetrics::new(counters(&store, &authenticator)).map_err(|error| WireError::Metrics(error.into()))?;
     let api = Api {
         kit: Arc::new(kit),
         accounts: Arc::new(Accounts::new(store.clone())),
@@ -111,14 +112,14 @@ pub fn service_tokens(store: Arc<PgStore>, peppers: Arc<Peppers>, surroundings: 
     ServiceTokens { store: store.clone() as Arc<ApiKeysStore>, reader: store, peppers, ids, entropy, clock }
 }
 
-fn gauges(store: &Arc<PgStore>, authenticator: &Arc<ClerkAuthenticator>) -> Vec<Gauge> {
+fn counters(store: &Arc<PgStore>, authenticator: &Arc<ClerkAuthenticator>) -> Vec<Counter> {
     let database = store.clone();
     let clerk = |name, help, read: fn(&portal_clerk::ClerkStats) -> u64| {
         let authenticator = authenticator.clone();
-        Gauge { name, help, read: Arc::new(move || read(&authenticator.stats())) }
+        Counter { name, help, read: Arc::new(move || read(&authenticator.stats())) }
     };
     vec![
-        Gauge {
+        Counter {
             name: "portal_database_checkouts_total",
             help: "Connections taken from the pool.",
             read: Arc::new(move || database.checkouts()),

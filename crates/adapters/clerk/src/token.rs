@@ -231,6 +231,14 @@ mod tests {
     }
 
     #[test]
+    fn padded_and_unsigned_tokens_are_left_to_the_later_checks() {
+        let text = token(&json!({ "typ": "at+jwt" }), &json!({ "sub": "mch_1" }));
+        for text in [format!("{text}="), text.trim_end_matches("c2ln").to_owned()] {
+            assert!(!DecodedToken::read(&text, &EXACT).ok().unwrap().is_of_another_class(), "{text}");
+        }
+    }
+
+    #[test]
     fn machines_and_access_tokens_are_another_class() {
         for (header, claims, another) in [
             (json!({ "typ": "at+jwt" }), json!({ "sub": "user_1" }), true),

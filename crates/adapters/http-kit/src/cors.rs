@@ -2,6 +2,7 @@
 
 use actix_cors::Cors;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::uri::Authority;
 
 /// Seconds a browser may remember a preflight's answer.
 const MAX_AGE: usize = 600;
@@ -9,8 +10,8 @@ const MAX_AGE: usize = 600;
 /// Answers preflights before any authentication. Credentials mode is never allowed, so a foreign page cannot use anybody's cookies.
 pub fn cors(allowed_origins: &[String]) -> Cors {
     let cors = Cors::default()
-        .allowed_methods(["GET", "POST", "PATCH", "DELETE"])
-        .allowed_headers([AUTHORIZATION, CONTENT_TYPE, HeaderName::from_static("idempotency-key")])
+        .allowed_methods(["GET", "HEAD", "POST"])
+        .allowed_headers([AUTHORIZATION, CONTENT_TYPE])
         .expose_headers([HeaderName::from_static("x-request-id"), RETRY_AFTER, WWW_AUTHENTICATE])
         .max_age(MAX_AGE);
     allowed_origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
@@ -18,9 +19,22 @@ pub fn cors(allowed_origins: &[String]) -> Cors {
 
 /// Whether the text is an origin as browsers send it: `scheme://host[:port]`, nothing more, no wildcard.
 pub fn is_origin(text: &str) -> bool {
-    let Some((scheme, authority)) = text.split_once("://") else { return false };
+    let Some((scheme, rest)) = text.split_once("://") else { return false };
+    let Ok(authority) = rest.parse::<Authority>() else { return false };
+    // Browsers leave the scheme's own port out.
+    let own_port = match scheme {
+        "http" => 80,
+        "https" => 443,
+        _ => return false,
+    };
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '-' | ':' | '[' | ']');
-    matches!(scheme, "http" | "https") && !authority.is_empty() && authority.chars().all(plain)
+    let port = rest.rsplit_once(':').filter(|(_, port)| !port.ends_with(']'));
+    let usable_port = match (port, authority.port_u16()) {
+        (None, None) => true,
+        (Some(_), Some(port)) => port != own_port && port != 0,
+        _ => false,
+    };
+    !authority.host().is_empty() && authority.as_str() == rest && rest.chars().all(plain) && usable_port
 }
 
 #[cfg(test)]

@@ -1,8 +1,14 @@
 //! How much of a request is read, and how extractors say no.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use actix_web::error::{JsonPayloadError, PathError, QueryPayloadError};
 use actix_web::http::StatusCode;
 use actix_web::web;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 
 use crate::problem::Problem;
@@ -40,11 +46,10 @@ fn json_problem(error: &JsonPayloadError) -> Problem {
                 .detail("Send Content-Type: application/json.")
         }
         JsonPayloadError::Deserialize(error) if error.classify() == Category::Data => {
-            Problem::invalid("invalid_body", "The body is not valid").detail(error)
+            Problem::invalid("invalid_body", "The body is not valid").detail(expectation(error))
         }
-        JsonPayloadError::Deserialize(error) => {
-            Problem::bad_request("malformed_json", "The body is not JSON").detail(error)
-        }
+        JsonPayloadError::Deserialize(error) => Problem::bad_request("malformed_json", "The body is not JSON")
+            .detail(format_args!("At line {}, column {}.", error.line(), error.column())),
         _ => Problem::bad_request("unreadable_body", "The body could not be read"),
     }
 }
@@ -54,6 +59,78 @@ fn path_problem(_: &PathError) -> Problem {
     Problem::not_found()
 }
 
-fn query_problem(error: &QueryPayloadError) -> Problem {
-    Problem::bad_request("invalid_query", "The query string is not valid").detail(error)
+fn query_problem(_: &QueryPayloadError) -> Problem {
+    Problem::bad_request("invalid_query", "The query string is not valid")
+        .detail("A parameter is unknown, repeated or malformed.")
+}
+
+/// What was expected where: the part of serde's message that comes from this program. The rest repeats what the caller sent, which
+/// may be a secret in the wrong place.
+fn expectation(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
+    let expected = match text.rsplit_once(", expected ") {
+        Some((_, expected)) => format!("Expected {expected}"),
+        None if text.starts_with("missing field") => text.replacen("missing", "Missing", 1),
+        None => "Not valid".to_owned(),
+    };
+    format!("{expected}, at line {}, column {}.", error.line(), error.column())
+}
+
+/// A JSON object. Without it, a list of a struct's values in order would pass for the struct.
+pub struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(members)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(Members(PhantomData))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only its shape matters")]
+    struct Sample {
+        key: String,
+        kind: Option<Kind>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Kind {
+        Live,
+        Test,
+    }
+
+    #[test]
+    fn a_refusal_says_what_was_expected_and_never_what_was_sent() {
+        for (body, said) in [
+            (r#""s3cret""#, "Expected an object, at line 1, column 8."),
+            (r#"["s3cret", null]"#, "Expected an object, at line 1, column 0."),
+            (r#"{"s3cret": 1}"#, "Expected `key` or `kind`, at line 1, column 9."),
+            (r#"{"key": "x", "kind": "s3cret"}"#, "Expected `live` or `test`, at line 1, column 29."),
+            (r#"{"key": ["s3cret"]}"#, "Expected a string, at line 1, column 8."),
+            ("{}", "Missing field `key`, at line 1, column 2."),
+        ] {
+            let error = serde_json::from_str::<Object<Sample>>(body).map(|_| ()).unwrap_err();
+            assert_eq!(expectation(&error), said, "{body}");
+        }
+    }
 }

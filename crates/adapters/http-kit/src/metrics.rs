@@ -11,7 +11,7 @@ use prometheus::{
 
 /// A number that somebody else counts, read when the metrics are.
 #[derive(Clone)]
-pub struct Gauge {
+pub struct Counter {
     /// Prometheus name.
     pub name: &'static str,
     /// What it counts.
@@ -25,12 +25,12 @@ pub struct HttpMetrics {
     registry: Registry,
     requests: IntCounterVec,
     seconds: HistogramVec,
-    gauges: Vec<Gauge>,
+    counters: Vec<Counter>,
 }
 
 impl HttpMetrics {
-    /// Starts at zero. Fails if two gauges share a name.
-    pub fn new(gauges: Vec<Gauge>) -> Result<Self, prometheus::Error> {
+    /// Starts at zero. Fails if two counters share a name.
+    pub fn new(counters: Vec<Counter>) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let requests = IntCounterVec::new(
             Opts::new("portal_http_requests_total", "Requests answered, by route and class of status."),
@@ -45,7 +45,7 @@ impl HttpMetrics {
         )?;
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
-        Ok(Self { registry, requests, seconds, gauges })
+        Ok(Self { registry, requests, seconds, counters })
     }
 
     pub(crate) fn endpoint(&self, method: &str, route: &str) -> Arc<EndpointMetrics> {
@@ -62,8 +62,8 @@ impl HttpMetrics {
         // Writing to memory cannot fail, and the names were checked at registration.
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
         let mut text = String::from_utf8(text).unwrap_or_default();
-        for gauge in &self.gauges {
-            let Gauge { name, help, read } = gauge;
+        for counter in &self.counters {
+            let Counter { name, help, read } = counter;
             let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {}", read());
         }
         text

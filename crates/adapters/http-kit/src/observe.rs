@@ -8,8 +8,11 @@ use actix_web::{Error, HttpMessage, web};
 use portal_identity::RequestState;
 use portal_kernel::RequestId;
 
+use actix_cors::CorsError;
+
 use crate::Kit;
 use crate::limits::{HEADER_LIMIT, headers_too_large};
+use crate::problem::Problem;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -29,7 +32,14 @@ pub async fn observe<B: MessageBody + 'static>(
         let refusal = headers_too_large().respond(&request);
         ServiceResponse::new(request, refusal).map_into_right_body()
     } else {
-        next.call(request).await?.map_into_left_body()
+        let response = next.call(request).await?;
+        if response.response().error().is_some_and(|error| error.as_error::<CorsError>().is_some()) {
+            let (request, _) = response.into_parts();
+            let refusal = Problem::bad_request("cors_refused", "This origin may not do this").respond(&request);
+            ServiceResponse::new(request, refusal).map_into_right_body()
+        } else {
+            response.map_into_left_body()
+        }
     };
     let state = response.request().extensions_mut().remove::<RequestState>();
     let headers = response.headers_mut();
@@ -45,7 +55,7 @@ pub async fn observe<B: MessageBody + 'static>(
     if !headers.contains_key(CACHE_CONTROL) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     }
-    headers.append(VARY, HeaderValue::from_static("Cookie, Authorization"));
+    headers.append(VARY, HeaderValue::from_static("Cookie, Authorization, Origin"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     Ok(response)
 }

@@ -38,8 +38,8 @@ pub struct Problem {
 #[schema(as = Problem)]
 #[expect(dead_code, reason = "describes what Problem renders")]
 pub struct ProblemBody {
-    /// What kind of problem it is, as a URI.
-    #[schema(example = "urn:portal:problem:not_found")]
+    /// Always `about:blank`: `code` tells the kind.
+    #[schema(example = "about:blank")]
     r#type: String,
     /// The kind in words.
     #[schema(example = "Not found")]
@@ -127,16 +127,6 @@ impl Problem {
         self
     }
 
-    /// The status it will have.
-    pub fn status(&self) -> StatusCode {
-        self.status
-    }
-
-    /// The code it will have.
-    pub fn code(&self) -> &'static str {
-        self.code
-    }
-
     /// Renders it, and logs it if it is the program's fault.
     pub fn respond(self, req: &HttpRequest) -> HttpResponse {
         let request_id = request_id(req).map(|id| id.to_string());
@@ -155,7 +145,7 @@ impl Problem {
 
     fn render(&self, request_id: Option<String>) -> HttpResponse {
         let mut body = json!({
-            "type": format!("urn:portal:problem:{}", self.code),
+            "type": "about:blank",
             "title": self.title,
             "status": self.status.as_u16(),
             "code": self.code,

@@ -7,13 +7,14 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix_web::http::header::ALLOW;
 use actix_web::http::{Method, StatusCode};
+use actix_web::rt::time::timeout;
 use actix_web::{FromRequest, HttpRequest, HttpResponse, Resource, Route, web};
 use utoipa::openapi::extensions::ExtensionsBuilder;
-use utoipa::openapi::path::{HttpMethod, Operation, PathItem};
+use utoipa::openapi::path::{HttpMethod, Operation, Parameter, ParameterIn, PathItem};
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Response, Schema};
 
@@ -21,6 +22,12 @@ use crate::context::request_id;
 use crate::guard::{Requirement, RequirementKind};
 use crate::metrics::{EndpointMetrics, HttpMetrics};
 use crate::problem::Problem;
+
+/// How long a requirement or a handler may take before whatever it waits for counts as down. Longer than any statement may run.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long a caller may take to send a body.
+const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Schemas by name, as utoipa collects them for one operation.
 type Schemas = Vec<(String, RefOr<Schema>)>;
@@ -57,7 +64,6 @@ pub struct Endpoint {
     method: Method,
     operation: Operation,
     schemas: Schemas,
-    requirement: RequirementKind,
     make: Arc<dyn Fn(Arc<EndpointMetrics>) -> Route + Send + Sync>,
 }
 
@@ -81,7 +87,6 @@ impl Endpoint {
             method,
             operation: describe::<R>(P::operation()),
             schemas,
-            requirement: R::KIND,
             make: Arc::new(move |metrics| route::<R, Args, H>(handler.clone(), metrics)),
         }
     }
@@ -118,6 +123,25 @@ fn describe<R: Requirement>(mut operation: Operation) -> Operation {
             operation.responses.responses.entry(status.to_owned()).or_insert_with(|| RefOr::T(problem(words)));
         }
     }
+    let mut say = |status: &str, words: &str| {
+        operation.responses.responses.entry(status.to_owned()).or_insert_with(|| RefOr::T(problem(words)));
+    };
+    let in_query = |parameter: &Parameter| parameter.parameter_in == ParameterIn::Query;
+    if operation
+        .parameters
+        .iter()
+        .flatten()
+        .any(|parameter| matches!(parameter, RefOr::T(parameter) if in_query(parameter)))
+    {
+        say("400", "The query string cannot be read");
+    }
+    if operation.request_body.is_some() {
+        say("400", "The body cannot be read");
+        say("413", "The body is too large");
+        say("415", "The body is not application/json");
+        say("422", "The body is not valid");
+    }
+    say("500", "A defect of this program");
     let outage = || RefOr::T(problem("Something this program needs is down; repeat after Retry-After"));
     operation.responses.responses.entry("503".to_owned()).or_insert_with(outage);
     operation
@@ -165,9 +189,16 @@ where
     Args: FromRequest,
     H: Handler<R, Args>,
 {
-    let who = R::resolve(req).await?;
-    let args = Args::from_request(req, &mut payload.into_inner()).await.map_err(Into::into)?;
-    handler.call(who, args).await
+    let late = |_| Problem::unavailable("unavailable", "Temporarily unavailable").cause("the deadline passed");
+    let who = timeout(DEADLINE, R::resolve(req)).await.map_err(late)??;
+    let mut payload = payload.into_inner();
+    let args = timeout(BODY_DEADLINE, Args::from_request(req, &mut payload)).await;
+    let args = args.map_err(|_| request_timeout())?.map_err(Into::into)?;
+    timeout(DEADLINE, handler.call(who, args)).await.map_err(late)?
+}
+
+fn request_timeout() -> Problem {
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "The body took too long")
 }
 
 /// A set of endpoints.
@@ -241,11 +272,6 @@ impl Routes {
             }
             document.paths.paths.entry(endpoint.path.clone()).or_default().merge_operations(item);
         }
-    }
-
-    /// Method, path and requirement of every endpoint.
-    pub fn list(&self) -> impl Iterator<Item = (&Method, &str, RequirementKind)> {
-        self.endpoints.iter().map(|endpoint| (&endpoint.method, endpoint.path.as_str(), endpoint.requirement))
     }
 }
 

@@ -49,19 +49,24 @@ impl Reader {
         if let Some(file) = file {
             builder = builder.add_source(File::from(file).format(FileFormat::Toml));
         }
+        // Only the first line: what follows shows the text around the mistake, which may hold a secret.
         let config = builder.build().map_err(|error| {
-            Mistakes(vec![Mistake { key: String::new(), message: error.to_string().replace('\n', " ") }])
+            let message = error.to_string().lines().next().unwrap_or_default().to_owned();
+            Mistakes(vec![Mistake { key: String::new(), message }])
         })?;
         let mut values = BTreeMap::new();
         flatten("", config.cache, &mut values);
-        for (name, text) in &environment.0 {
-            if let Some(key) = key_of(name)
-                && !text.is_empty()
-            {
-                values.insert(key, Value::new(None, ValueKind::String(text.clone())));
+        let mut reader = Self { values, read: BTreeSet::new(), mistakes: Vec::new() };
+        let mut named: BTreeMap<String, (&str, &str)> = BTreeMap::new();
+        for (name, text) in environment.0.iter().filter(|(_, text)| !text.is_empty()) {
+            let Some(key) = key_of(name) else { continue };
+            if let Some((other, _)) = named.get(&key).filter(|(_, known)| known != text) {
+                reader.mistake(&key, &format!("{other} and {name} contradict each other"));
             }
+            reader.values.insert(key.clone(), Value::new(None, ValueKind::String(text.clone())));
+            named.insert(key, (name, text));
         }
-        Ok(Self { values, read: BTreeSet::new(), mistakes: Vec::new() })
+        Ok(reader)
     }
 
     pub(super) fn mistake(&mut self, key: &str, message: &str) {
@@ -176,8 +181,14 @@ fn flatten(path: &str, value: Value, into: &mut BTreeMap<String, Value>) {
 }
 
 impl Environment {
-    /// Whether any variable is a setting of this program.
-    pub fn speaks_of_us(&self) -> bool {
-        self.0.keys().any(|name| key_of(name).is_some())
+    /// A variable that is set to something.
+    pub fn given(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// Whether the settings of a production server are given: development has a pepper and a provider of its own.
+    pub fn is_for_production(&self) -> bool {
+        let telling = |key: &str| key.starts_with("keys.peppers.") || key == "clerk.publishable_key";
+        self.0.iter().any(|(name, value)| !value.is_empty() && key_of(name).is_some_and(|key| telling(&key)))
     }
 }

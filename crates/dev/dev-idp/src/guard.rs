@@ -35,7 +35,9 @@ pub(crate) async fn local_host_only(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    if addressed_to_this_machine(&request) {
+    // A host name can be claimed; where a connection comes from cannot.
+    let from_this_machine = request.peer_addr().is_none_or(|peer| peer.ip().to_canonical().is_loopback());
+    if from_this_machine && addressed_to_this_machine(&request) {
         return next.call(request).await.map(ServiceResponse::map_into_left_body);
     }
     Ok(request.into_response(ApiError::host_not_allowed().error_response()).map_into_right_body())

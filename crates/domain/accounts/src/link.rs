@@ -7,6 +7,7 @@ use portal_kernel::{StoreError, finish};
 
 use crate::ports::AccountsTx;
 use crate::sign_in::Clearance;
+use crate::user::displayable;
 use crate::{Membership, Profile, SignIn, User};
 
 impl SignIn {
@@ -36,7 +37,8 @@ impl SignIn {
         let at = self.clock.now();
         // Everybody takes the accounts in one order, so that colleagues who sign in together cannot deadlock.
         memberships.sort_by(|a, b| a.organization.id.cmp(&b.organization.id));
-        for ProviderMembership { organization, role: provider_role } in memberships {
+        for ProviderMembership { mut organization, role: provider_role } in memberships {
+            organization.name = displayable(&organization.name, 256).unwrap_or_else(|| organization.id.to_string());
             let Some(mapped) = self.role_map.role(&provider_role) else {
                 tracing::warn!(organization = %organization.id, role = provider_role, "an unmapped role gives no access");
                 continue;

@@ -177,7 +177,11 @@ impl SignIn {
         match answer {
             Ok(Some((person, memberships))) => {
                 let id = id.clone();
-                self.merge(cleared, caller, &known.user, person.into(), memberships).await?;
+                if let Err(error) = self.merge(cleared, caller, &known.user, person.into(), memberships).await {
+                    let cause = std::error::Error::source(&error).map(ToString::to_string);
+                    tracing::warn!(user.id = %known.user.id, %error, cause, "the profile was not stored and will be asked for again");
+                    return Ok(known);
+                }
                 Ok(self.reader.find(cleared, id).await?.ok_or(StoreError::Stale)?)
             }
             Ok(None) => {

@@ -39,14 +39,22 @@ pub struct Profile {
 
 impl From<ProviderUser> for Profile {
     fn from(user: ProviderUser) -> Self {
+        let keep = |text: Option<String>, most| text.and_then(|text| displayable(&text, most));
         Self {
-            email: user.email,
+            email: keep(user.email, 320),
             email_verified: user.email_verified,
-            first_name: user.first_name,
-            last_name: user.last_name,
-            image_url: user.image_url,
+            first_name: keep(user.first_name, 256),
+            last_name: keep(user.last_name, 256),
+            image_url: keep(user.image_url, 2048),
         }
     }
+}
+
+/// The provider's text as it can be stored and shown: without control characters, cut to so many characters. None if nothing is left.
+pub(crate) fn displayable(text: &str, most: usize) -> Option<String> {
+    let clean: String = text.chars().filter(|c| !c.is_control()).take(most).collect();
+    let clean = clean.trim();
+    (!clean.is_empty()).then(|| clean.to_owned())
 }
 
 /// A person and all their memberships, read in one statement.
@@ -56,4 +64,16 @@ pub struct KnownUser {
     pub user: User,
     /// Where the person belongs; holds at least the personal account.
     pub memberships: Vec<KnownMembership>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::displayable;
+
+    #[test]
+    fn whatever_the_provider_sends_can_be_stored_and_shown() {
+        assert_eq!(displayable(" Ada\u{0}\n\u{1b}[1m ", 256).as_deref(), Some("Ada[1m"));
+        assert_eq!(displayable(&"é".repeat(300), 256).map(|text| text.chars().count()), Some(256));
+        assert_eq!(displayable(" \u{0} ", 256), None);
+    }
 }

@@ -188,7 +188,7 @@ mod tests {
     use portal_kernel::ExposeSecret;
 
     use super::*;
-    use crate::testing::{Ending, Fixture, MockApiKeysStore, member};
+    use crate::testing::{Ending, Fixture, MockApiKeysStore, member, operator};
 
     fn gateway() -> ServiceName {
         ServiceName::parse("gateway-1").unwrap()
@@ -221,7 +221,7 @@ mod tests {
             .once()
             .returning(|_| Ok(()));
         let (tokens, store) = build(fixture);
-        let who = Caller::operator(Some("new gateway".to_owned()));
+        let who = operator(Some("new gateway".to_owned()));
         let (token, text) = tokens.create(&who, gateway(), scopes()).await.unwrap();
         assert_eq!(crate::credential::read(SERVICE_PREFIX, text.expose_secret()), Some(token.kid));
         assert_eq!(store.endings(), [Ending::Committed]);
@@ -240,9 +240,9 @@ mod tests {
         let mut fixture = Fixture::default();
         fixture.tx.service_tokens.expect_insert().once().returning(|_, _| Ok(false));
         let (tokens, store) = build(fixture);
-        let outcome = tokens.create(&Caller::operator(None), gateway(), Scopes::default()).await;
+        let outcome = tokens.create(&operator(None), gateway(), Scopes::default()).await;
         assert!(matches!(outcome, Err(ServiceTokenError::NoScope)));
-        let outcome = tokens.create(&Caller::operator(None), gateway(), scopes()).await;
+        let outcome = tokens.create(&operator(None), gateway(), scopes()).await;
         assert!(matches!(outcome, Err(ServiceTokenError::NameTaken)));
         assert_eq!(store.endings(), [Ending::RolledBack]);
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use portal_audit::{AuditLog, Caller, MockAuditLog, Provenance};
-use portal_authz::{Principal, Role, Roles, UserPrincipal};
+use portal_authz::{Job, Principal, Role, Roles, UserPrincipal};
 use portal_kernel::{AccountId, Begin, Clock, Finish, StoreError, UserId};
 use portal_testkit::{CountingEntropy, CountingIds, FixedClock};
 
@@ -156,4 +156,9 @@ pub(crate) fn key() -> ApiKey {
         revoked_at: None,
         revision: 1,
     }
+}
+
+/// Somebody at the command line.
+pub(crate) fn operator(reason: Option<String>) -> Caller {
+    Caller { principal: Principal::System(Job::Operator), provenance: Provenance { reason, ..Provenance::default() } }
 }

@@ -1,6 +1,6 @@
 //! A principal together with where the call came from.
 
-use portal_authz::{Job, Principal};
+use portal_authz::Principal;
 use portal_kernel::RequestId;
 
 /// Circumstances of a call, for the record only: they never decide anything.
@@ -21,11 +21,4 @@ pub struct Caller {
     pub principal: Principal,
     /// Goes into the audit trail.
     pub provenance: Provenance,
-}
-
-impl Caller {
-    /// The operator at the command line. Operators act here only; there is no operator login over HTTP.
-    pub fn operator(reason: Option<String>) -> Self {
-        Self { principal: Principal::System(Job::Operator), provenance: Provenance { reason, ..Provenance::default() } }
-    }
 }

@@ -57,9 +57,16 @@ impl Owned for AccountId {
 }
 
 /// Loaded, and sealed until somebody was authorized for it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use]
 pub struct Unchecked<R>(R);
+
+impl<R> std::fmt::Debug for Unchecked<R> {
+    /// The seal, not what is under it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Unchecked")
+    }
+}
 
 impl<R: Owned> Unchecked<R> {
     /// Seals a resource.

@@ -65,11 +65,6 @@ impl<T, I> Page<T, I> {
         let next = if more { items.last().map(id) } else { None };
         Self { items, next }
     }
-
-    /// The same page with other rows.
-    pub fn map<U>(self, each: impl FnMut(T) -> U) -> Page<U, I> {
-        Page { items: self.items.into_iter().map(each).collect(), next: self.next }
-    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Everything that can go wrong with the key source, each with its expected result.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use portal_clerk::{ClerkOptions, StrictChoices, TokenVerificationErrorReason as Reason};
+use portal_clerk::{ClerkOptions, Clock, StrictChoices, TokenVerificationErrorReason as Reason};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
@@ -238,6 +239,7 @@ async fn nobody_waits_for_a_source_that_is_known_to_be_down() {
     assert_eq!(setup.clerk.stats().jwks_failures, 1);
     for _ in 0..100 {
         assert_eq!(setup.refusal(&long_lived()).await, None);
+        tokio::task::yield_now().await;
     }
     assert_eq!(setup.clerk.stats().jwks_fetches, 2, "for five seconds the source is left alone");
 
@@ -274,7 +276,9 @@ async fn an_unknown_key_id_cannot_be_judged_while_the_source_is_down() {
     assert_eq!(setup.refusal(&session(&json!({}))).await, None);
     server.set(Reply::good());
     setup.advance(30);
-    assert_eq!(setup.refusal(&unknown("ins_2")).await, Some(Reason::JwkKidMismatch));
+    for kid in ["ins_2", "ins_3"] {
+        assert_eq!(setup.refusal(&unknown(kid)).await, Some(Reason::JwkKidMismatch), "{kid}");
+    }
 }
 
 #[tokio::test]
@@ -288,6 +292,33 @@ async fn a_failed_start_is_tried_again_after_a_second() {
     server.set(Reply::good());
     setup.advance(1);
     assert_eq!(setup.refusal(&session(&json!({}))).await, None);
+}
+
+#[tokio::test]
+async fn a_failure_in_the_future_of_a_clock_that_went_back_delays_nothing() {
+    let server = FakeClerk::start(Reply::status(500, "")).await;
+    let setup = Setup::new(with_keys_of(server.url()));
+    let token = session(&json!({ "iat": null, "nbf": null }));
+    assert_eq!(setup.refusal(&token).await, FAILED);
+    server.set(Reply::good());
+    setup.clock.set(setup.clock.now().minus(Duration::from_hours(1)));
+    assert_eq!(setup.refusal(&token).await, None);
+}
+
+#[tokio::test]
+async fn a_refused_secret_key_stays_refused_between_the_fetches() {
+    let server = FakeClerk::start(Reply::good()).await;
+    let setup = Setup::new(with_keys_of(server.url()));
+    assert_eq!(setup.refusal(&long_lived()).await, None);
+    server.set(key_invalid(401));
+    setup.advance(301);
+    for _ in 0..10 {
+        assert_eq!(setup.refusal(&long_lived()).await, REFUSED);
+    }
+    assert_eq!(setup.clerk.stats().jwks_fetches, 2);
+    server.set(Reply::good());
+    setup.advance(5);
+    assert_eq!(setup.refusal(&long_lived()).await, None);
 }
 
 #[tokio::test]

@@ -149,6 +149,16 @@ async fn an_id_that_was_unknown_is_not_asked_for_again_soon() {
         assert_eq!(setup.refusal(&by_other("ins_gone")).await, MISMATCH);
     }
     assert_eq!(server.hits(), 2);
+    // The regular renewal comes first, and after five minutes the id may have come to exist.
+    setup.advance(60);
+    assert_eq!(setup.refusal(&long_lived()).await, None);
+    until(|| server.hits() == 3).await;
+    setup.advance(59);
+    assert_eq!(setup.refusal(&by_other("ins_gone")).await, MISMATCH);
+    assert_eq!(server.hits(), 3);
+    setup.advance(1);
+    assert_eq!(setup.refusal(&by_other("ins_gone")).await, MISMATCH);
+    assert_eq!(server.hits(), 4);
 }
 
 #[tokio::test]
@@ -192,6 +202,9 @@ async fn forged_signatures_evict_nothing_and_cause_one_fetch_per_minute() {
         assert_eq!(setup.refusal(&long_lived()).await, None);
     }
     assert_eq!(server.hits(), 3);
+    setup.advance(30);
+    assert_eq!(setup.refusal(&by_other(KID)).await, FORGED);
+    assert_eq!(server.hits(), 3, "a failed fetch counts for the minute, too");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use actix_web::{HttpResponse, web};
 use portal_api_keys::{ApiKey, ApiKeys, KeyEnvironment, KeyName};
 use portal_authz::action::{CreateKey, ReadKeys, RevokeKey};
-use portal_http_kit::{Endpoint, ProblemBody, Routes, Session};
+use portal_http_kit::{Endpoint, Object, ProblemBody, Routes, Session};
 use portal_kernel::{AccountId, ApiKeyId, ExposeSecret};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -103,7 +103,7 @@ async fn create(
     who: Session<CreateKey>,
     keys: web::Data<ApiKeys>,
     account: web::Path<AccountId>,
-    body: web::Json<NewKey>,
+    web::Json(Object(body)): web::Json<Object<NewKey>>,
 ) -> Result<HttpResponse, ApiError> {
     let name = KeyName::parse(&body.name)?;
     let environment = match body.environment {

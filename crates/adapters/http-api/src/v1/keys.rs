@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use actix_web::{HttpResponse, web};
 use portal_api_keys::{KeyVerification, Verifier};
 use portal_authz::action::VerifyKeys;
-use portal_http_kit::{Endpoint, Routes, Service};
+use portal_http_kit::{Endpoint, Object, Routes, Service};
 use portal_kernel::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -15,7 +15,7 @@ use crate::error::ApiError;
 /// A key that somebody presented to a gateway, and what for.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "no key is restricted to models or networks; the shape is checked all the same")]
+#[expect(dead_code, reason = "no key is restricted to models, networks or amounts; the shape is checked all the same")]
 struct Presented {
     /// The whole text.
     #[schema(value_type = String, example = "cort_live_4fT9aQz81LmK…")]
@@ -27,6 +27,9 @@ struct Presented {
     ip: Option<IpAddr>,
     /// What the key is wanted for; `inference` unless given.
     scope: Option<String>,
+    /// What the request will use at most, in the gateway's units.
+    #[schema(value_type = Option<Object>)]
+    estimate: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
 /// Whether the key may be used.
@@ -71,7 +74,7 @@ impl From<KeyVerification> for Verdict {
 async fn verify(
     who: Service<VerifyKeys>,
     verifier: web::Data<Verifier>,
-    body: web::Json<Presented>,
+    web::Json(Object(body)): web::Json<Object<Presented>>,
 ) -> Result<HttpResponse, ApiError> {
     let answer = verifier.verify_key(who.principal(), body.key.expose_secret(), body.scope.as_deref()).await?;
     Ok(HttpResponse::Ok().json(Verdict::from(answer)))
