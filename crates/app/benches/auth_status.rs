@@ -20,6 +20,8 @@ use portal_app::wire::{Surroundings, wire};
 use portal_dev_idp::{DevIdp, SigningKey, listen, people};
 
 const ORIGIN: &str = "https://portal.example.test";
+/// Below this the benchmark fails.
+const LEAST_RATIO: f64 = 0.8;
 const ROUNDS: usize = 10;
 const ROUND: Duration = Duration::from_millis(1500);
 const CONNECTIONS: usize = 8;
@@ -62,7 +64,8 @@ async fn main() {
         f64::midpoint(ratios[ROUNDS / 2 - 1], ratios[ROUNDS / 2]),
         std::thread::available_parallelism().map_or(0, usize::from),
     );
-    std::process::exit(0);
+    let median = f64::midpoint(ratios[ROUNDS / 2 - 1], ratios[ROUNDS / 2]);
+    std::process::exit(i32::from(median < LEAST_RATIO));
 }
 
 /// The program with its production logging, and no database that it could ask.

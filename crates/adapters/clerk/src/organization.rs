@@ -2,8 +2,6 @@
 //!
 //! Whatever cannot be read gives less, never more: no organization, no role or no permissions.
 
-use std::borrow::Cow;
-
 use portal_identity::{ActiveOrganization, ProviderOrganizationId};
 use serde_json::Value;
 
@@ -103,17 +101,13 @@ fn permissions(features: &str, verbs: &str, masks: &str) -> Option<Vec<String>> 
     }
     let verbs: Vec<&str> = verbs.split(',').map(str::trim).collect();
     let masks: Vec<&str> = masks.split(',').map(str::trim).collect();
-    let of_organization = all.iter().filter(|(organization, _)| *organization).count();
-    let by_whole_list = masks.len() == all.len() && masks.len() != of_organization;
-    let indexed: Cow<'_, [(bool, &str)]> = if by_whole_list {
-        Cow::Borrowed(&all)
-    } else {
-        all.iter().filter(|(organization, _)| *organization).copied().collect::<Vec<_>>().into()
-    };
+    if masks.len() != all.len() {
+        all.retain(|(organization, _)| *organization);
+    }
 
     let mut found = Vec::new();
-    for ((organization, feature), mask) in indexed.iter().zip(masks) {
-        let Some(mask) = Mask::read(mask, verbs.len()).filter(|_| *organization) else { continue };
+    for ((organization, feature), mask) in all.into_iter().zip(masks) {
+        let Some(mask) = Mask::read(mask, verbs.len()).filter(|_| organization) else { continue };
         let granted = verbs.iter().enumerate().filter(|(bit, verb)| mask.has(*bit) && !verb.is_empty());
         found.extend(granted.map(|(_, verb)| format!("org:{feature}:{verb}")));
     }

@@ -6,7 +6,7 @@ use actix_web::{HttpMessage, HttpRequest, web};
 use portal_accounts::SignIn;
 use portal_api_keys::Verifier;
 use portal_audit::Provenance;
-use portal_identity::RequestAuthenticator;
+use portal_identity::{RequestAuthenticator, RequestState};
 use portal_kernel::{IdGen, RequestId};
 
 use crate::address::{TrustedProxies, prefix};
@@ -34,9 +34,22 @@ impl Kit {
     }
 }
 
+/// What [`crate::observe`] attaches to a request, and whoever answers it fills.
+pub(crate) struct Observed {
+    pub(crate) id: RequestId,
+    pub(crate) verdict: Option<RequestState>,
+}
+
 /// The id of a request; none for one that did not pass [`crate::observe`].
 pub(crate) fn request_id(req: &HttpRequest) -> Option<RequestId> {
-    req.extensions().get::<RequestId>().copied()
+    req.extensions().get::<Observed>().map(|observed| observed.id)
+}
+
+/// Keeps the provider's verdict, whose headers go into the answer.
+pub(crate) fn keep_verdict(req: &HttpRequest, verdict: RequestState) {
+    if let Some(observed) = req.extensions_mut().get_mut::<Observed>() {
+        observed.verdict = Some(verdict);
+    }
 }
 
 /// Circumstances of a request, for the audit trail.

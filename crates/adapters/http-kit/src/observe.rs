@@ -11,6 +11,7 @@ use portal_kernel::RequestId;
 use actix_cors::CorsError;
 
 use crate::Kit;
+use crate::context::Observed;
 use crate::limits::{HEADER_LIMIT, headers_too_large};
 use crate::problem::Problem;
 
@@ -25,7 +26,7 @@ pub async fn observe<B: MessageBody + 'static>(
         Some(kit) => kit.ids.make(),
         None => return Ok(next.call(request).await?.map_into_left_body()),
     };
-    request.extensions_mut().insert(id);
+    request.extensions_mut().insert(Observed { id, verdict: None });
     let size: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     let mut response = if size > HEADER_LIMIT {
         let (request, _) = request.into_parts();
@@ -41,9 +42,10 @@ pub async fn observe<B: MessageBody + 'static>(
             response.map_into_left_body()
         }
     };
-    let state = response.request().extensions_mut().remove::<RequestState>();
+    let verdict =
+        response.request().extensions_mut().get_mut::<Observed>().and_then(|observed| observed.verdict.take());
     let headers = response.headers_mut();
-    for (name, value) in state.iter().flat_map(RequestState::headers) {
+    for (name, value) in verdict.iter().flat_map(RequestState::headers) {
         // The verdict's headers must arrive whatever the answer is; one that is not legal is skipped.
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), HeaderValue::from_str(value)) {
             headers.append(name, value);

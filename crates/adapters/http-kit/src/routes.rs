@@ -23,8 +23,8 @@ use crate::guard::{Requirement, RequirementKind};
 use crate::metrics::{EndpointMetrics, HttpMetrics};
 use crate::problem::Problem;
 
-/// How long a requirement or a handler may take before whatever it waits for counts as down. Longer than any statement may run.
-const DEADLINE: Duration = Duration::from_secs(10);
+/// How long an answer may take before whatever it waits for counts as down: the body, and more than any statement may run.
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// How long a caller may take to send a body.
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
@@ -164,9 +164,10 @@ where
         let (handler, metrics) = (handler.clone(), metrics.clone());
         async move {
             let started = Instant::now();
-            let response = match serve::<R, Args, H>(&handler, &req, payload).await {
-                Ok(response) => response,
-                Err(problem) => problem.respond(&req),
+            let response = match timeout(DEADLINE, serve::<R, Args, H>(&handler, &req, payload)).await {
+                Ok(Ok(response)) => response,
+                Ok(Err(problem)) => problem.respond(&req),
+                Err(_) => deadline_passed().respond(&req),
             };
             let elapsed = started.elapsed();
             metrics.record(response.status(), elapsed);
@@ -189,12 +190,20 @@ where
     Args: FromRequest,
     H: Handler<R, Args>,
 {
-    let late = |_| Problem::unavailable("unavailable", "Temporarily unavailable").cause("the deadline passed");
-    let who = timeout(DEADLINE, R::resolve(req)).await.map_err(late)??;
+    let who = R::resolve(req).await?;
     let mut payload = payload.into_inner();
-    let args = timeout(BODY_DEADLINE, Args::from_request(req, &mut payload)).await;
-    let args = args.map_err(|_| request_timeout())?.map_err(Into::into)?;
-    timeout(DEADLINE, handler.call(who, args)).await.map_err(late)?
+    let args = Args::from_request(req, &mut payload);
+    let args = if req.method() == Method::GET { args.await } else { in_time(args).await? };
+    handler.call(who, args.map_err(Into::into)?).await
+}
+
+/// A body that comes too slowly is the caller's fault, not an outage.
+async fn in_time<F: Future>(args: F) -> Result<F::Output, Problem> {
+    timeout(BODY_DEADLINE, args).await.map_err(|_| request_timeout())
+}
+
+fn deadline_passed() -> Problem {
+    Problem::unavailable("unavailable", "Temporarily unavailable").cause("the deadline passed")
 }
 
 fn request_timeout() -> Problem {

@@ -2,13 +2,13 @@
 
 use std::marker::PhantomData;
 
-use actix_web::{HttpMessage, HttpRequest};
+use actix_web::HttpRequest;
 use portal_accounts::SignedIn;
 use portal_audit::Caller;
 use portal_authz::{Action, Kind, Principal};
 use portal_identity::{AuthReason, RequestParts, RequestState};
 
-use crate::context::{Kit, provenance};
+use crate::context::{Kit, keep_verdict, provenance};
 use crate::guard::{Requirement, RequirementKind};
 use crate::problem::Problem;
 
@@ -68,7 +68,7 @@ fn not_signed_in(code: &'static str, title: &'static str, reason: &str) -> Probl
 pub async fn authenticate(req: &HttpRequest) -> Result<RequestState, Problem> {
     let kit = Kit::of(req)?;
     let state = kit.authenticator.authenticate(&parts(req, kit)).await;
-    req.extensions_mut().insert(state.clone());
+    keep_verdict(req, state.clone());
     match state.reason() {
         Some(reason) if reason.is_infrastructure() => {
             Err(Problem::unavailable("identity_unavailable", "Sign-ins cannot be checked right now")
@@ -83,7 +83,10 @@ fn parts(req: &HttpRequest, kit: &Kit) -> RequestParts {
     let target = req.uri().path_and_query().map_or("/", |target| target.as_str());
     let parts = RequestParts::new(req.method().as_str(), [kit.public_origin.as_str(), target].concat());
     req.headers().iter().fold(parts, |parts, (name, value)| {
-        // Bytes that are no text make a value that no credential equals.
-        parts.header(name.as_str(), String::from_utf8_lossy(value.as_bytes()))
+        match std::str::from_utf8(value.as_bytes()) {
+            Ok(value) => parts.header(name.as_str(), value),
+            // Bytes that are no text make a value that no credential equals.
+            Err(_) => parts.header(name.as_str(), String::from_utf8_lossy(value.as_bytes())),
+        }
     })
 }

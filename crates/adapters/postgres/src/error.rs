@@ -30,10 +30,11 @@ pub(crate) fn store_error(error: Error) -> StoreError {
     }
 }
 
-/// Whether the server closes the connection with this error. It may take a moment until this side sees the end of it.
+/// Whether the connection ends with this error. It may take a moment until it says so itself.
 pub(crate) fn ends_connection(error: &Error) -> bool {
-    matches!(error, Error::DatabaseError(_, info)
-        if ["terminating connection", "the database system is"].iter().any(|end| info.message().starts_with(end)))
+    let Error::DatabaseError(kind, info) = error else { return false };
+    matches!(kind, DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand)
+        || ["terminating connection", "the database system is"].iter().any(|end| info.message().starts_with(end))
 }
 
 fn is_outage(message: &str) -> bool {

@@ -11,7 +11,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use portal_kernel::BoxError;
 
 use crate::connect::PgTarget;
-use crate::pool::{ConnectError, open};
+use crate::pool::{ConnectError, OPEN_LIMIT, open};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../../migrations");
 
@@ -52,9 +52,11 @@ pub async fn migrate(target: &PgTarget) -> Result<Vec<String>, MigrateError> {
     Ok(pending)
 }
 
-/// Names of the migrations that are not applied. Writes nothing.
+/// Names of the migrations that are not applied. Writes nothing, and does not wait for a server that says nothing.
 pub async fn pending_migrations(target: &PgTarget) -> Result<Vec<String>, MigrateError> {
-    pending(&mut connection(target).await?).await
+    let mut conn = connection(target).await?;
+    let asked = tokio::time::timeout(OPEN_LIMIT, pending(&mut conn)).await;
+    asked.unwrap_or(Err(MigrateError::Connect(ConnectError::NoAnswer(OPEN_LIMIT))))
 }
 
 /// Asks again and again instead of waiting in one statement: `CREATE INDEX CONCURRENTLY` waits for all statements that are older than
@@ -67,7 +69,7 @@ async fn wait_for_turn(conn: &mut AsyncPgConnection) -> Result<(), MigrateError>
     Ok(())
 }
 
-async fn pending(conn: &mut AsyncPgConnection) -> Result<Vec<String>, MigrateError> {
+pub(crate) async fn pending(conn: &mut AsyncPgConnection) -> Result<Vec<String>, MigrateError> {
     // diesel's own question makes its table if there is none: a write, in which replicas that ask together fail.
     let table = diesel::select(to_regclass("__diesel_schema_migrations").is_not_null());
     let applied: Vec<String> = if table.get_result(conn).await.map_err(failed)? {
@@ -92,7 +94,8 @@ fn failed(error: diesel::result::Error) -> MigrateError {
 
 async fn connection(target: &PgTarget) -> Result<AsyncPgConnection, MigrateError> {
     let tls = target.trust.connector().map_err(ConnectError::Tls)?;
-    Ok(open(target, tls, "SET application_name = 'portal-migrate'").await?)
+    let opened = tokio::time::timeout(OPEN_LIMIT, open(target, tls, "SET application_name = 'portal-migrate'")).await;
+    Ok(opened.unwrap_or(Err(ConnectError::NoAnswer(OPEN_LIMIT)))?)
 }
 
 /// Undoes everything and returns how many migrations that were.

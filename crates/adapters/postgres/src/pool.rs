@@ -11,6 +11,7 @@ use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfi
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection, TransactionManager};
 use portal_kernel::StoreError;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::connect::PgTarget;
@@ -72,11 +73,14 @@ pub struct PgStore {
     runtime: Handle,
     last_failure: LastFailure,
     checkouts: AtomicU64,
+    /// First sign-ins wait for each other inside the database. No more of them than half the pool may do so at once: the others wait
+    /// here, where they hold no connection that somebody else needs.
+    first_sign_ins: Arc<Semaphore>,
 }
 
 /// An attempt to connect is given up after this, or after the time that a request waits if that is longer. The pool counts attempts
 /// as connections, so those that hang would use it up for good.
-const OPEN_LIMIT: Duration = Duration::from_secs(3);
+pub(crate) const OPEN_LIMIT: Duration = Duration::from_secs(3);
 
 /// What [`PgStore::probe`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,7 +124,8 @@ impl PgStore {
             .test_on_check_out(false)
             .build_unchecked(AsyncDieselConnectionManager::new_with_config("", config));
         let (runtime, checkouts) = (Handle::current(), AtomicU64::new(0));
-        Ok(Self { pool, pool_size, acquire_timeout, runtime, last_failure, checkouts })
+        let first_sign_ins = Arc::new(Semaphore::new((pool_size as usize / 2).max(1)));
+        Ok(Self { pool, pool_size, acquire_timeout, runtime, last_failure, checkouts, first_sign_ins })
     }
 
     /// How often a connection was taken from the pool: zero more of these means no query ran.
@@ -197,6 +202,13 @@ impl PgStore {
         let mut conn = self.connection().await?;
         AnsiTransactionManager::begin_transaction(&mut *conn).await.map_err(|error| refused(&mut conn, error))?;
         Ok(PgTx::new(conn))
+    }
+
+    /// A transaction of the accounts domain, in its turn.
+    pub(crate) async fn open_in_turn(&self) -> Result<PgTx, StoreError> {
+        let turn = self.first_sign_ins.clone().acquire_owned().await;
+        let turn = turn.map_err(|closed| StoreError::Unavailable(closed.into()))?;
+        Ok(self.open().await?.holding(turn))
     }
 }
 

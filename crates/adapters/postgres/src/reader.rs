@@ -13,6 +13,7 @@ use portal_identity::ProviderUserId;
 use portal_kernel::{AccountId, ApiKeyId, Id, Page, PageRequest, Ping, StoreError, UserId};
 
 use crate::PgStore;
+use crate::migrate::pending;
 use crate::pool::refused;
 use crate::row::account::{AccountRow, MembershipRow, UserRow, kind_order, known_membership, role};
 use crate::row::key::{KeyRow, SecretRow, api_key, stored_key};
@@ -23,11 +24,12 @@ use crate::schema::{accounts, api_key_secrets, api_keys, key_locator, membership
 impl Ping for PgStore {
     async fn ping(&self) -> Result<(), StoreError> {
         let mut conn = self.connection().await?;
-        diesel::select(1_i32.into_sql::<diesel::sql_types::Integer>())
-            .execute(&mut conn)
-            .await
-            .map_err(|error| refused(&mut conn, error))?;
-        Ok(())
+        // A program on an older schema cannot serve, however well the database answers.
+        match pending(&mut conn).await {
+            Ok(missing) if missing.is_empty() => Ok(()),
+            Ok(missing) => Err(StoreError::Unavailable(format!("{} migrations are not applied", missing.len()).into())),
+            Err(error) => Err(StoreError::Unavailable(error.into())),
+        }
     }
 }
 

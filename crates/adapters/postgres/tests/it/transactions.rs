@@ -5,7 +5,7 @@ use portal_accounts::{SignInReader, User};
 use portal_postgres::PgStore;
 use portal_postgres::testing::TestDatabase;
 
-use crate::support::{accounts, now, soon, store, until};
+use crate::support::{PATIENCE, accounts, database, impatient, now, soon, store, until};
 
 /// Takes the lock on a person's row and keeps it as long as the transaction lives.
 async fn lock(store: &PgStore, user: &User) -> Box<dyn portal_accounts::AccountsTx> {
@@ -53,7 +53,9 @@ async fn a_panic_gives_the_locks_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_is_cancelled_while_a_statement_runs_changes_nothing() {
-    let (database, store) = store().await;
+    let database = database().await;
+    // No time-out of the store ends the statement before this test gives up.
+    let store = impatient(database.url(), 4 * PATIENCE);
     let (user, other) = (provision(&store, 1).await, provision(&store, 2).await);
     let mut blocker = database.session().await.unwrap();
     let blocking = format!("BEGIN; SELECT FROM users WHERE provider_id = '{}' FOR UPDATE", user.provider_id);
