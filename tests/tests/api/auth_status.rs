@@ -20,7 +20,7 @@ async fn it_answers_signed_in_people_with_clerks_ids_and_provisions_nobody() {
     assert_eq!(answer.json(), json!({ "status": "signed-in", "user": "user_dev_alice", "session": "sess_dev_alice" }));
     assert_eq!(answer.header("cache-control"), "private, no-store");
     let vary: Vec<_> = answer.headers.get_all("vary").iter().filter_map(|value| value.to_str().ok()).collect();
-    assert!(vary.contains(&"Cookie, Authorization"), "{vary:?}");
+    assert!(vary.contains(&"Cookie, Authorization, Origin"), "{vary:?}");
     assert_eq!(portal.database.count("SELECT count(*) AS count FROM users").await.unwrap(), 0);
 }
 

@@ -22,6 +22,8 @@ async fn bodies_that_are_not_what_they_should_be() {
     for body in [
         json!({}),
         json!([]),
+        json!(["x", "test"]),
+        json!("x"),
         json!({ "name": 1 }),
         json!({ "name": null }),
         json!({ "name": "x", "environment": "prod" }),

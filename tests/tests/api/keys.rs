@@ -110,11 +110,18 @@ async fn a_key_is_for_inference_and_a_wrong_question_is_422() {
     let (_, secret) = portal.create_key("stranger", &account).await;
     let gateway = portal.gateway("gateway").await;
     let ask = async |body| portal.post("/v1/keys/verify", &gateway, &body).await;
-    let full = ask(json!({ "key": secret, "model": "m-1", "ip": "198.51.100.7", "scope": "inference" })).await;
+    let full = ask(json!({ "key": secret, "model": "m-1", "ip": "198.51.100.7", "scope": "inference",
+        "estimate": { "input_tokens": 10, "max_output_tokens": 100 } }))
+    .await;
     assert_eq!(full.json()["code"], "valid", "{full:?}");
     assert_eq!(ask(json!({ "key": secret, "scope": "billing:read" })).await.json()["code"], "scope_missing");
     ask(json!({ "key": secret, "ip": "not an address" })).await.assert_problem(422, "invalid_body");
     ask(json!({ "model": "m-1" })).await.assert_problem(422, "invalid_body");
+    for misplaced in [json!(secret), json!([secret]), json!({ &secret: 1 }), json!({ "key": [secret] })] {
+        let refused = ask(misplaced).await;
+        refused.assert_problem(422, "invalid_body");
+        assert!(!refused.text.contains(&secret), "a secret in the wrong place is not repeated: {refused:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

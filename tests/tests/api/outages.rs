@@ -62,6 +62,29 @@ async fn without_the_database_answers_are_503_and_recovery_needs_no_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_schema_that_is_behind_is_not_ready() {
+    let portal = Portal::start().await;
+    let newest =
+        "DELETE FROM __diesel_schema_migrations WHERE version = (SELECT max(version) FROM __diesel_schema_migrations)";
+    portal.database.execute(newest).await.unwrap();
+    portal.send(portal.request(Method::GET, "/readyz")).await.assert_problem(503, "unavailable");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_profile_that_cannot_be_stored_signs_nobody_out() {
+    let portal = Portal::start().await;
+    let mut person = portal_dev_idp::Person::new("odd");
+    person.first_name = "A\u{0}\u{1b}b".to_owned();
+    let nameless = portal_dev_idp::Organization::new(" ", "user_dev_odd");
+    portal.idp.add_person(person.member_of(nameless, "org:admin"));
+    let me = portal.get("/v1/me", &portal.token("odd")).await;
+    assert_eq!(me.status, 200, "{me:?}");
+    assert_eq!(me.text_at("/user/first_name"), "Ab");
+    let accounts = portal.get("/v1/me/accounts", &portal.token("odd")).await;
+    assert!(accounts.text_at("/data/1/name").starts_with("org_"), "{accounts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_first_sign_in_that_cannot_be_written_has_its_own_name_and_can_be_repeated() {
     let portal = Portal::start().await;
     portal.database.execute("ALTER TABLE audit_events RENAME TO audit_events_away").await.unwrap();

@@ -11,7 +11,6 @@ use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfi
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection, TransactionManager};
 use portal_kernel::StoreError;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::connect::PgTarget;
@@ -73,9 +72,6 @@ pub struct PgStore {
     runtime: Handle,
     last_failure: LastFailure,
     checkouts: AtomicU64,
-    /// First sign-ins wait for each other inside the database. No more of them than half the pool may do so at once: the others wait
-    /// here, where they hold no connection that somebody else needs.
-    first_sign_ins: Arc<Semaphore>,
 }
 
 /// An attempt to connect is given up after this, or after the time that a request waits if that is longer. The pool counts attempts
@@ -124,8 +120,7 @@ impl PgStore {
             .test_on_check_out(false)
             .build_unchecked(AsyncDieselConnectionManager::new_with_config("", config));
         let (runtime, checkouts) = (Handle::current(), AtomicU64::new(0));
-        let first_sign_ins = Arc::new(Semaphore::new((pool_size as usize / 2).max(1)));
-        Ok(Self { pool, pool_size, acquire_timeout, runtime, last_failure, checkouts, first_sign_ins })
+        Ok(Self { pool, pool_size, acquire_timeout, runtime, last_failure, checkouts })
     }
 
     /// How often a connection was taken from the pool: zero more of these means no query ran.
@@ -202,13 +197,6 @@ impl PgStore {
         let mut conn = self.connection().await?;
         AnsiTransactionManager::begin_transaction(&mut *conn).await.map_err(|error| refused(&mut conn, error))?;
         Ok(PgTx::new(conn))
-    }
-
-    /// A transaction of the accounts domain, in its turn.
-    pub(crate) async fn open_in_turn(&self) -> Result<PgTx, StoreError> {
-        let turn = self.first_sign_ins.clone().acquire_owned().await;
-        let turn = turn.map_err(|closed| StoreError::Unavailable(closed.into()))?;
-        Ok(self.open().await?.holding(turn))
     }
 }
 

@@ -7,7 +7,6 @@ use portal_accounts::{AccountRepository, AccountsTx, UserRepository};
 use portal_api_keys::{ApiKeyRepository, ApiKeysTx, ServiceTokenRepository};
 use portal_audit::AuditLog;
 use portal_kernel::{Begin, Finish, StoreError};
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::PgStore;
 use crate::error::store_error;
@@ -18,8 +17,6 @@ use crate::pool::{Connection, refused};
 pub(crate) struct PgTx {
     pub(crate) conn: Connection,
     failed: bool,
-    /// Given back when the transaction is over, however it ends.
-    _turn: Option<OwnedSemaphorePermit>,
 }
 
 /// Somebody wanted to commit what the server had refused.
@@ -29,11 +26,7 @@ struct AlreadyFailed;
 
 impl PgTx {
     pub(crate) fn new(conn: Connection) -> Self {
-        Self { conn, failed: false, _turn: None }
-    }
-
-    pub(crate) fn holding(self, turn: OwnedSemaphorePermit) -> Self {
-        Self { _turn: Some(turn), ..self }
+        Self { conn, failed: false }
     }
 
     /// Takes note of a statement's outcome. After an error the server accepts nothing but the end of the transaction.
@@ -91,7 +84,7 @@ impl ApiKeysTx for PgTx {
 #[async_trait]
 impl Begin<dyn AccountsTx> for PgStore {
     async fn begin(&self) -> Result<Box<dyn AccountsTx>, StoreError> {
-        Ok(Box::new(self.open_in_turn().await?))
+        Ok(Box::new(self.open().await?))
     }
 }
 

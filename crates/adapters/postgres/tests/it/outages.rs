@@ -110,11 +110,11 @@ async fn a_restart_of_the_server_needs_no_restart_of_the_program() {
     let mut server = OwnServer::start(&checkout(), &[], &[]).unwrap();
     let store = impatient(&server.url("postgres"), Duration::from_secs(5));
     for _ in 0..2 {
-        store.ping().await.unwrap();
+        store.probe().await.unwrap();
         let open = accounts(&store).await;
         server.stop();
         unavailable(open.commit().await);
-        let text = unavailable(store.ping().await);
+        let text = unavailable(store.probe().await);
         assert!(text.contains("Connection refused"), "{text}");
         server.start_again().unwrap();
         until("the store recovers", async || store.probe().await.is_ok()).await;
@@ -126,7 +126,7 @@ async fn a_server_is_no_pooler() {
     let (_database, store) = store().await;
     assert!(!store.behind_transaction_pooler().await.unwrap());
     let before = store.checkouts();
-    store.ping().await.unwrap();
+    store.probe().await.unwrap();
     assert_eq!(store.checkouts(), before + 1);
 }
 
