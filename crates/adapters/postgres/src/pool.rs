@@ -203,10 +203,14 @@ impl PgStore {
 /// What an error of a statement outside transactions, or of the end of one, means; a connection that it ends is not used again.
 pub(crate) fn refused(conn: &mut AsyncPgConnection, error: diesel::result::Error) -> StoreError {
     if ends_connection(&error) {
-        // The pool closes connections that this says of.
-        AnsiTransactionManager::transaction_manager_status_mut(conn).set_in_error();
+        discard(conn);
     }
     store_error(error)
+}
+
+/// Has the pool close the connection instead of lending it again.
+pub(crate) fn discard(conn: &mut AsyncPgConnection) {
+    AnsiTransactionManager::transaction_manager_status_mut(conn).set_in_error();
 }
 
 async fn backend(conn: &mut Connection) -> Result<i32, StoreError> {

@@ -14,7 +14,7 @@ use portal_kernel::{AccountId, ApiKeyId, Id, Page, PageRequest, Ping, StoreError
 
 use crate::PgStore;
 use crate::migrate::pending;
-use crate::pool::refused;
+use crate::pool::{discard, refused};
 use crate::row::account::{AccountRow, MembershipRow, UserRow, kind_order, known_membership, role};
 use crate::row::key::{KeyRow, SecretRow, api_key, stored_key};
 use crate::row::service_token::ServiceTokenRow;
@@ -28,7 +28,10 @@ impl Ping for PgStore {
         match pending(&mut conn).await {
             Ok(missing) if missing.is_empty() => Ok(()),
             Ok(missing) => Err(StoreError::Unavailable(format!("{} migrations are not applied", missing.len()).into())),
-            Err(error) => Err(StoreError::Unavailable(error.into())),
+            Err(error) => {
+                discard(&mut conn);
+                Err(StoreError::Unavailable(error.into()))
+            }
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The schema's history: there and back again, from many processes at once, and beside what runs for long.
 
+use portal_kernel::{Ping, StoreError};
 use portal_postgres::testing::{TestDatabase, TestSession, revert_all};
 use portal_postgres::{migrate, pending_migrations};
 use tokio::task::JoinSet;
 
-use crate::support::{admin, database, soon, until};
+use crate::support::{admin, chain, database, soon, until};
 
 const NOTHING: [&str; 0] = [];
 
@@ -102,6 +103,20 @@ async fn asking_what_is_pending_writes_nothing() {
     migrate(&target).await.unwrap();
     database.execute(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on")).await.unwrap();
     assert!(pending_migrations(&target).await.unwrap().is_empty(), "also of a server that only reads");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_on_an_older_schema_is_not_ready_and_one_on_a_newer_schema_is() {
+    let database = database().await;
+    let store = database.store(2).unwrap();
+    store.ping().await.unwrap();
+    database.execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('29991231000000')").await.unwrap();
+    store.ping().await.unwrap();
+    database.execute("DELETE FROM __diesel_schema_migrations WHERE version = '20261121000400'").await.unwrap();
+    let Err(error @ StoreError::Unavailable(_)) = store.ping().await else { panic!("the schema is too old") };
+    assert_eq!(chain(&error), "the database is unavailable: 1 migrations are not applied");
+    let empty = empty().await;
+    let Err(StoreError::Unavailable(_)) = empty.store(2).unwrap().ping().await else { panic!("there is no schema") };
 }
 
 /// `CREATE INDEX CONCURRENTLY` waits for every older statement; a replica that waited for its turn in one would wait for it in turn.

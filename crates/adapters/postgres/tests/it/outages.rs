@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use portal_accounts::contract::{cleared, profile, provision};
 use portal_dev_postgres::testing::OwnServer;
-use portal_kernel::{Ping, StoreError};
+use portal_kernel::StoreError;
 use tokio::runtime::Handle;
 
 use crate::support::{accounts, chain, checkout, impatient, now, soon, store, until};
