@@ -1,6 +1,6 @@
 //! Who may do what, decided in one pure place.
 //!
-//! [`decide`] is the whole policy: total, without I/O, without a clock. [`Unchecked`] and [`Authorized`] make asking it unavoidable:
+//! [`decide()`] is the whole policy: total, without I/O, without a clock. [`Unchecked`] and [`Authorized`] make asking it unavoidable:
 //! what was loaded cannot be read before it was authorized, and what writes takes the proof.
 #![warn(missing_docs)]
 
