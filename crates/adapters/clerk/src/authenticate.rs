@@ -72,7 +72,7 @@ impl ClerkAuthenticator {
 
     async fn session(&self, token: &str) -> Result<Arc<SessionAuth>, Refusal> {
         let Some(cache) = self.cache.as_ref().filter(|_| token.len() <= MAX_LENGTH) else {
-            return Ok(self.verifier.verify(token).await?.auth);
+            return Ok(Box::pin(self.verifier.verify(token)).await?.auth);
         };
         let digest = TokenDigest::of(token);
         if let Some(auth) = cache.get(&digest, self.now_ms()) {
@@ -80,7 +80,8 @@ impl ClerkAuthenticator {
             return Ok(auth);
         }
         self.verifier.counters.cache_misses();
-        let session = self.verifier.verify(token).await?;
+        // On the heap, so that an answer from memory does not carry room for all that a verification may have to do.
+        let session = Box::pin(self.verifier.verify(token)).await?;
         let auth = Arc::clone(&session.auth);
         cache.insert(digest, session, self.now_ms());
         Ok(auth)
@@ -122,7 +123,7 @@ impl ClerkAuthenticator {
 
 #[async_trait]
 impl RequestAuthenticator for ClerkAuthenticator {
-    async fn authenticate(&self, request: &RequestParts) -> RequestState {
+    async fn authenticate<'r>(&self, request: &RequestParts<'r>) -> RequestState {
         let Some(token) = token_in_header(request, self.verifier.settings.choices().rfc_bearer) else {
             return self.signed_out(AuthReason::SessionTokenAndUatMissing, String::new());
         };

@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr;
 use portal_identity::RequestParts;
 
 /// The token of the request, if the header holds one.
 ///
 /// Clerk's rules: the scheme is exactly `Bearer`; a value without a scheme is itself the token; any other scheme is as
 /// if there were no header. Repeated lines are one value with commas, as everywhere in HTTP, which no token survives.
-pub(crate) fn token_in_header(request: &RequestParts, rfc_bearer: bool) -> Option<Cow<'_, str>> {
+pub(crate) fn token_in_header<'r>(request: &'r RequestParts<'_>, rfc_bearer: bool) -> Option<Cow<'r, str>> {
     let mut lines = request.all("authorization");
     let first = lines.next()?;
     match lines.next() {
@@ -27,7 +28,7 @@ fn read(value: &str, rfc_bearer: bool) -> Option<&str> {
         let token = rest.trim_start_matches(' ');
         return (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token);
     }
-    let second = rest.split(' ').next().unwrap_or_default();
+    let second = memchr(b' ', rest.as_bytes()).map_or(rest, |space| &rest[..space]);
     match (scheme, second) {
         ("", _) => None,
         (bare, "") => Some(bare),

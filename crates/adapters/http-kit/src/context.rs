@@ -6,7 +6,7 @@ use actix_web::{HttpMessage, HttpRequest, web};
 use portal_accounts::SignIn;
 use portal_api_keys::Verifier;
 use portal_audit::Provenance;
-use portal_identity::{RequestAuthenticator, RequestState};
+use portal_identity::{RequestAuthenticator, RequestState, StateHeaders};
 use portal_kernel::{IdGen, RequestId};
 
 use crate::address::{TrustedProxies, prefix};
@@ -37,7 +37,8 @@ impl Kit {
 /// What [`crate::observe`] attaches to a request, and whoever answers it fills.
 pub(crate) struct Observed {
     pub(crate) id: RequestId,
-    pub(crate) verdict: Option<RequestState>,
+    /// Of the provider's verdict.
+    pub(crate) headers: StateHeaders,
 }
 
 /// The id of a request; none for one that did not pass [`crate::observe`].
@@ -45,10 +46,13 @@ pub(crate) fn request_id(req: &HttpRequest) -> Option<RequestId> {
     req.extensions().get::<Observed>().map(|observed| observed.id)
 }
 
-/// Keeps the provider's verdict, whose headers go into the answer.
-pub(crate) fn keep_verdict(req: &HttpRequest, verdict: RequestState) {
+/// Keeps the headers of the provider's verdict, which go into the answer.
+pub(crate) fn keep_headers(req: &HttpRequest, state: &RequestState) {
+    if state.headers().is_empty() {
+        return;
+    }
     if let Some(observed) = req.extensions_mut().get_mut::<Observed>() {
-        observed.verdict = Some(verdict);
+        observed.headers.clone_from(state.headers());
     }
 }
 

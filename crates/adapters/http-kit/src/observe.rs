@@ -5,7 +5,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, VARY, X_CONTENT_TYPE_OPTIONS};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, web};
-use portal_identity::RequestState;
+use portal_identity::StateHeaders;
 use portal_kernel::RequestId;
 
 use actix_cors::CorsError;
@@ -26,7 +26,7 @@ pub async fn observe<B: MessageBody + 'static>(
         Some(kit) => kit.ids.make(),
         None => return Ok(next.call(request).await?.map_into_left_body()),
     };
-    request.extensions_mut().insert(Observed { id, verdict: None });
+    request.extensions_mut().insert(Observed { id, headers: StateHeaders::new() });
     let size: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     let mut response = if size > HEADER_LIMIT {
         let (request, _) = request.into_parts();
@@ -43,15 +43,15 @@ pub async fn observe<B: MessageBody + 'static>(
         }
     };
     let verdict =
-        response.request().extensions_mut().get_mut::<Observed>().and_then(|observed| observed.verdict.take());
+        response.request().extensions_mut().get_mut::<Observed>().map(|observed| std::mem::take(&mut observed.headers));
     let headers = response.headers_mut();
-    for (name, value) in verdict.iter().flat_map(RequestState::headers) {
+    for (name, value) in verdict.iter().flatten() {
         // The verdict's headers must arrive whatever the answer is; one that is not legal is skipped.
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), HeaderValue::from_str(value)) {
             headers.append(name, value);
         }
     }
-    if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
+    if let Ok(id) = HeaderValue::try_from(id.to_string()) {
         headers.insert(X_REQUEST_ID, id);
     }
     if !headers.contains_key(CACHE_CONTROL) {

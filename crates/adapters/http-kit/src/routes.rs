@@ -5,8 +5,10 @@
 //! refused.
 
 use std::collections::BTreeMap;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use actix_web::http::header::ALLOW;
@@ -164,10 +166,11 @@ where
         let (handler, metrics) = (handler.clone(), metrics.clone());
         async move {
             let started = Instant::now();
-            let response = match timeout(DEADLINE, serve::<R, Args, H>(&handler, &req, payload)).await {
+            let answer = pin!(serve::<R, Args, H>(&handler, &req, payload));
+            let response = match in_time(DEADLINE, answer).await {
                 Ok(Ok(response)) => response,
                 Ok(Err(problem)) => problem.respond(&req),
-                Err(_) => deadline_passed().respond(&req),
+                Err(Elapsed) => deadline_passed().respond(&req),
             };
             let elapsed = started.elapsed();
             metrics.record(response.status(), elapsed);
@@ -192,14 +195,22 @@ where
 {
     let who = R::resolve(req).await?;
     let mut payload = payload.into_inner();
-    let args = Args::from_request(req, &mut payload);
-    let args = if req.method() == Method::GET { args.await } else { in_time(args).await? };
+    // A body that comes too slowly is the caller's fault, not an outage.
+    let args = pin!(Args::from_request(req, &mut payload));
+    let args = in_time(BODY_DEADLINE, args).await.map_err(|Elapsed| request_timeout())?;
     handler.call(who, args.map_err(Into::into)?).await
 }
 
-/// A body that comes too slowly is the caller's fault, not an outage.
-async fn in_time<F: Future>(args: F) -> Result<F::Output, Problem> {
-    timeout(BODY_DEADLINE, args).await.map_err(|_| request_timeout())
+/// The time is over.
+struct Elapsed;
+
+/// Most futures here are ready at once: only one that has to wait gets a timer. Pinned by the caller, who would otherwise hold every
+/// future twice, before and after its move.
+async fn in_time<F: Future>(limit: Duration, mut future: Pin<&mut F>) -> Result<F::Output, Elapsed> {
+    match poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await {
+        Poll::Ready(output) => Ok(output),
+        Poll::Pending => timeout(limit, future).await.map_err(|_| Elapsed),
+    }
 }
 
 fn deadline_passed() -> Problem {

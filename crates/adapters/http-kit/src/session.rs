@@ -1,14 +1,16 @@
 //! A signed-in person as a requirement.
 
 use std::marker::PhantomData;
+use std::sync::LazyLock;
 
 use actix_web::HttpRequest;
+use actix_web::http::header::HeaderName;
 use portal_accounts::SignedIn;
 use portal_audit::Caller;
 use portal_authz::{Action, Kind, Principal};
 use portal_identity::{AuthReason, RequestParts, RequestState};
 
-use crate::context::{Kit, keep_verdict, provenance};
+use crate::context::{Kit, keep_headers, provenance};
 use crate::guard::{Requirement, RequirementKind};
 use crate::problem::Problem;
 
@@ -68,7 +70,7 @@ fn not_signed_in(code: &'static str, title: &'static str, reason: &str) -> Probl
 pub async fn authenticate(req: &HttpRequest) -> Result<RequestState, Problem> {
     let kit = Kit::of(req)?;
     let state = kit.authenticator.authenticate(&parts(req, kit)).await;
-    keep_verdict(req, state.clone());
+    keep_headers(req, &state);
     match state.reason() {
         Some(reason) if reason.is_infrastructure() => {
             Err(Problem::unavailable("identity_unavailable", "Sign-ins cannot be checked right now")
@@ -79,14 +81,17 @@ pub async fn authenticate(req: &HttpRequest) -> Result<RequestState, Problem> {
     }
 }
 
-fn parts(req: &HttpRequest, kit: &Kit) -> RequestParts {
+/// The headers that can change a verdict, as this framework names them.
+static RELEVANT: LazyLock<[HeaderName; RequestParts::RELEVANT_HEADERS.len()]> =
+    LazyLock::new(|| RequestParts::RELEVANT_HEADERS.map(HeaderName::from_static));
+
+fn parts<'r>(req: &'r HttpRequest, kit: &Kit) -> RequestParts<'r> {
     let target = req.uri().path_and_query().map_or("/", |target| target.as_str());
     let parts = RequestParts::new(req.method().as_str(), [kit.public_origin.as_str(), target].concat());
-    req.headers().iter().fold(parts, |parts, (name, value)| {
-        match std::str::from_utf8(value.as_bytes()) {
-            Ok(value) => parts.header(name.as_str(), value),
-            // Bytes that are no text make a value that no credential equals.
-            Err(_) => parts.header(name.as_str(), String::from_utf8_lossy(value.as_bytes())),
-        }
+    let lines = RELEVANT.iter().flat_map(|name| req.headers().get_all(name).map(move |value| (name, value)));
+    lines.fold(parts, |parts, (name, value)| match std::str::from_utf8(value.as_bytes()) {
+        Ok(value) => parts.header(name.as_str(), value),
+        // Bytes that are no text make a value that no credential equals.
+        Err(_) => parts.header(name.as_str(), String::from_utf8_lossy(value.as_bytes())),
     })
 }

@@ -9,7 +9,7 @@ use crate::{DirectoryError, ProviderMembership, ProviderUser, ProviderUserId, Re
 #[async_trait]
 pub trait RequestAuthenticator: Send + Sync {
     /// Never fails: what goes wrong is a reason of the verdict. Safe to repeat.
-    async fn authenticate(&self, request: &RequestParts) -> RequestState;
+    async fn authenticate<'r>(&self, request: &RequestParts<'r>) -> RequestState;
 }
 
 /// Reads people from the provider.

@@ -1,30 +1,34 @@
 //! The part of an HTTP request that decides who is calling.
 
+use std::borrow::Cow;
+
 /// Method, public URL and the headers that matter; made from any framework's request.
 ///
 /// The URL is the one the caller sees: building it from forwarded headers is the business of whoever knows which proxies to
 /// trust. Authentication never reads a body.
+///
+/// Borrows what it is made from where it can: it is made anew for every request.
 #[derive(Clone, PartialEq, Eq)]
-pub struct RequestParts {
-    method: String,
-    url: String,
-    headers: Vec<(&'static str, String)>,
+pub struct RequestParts<'a> {
+    method: Cow<'a, str>,
+    url: Cow<'a, str>,
+    headers: Vec<(&'static str, Cow<'a, str>)>,
 }
 
-impl RequestParts {
+impl<'a> RequestParts<'a> {
     /// The header names that are kept, in lower case. All others are ignored, so no other header can change the verdict.
     pub const RELEVANT_HEADERS: [&'static str; 7] =
         ["authorization", "cookie", "accept", "sec-fetch-dest", "referer", "origin", "host"];
 
     /// Starts without headers; `url` is absolute.
-    pub fn new(method: impl Into<String>, url: impl Into<String>) -> Self {
+    pub fn new(method: impl Into<Cow<'a, str>>, url: impl Into<Cow<'a, str>>) -> Self {
         Self { method: method.into(), url: url.into(), headers: Vec::new() }
     }
 
     /// Adds one header line if it is a relevant one; names compare without case, repeated lines keep their order.
     #[must_use]
     #[inline]
-    pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+    pub fn header(mut self, name: &str, value: impl Into<Cow<'a, str>>) -> Self {
         if let Some(known) = Self::RELEVANT_HEADERS.iter().find(|known| known.eq_ignore_ascii_case(name)) {
             self.headers.push((known, value.into()));
         }
@@ -43,16 +47,16 @@ impl RequestParts {
 
     /// The first line of a header; the name in lower case.
     pub fn first(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_ref())
     }
 
     /// All lines of a header; the name in lower case.
-    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.headers.iter().filter(move |(known, _)| *known == name).map(|(_, value)| value.as_str())
+    pub fn all<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'s str> {
+        self.headers.iter().filter(move |(known, _)| *known == name).map(|(_, value)| value.as_ref())
     }
 }
 
-impl std::fmt::Debug for RequestParts {
+impl std::fmt::Debug for RequestParts<'_> {
     /// Without header values: they are credentials.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let names: Vec<_> = self.headers.iter().map(|(name, _)| *name).collect();

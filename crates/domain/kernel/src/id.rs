@@ -12,6 +12,9 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// Characters of an encoded 128-bit value.
 const ENCODED: usize = 26;
 
+/// Characters of the longest prefix.
+const MAX_PREFIX: usize = 8;
+
 /// What all typed ids have in common.
 pub trait Id: Copy + Eq + Ord + fmt::Display + fmt::Debug + Send + Sync + 'static {
     /// The text before the underscore.
@@ -70,9 +73,12 @@ fn decode(text: &[u8]) -> Option<Uuid> {
 
 #[doc(hidden)]
 pub fn write_id(prefix: &str, uuid: Uuid, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let encoded = encode(uuid);
-    let text = std::str::from_utf8(&encoded).map_err(|_| fmt::Error)?;
-    write!(f, "{prefix}_{text}")
+    // One write: every answer carries such a text, and a string that grows piece by piece is allocated as often.
+    let mut text = [b'_'; MAX_PREFIX + 1 + ENCODED];
+    let (before, after) = text.split_at_mut(prefix.len() + 1);
+    before[..prefix.len()].copy_from_slice(prefix.as_bytes());
+    after[..ENCODED].copy_from_slice(&encode(uuid));
+    f.write_str(std::str::from_utf8(&text[..prefix.len() + 1 + ENCODED]).map_err(|_| fmt::Error)?)
 }
 
 #[doc(hidden)]

@@ -1,47 +1,49 @@
 //! Who the provider says is calling.
 
+use std::borrow::Cow;
+
 use actix_web::{HttpRequest, HttpResponse};
 use portal_http_kit::{Endpoint, Problem, Public, Routes, authenticate};
-use portal_identity::{AuthStatus, RequestState};
+use portal_identity::{AuthStatus, ProviderSessionId, RequestState};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 /// The verdict on this request, in Clerk's words.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct AuthState {
+pub(crate) struct AuthState<'a> {
     /// `signed-in` or `signed-out`.
     #[schema(example = "signed-in")]
     status: &'static str,
     /// Why nobody is signed in.
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
+    reason: Option<Cow<'a, str>>,
     /// Clerk's id of the person.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "user_2abc")]
-    user: Option<String>,
+    user: Option<&'a str>,
     /// Clerk's id of the session.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "sess_2abc")]
-    session: Option<String>,
+    session: Option<&'a str>,
 }
 
-impl From<&RequestState> for AuthState {
-    fn from(state: &RequestState) -> Self {
-        let signed_out = |reason: String| Self {
+impl<'a> From<&'a RequestState> for AuthState<'a> {
+    fn from(state: &'a RequestState) -> Self {
+        let signed_out = |reason: Cow<'a, str>| Self {
             status: AuthStatus::SignedOut.as_str(),
             reason: Some(reason),
             user: None,
             session: None,
         };
         match state {
-            RequestState::SignedIn { auth, .. } if auth.is_pending() => signed_out("session-pending".to_owned()),
+            RequestState::SignedIn { auth, .. } if auth.is_pending() => signed_out("session-pending".into()),
             RequestState::SignedIn { auth, .. } => Self {
                 status: AuthStatus::SignedIn.as_str(),
                 reason: None,
-                user: Some(auth.user_id.to_string()),
-                session: auth.session_id.as_ref().map(ToString::to_string),
+                user: Some(auth.user_id.as_str()),
+                session: auth.session_id.as_ref().map(ProviderSessionId::as_str),
             },
-            RequestState::SignedOut(out) => signed_out(out.reason.to_string()),
+            RequestState::SignedOut(out) => signed_out(out.reason.as_str()),
         }
     }
 }
