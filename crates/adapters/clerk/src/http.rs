@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portal_kernel::{BoxError, ExposeSecret, Timestamp};
-use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Response, redirect, retry};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, RequestBuilder, Response, redirect, retry};
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
@@ -119,7 +119,17 @@ impl BackendApi {
 
     /// One try. `path` is made of literals and parsed ids, never of text from outside.
     pub(crate) async fn get(&self, path: &str, largest_body: usize) -> Result<Answer, CallError> {
-        let request = self.0.client.get(format!("{}{path}", self.0.base));
+        self.send(self.0.client.get(format!("{}{path}", self.0.base)), largest_body).await
+    }
+
+    /// As [`BackendApi::get`], with a JSON body.
+    pub(crate) async fn post(&self, path: &str, body: &Value, largest_body: usize) -> Result<Answer, CallError> {
+        let request = self.0.client.post(format!("{}{path}", self.0.base));
+        let request = request.header(CONTENT_TYPE, "application/json").body(body.to_string());
+        self.send(request, largest_body).await
+    }
+
+    async fn send(&self, request: RequestBuilder, largest_body: usize) -> Result<Answer, CallError> {
         let whole = async {
             let response = request.send().await.map_err(network)?;
             read(response, largest_body).await

@@ -5,6 +5,8 @@
 #![warn(missing_docs)]
 
 pub mod directory;
+pub mod machine;
+pub mod options;
 pub mod ports;
 pub mod provider_id;
 pub mod reason;
@@ -13,11 +15,13 @@ pub mod session;
 pub mod state;
 
 pub use directory::{DirectoryError, ProviderMembership, ProviderOrganization, ProviderUser};
+pub use machine::MachineAuth;
+pub use options::{AcceptsToken, AuthenticateRequestOptions};
 pub use ports::{IdentityDirectory, RequestAuthenticator};
 #[cfg(any(test, feature = "testing"))]
 pub use ports::{MockIdentityDirectory, MockRequestAuthenticator};
 pub use provider_id::{InvalidProviderId, ProviderOrganizationId, ProviderSessionId, ProviderUserId};
-pub use reason::{AuthReason, RefreshFailure, TokenVerificationErrorReason};
+pub use reason::{AuthReason, Refresh, RefreshFailure, TokenVerificationErrorReason};
 pub use request::RequestParts;
 pub use session::{ActiveOrganization, Actor, ActorKind, FactorVerificationAge, SessionAuth, SessionStatus};
-pub use state::{AuthStatus, RequestState, SignedOut, StateHeaders, TokenType};
+pub use state::{Auth, AuthStatus, Handshake, RequestState, SignedOut, StateHeaders, TokenType};

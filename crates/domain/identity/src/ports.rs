@@ -2,14 +2,21 @@
 
 use async_trait::async_trait;
 
-use crate::{DirectoryError, ProviderMembership, ProviderUser, ProviderUserId, RequestParts, RequestState};
+use crate::{
+    AuthenticateRequestOptions, DirectoryError, ProviderMembership, ProviderUser, ProviderUserId, RequestParts, RequestState,
+};
 
 /// Judges who sent a request.
 #[cfg_attr(any(test, feature = "testing"), mockall::automock)]
 #[async_trait]
 pub trait RequestAuthenticator: Send + Sync {
-    /// Never fails: what goes wrong is a reason of the verdict. Safe to repeat.
-    async fn authenticate<'r>(&self, request: &RequestParts<'r>) -> RequestState;
+    /// Never fails: what goes wrong is a reason of the verdict. Safe to repeat, except that what a handshake brought can be taken
+    /// once.
+    async fn authenticate_request<'r>(
+        &self,
+        request: &RequestParts<'r>,
+        options: &AuthenticateRequestOptions,
+    ) -> RequestState;
 }
 
 /// Reads people from the provider.

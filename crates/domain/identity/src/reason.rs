@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 macro_rules! reasons {
     ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $text:literal,)+ }) => {
@@ -59,20 +60,68 @@ reasons! {
     RefreshFailure {
         NonEligibleNonGet = "non-eligible-non-get",
         NonEligibleNoRefreshCookie = "non-eligible-no-refresh-cookie",
+        MissingApiClient = "missing-api-client",
+        MissingSessionToken = "missing-session-token",
+        ExpiredSessionTokenDecodeFailed = "expired-session-token-decode-failed",
+        ExpiredSessionTokenMissingSidClaim = "expired-session-token-missing-sid-claim",
+        FetchError = "fetch-error",
+        InvalidSessionToken = "invalid-session-token",
+        UnexpectedBapiError = "unexpected-bapi-error",
+        UnexpectedSdkError = "unexpected-sdk-error",
+    }
+}
+
+/// What became of an expired token.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Refresh {
+    /// No attempt, or one that failed here.
+    Failed(RefreshFailure),
+    /// The provider refused, with this error code.
+    Refused(Arc<str>),
+}
+
+impl fmt::Display for Refresh {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(why) => f.write_str(why.as_str()),
+            Self::Refused(code) => f.write_str(code),
+        }
     }
 }
 
 /// Why a request state is what it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum AuthReason {
+    /// The URL names another organization than the active one.
+    ActiveOrganizationMismatch,
+    /// `__client_uat` says that somebody is signed in, and there is no session token.
+    ClientUatButNoSessionToken,
+    /// A development instance that does not know this browser.
+    DevBrowserMissing,
+    /// A development instance hands over its browser token in the query string.
+    DevBrowserSync,
+    /// A route for machines, and no token in `Authorization`.
+    NoTokenInHeader,
+    /// Signed in, and the click came from another origin.
+    PrimaryDomainCrossOriginSync,
+    /// A development instance answers a satellite's question.
+    PrimaryRespondsToSyncing,
+    /// A satellite that does not know yet who is signed in at the primary domain.
+    SatelliteNeedsSyncing,
     /// Neither a session token nor a `__client_uat` other than 0.
     SessionTokenAndUatMissing,
+    /// A session token, while `__client_uat` says that nobody is signed in.
+    SessionTokenButNoClientUat,
     /// The token verified except for its age, and could not be refreshed.
-    SessionTokenExpiredRefresh(RefreshFailure),
-    /// `nbf` is in the future.
-    SessionTokenNbf,
+    SessionTokenExpiredRefresh(Refresh),
+    /// The token was minted before the last sign-in or sign-out of this browser.
+    SessionTokenIatBeforeClientUat,
     /// `iat` is in the future.
     SessionTokenIatInTheFuture,
+    /// A handshake that ended without a session.
+    SessionTokenMissing,
+    /// `nbf` is in the future.
+    SessionTokenNbf,
     /// A token of another class than the route accepts.
     TokenTypeMismatch,
     /// Something that is not a property of the token went wrong.
@@ -83,14 +132,25 @@ pub enum AuthReason {
 
 impl AuthReason {
     /// Clerk's text for it.
-    pub fn as_str(self) -> Cow<'static, str> {
+    pub fn as_str(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
+            Self::ActiveOrganizationMismatch => "active-organization-mismatch",
+            Self::ClientUatButNoSessionToken => "client-uat-but-no-session-token",
+            Self::DevBrowserMissing => "dev-browser-missing",
+            Self::DevBrowserSync => "dev-browser-sync",
+            Self::NoTokenInHeader => "No token in header",
+            Self::PrimaryDomainCrossOriginSync => "primary-domain-cross-origin-sync",
+            Self::PrimaryRespondsToSyncing => "primary-responds-to-syncing",
+            Self::SatelliteNeedsSyncing => "satellite-needs-syncing",
             Self::SessionTokenAndUatMissing => "session-token-and-uat-missing",
-            Self::SessionTokenExpiredRefresh(why) => {
-                return Cow::Owned(format!("session-token-expired-refresh-{why}"));
+            Self::SessionTokenButNoClientUat => "session-token-but-no-client-uat",
+            Self::SessionTokenExpiredRefresh(refresh) => {
+                return Cow::Owned(format!("session-token-expired-refresh-{refresh}"));
             }
-            Self::SessionTokenNbf => "session-token-nbf",
+            Self::SessionTokenIatBeforeClientUat => "session-token-iat-before-client-uat",
             Self::SessionTokenIatInTheFuture => "session-token-iat-in-the-future",
+            Self::SessionTokenMissing => "session-token-missing",
+            Self::SessionTokenNbf => "session-token-nbf",
             Self::TokenTypeMismatch => "token-type-mismatch",
             Self::UnexpectedError => "unexpected-error",
             Self::Token(reason) => reason.as_str(),
@@ -98,15 +158,11 @@ impl AuthReason {
     }
 
     /// See [`TokenVerificationErrorReason::is_infrastructure`].
-    pub const fn is_infrastructure(self) -> bool {
+    pub fn is_infrastructure(&self) -> bool {
         match self {
             Self::Token(reason) => reason.is_infrastructure(),
-            Self::UnexpectedError => true,
-            Self::SessionTokenAndUatMissing
-            | Self::SessionTokenExpiredRefresh(_)
-            | Self::SessionTokenNbf
-            | Self::SessionTokenIatInTheFuture
-            | Self::TokenTypeMismatch => false,
+            Self::SessionTokenExpiredRefresh(Refresh::Failed(RefreshFailure::FetchError)) | Self::UnexpectedError => true,
+            _ => false,
         }
     }
 }
@@ -123,7 +179,7 @@ mod tests {
 
     #[test]
     fn an_expired_token_names_the_refresh_outcome() {
-        let reason = AuthReason::SessionTokenExpiredRefresh(RefreshFailure::NonEligibleNonGet);
+        let reason = AuthReason::SessionTokenExpiredRefresh(Refresh::Failed(RefreshFailure::NonEligibleNonGet));
         assert_eq!(reason.to_string(), "session-token-expired-refresh-non-eligible-non-get");
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{AuthReason, SessionAuth};
+use crate::{AuthReason, MachineAuth, SessionAuth};
 
 /// Headers that belong to a verdict and must reach the final response, in order; a name may repeat.
 pub type StateHeaders = Vec<(String, String)>;
@@ -14,6 +14,8 @@ pub enum AuthStatus {
     SignedIn,
     /// `signed-out`
     SignedOut,
+    /// `handshake`
+    Handshake,
 }
 
 impl AuthStatus {
@@ -22,15 +24,43 @@ impl AuthStatus {
         match self {
             Self::SignedIn => "signed-in",
             Self::SignedOut => "signed-out",
+            Self::Handshake => "handshake",
         }
     }
 }
 
-/// The class of credential that a verdict speaks about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The class of a credential (`clerk.md` §4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TokenType {
     /// A session of a person.
     SessionToken,
+    /// A machine that calls another.
+    M2mToken,
+    /// A program to which a person gave access.
+    OauthToken,
+    /// A key that Clerk keeps; not the portal's own.
+    ApiKey,
+}
+
+impl TokenType {
+    /// Clerk's text for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SessionToken => "session_token",
+            Self::M2mToken => "m2m_token",
+            Self::OauthToken => "oauth_token",
+            Self::ApiKey => "api_key",
+        }
+    }
+}
+
+/// Who is signed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Auth {
+    /// A person's session. Ask [`SessionAuth::is_pending`] before treating anybody as signed in.
+    Session(Arc<SessionAuth>),
+    /// A machine, an OAuth client or a Clerk API key.
+    Machine(Arc<MachineAuth>),
 }
 
 /// Nobody is signed in, and why.
@@ -40,22 +70,39 @@ pub struct SignedOut {
     pub reason: AuthReason,
     /// Explanation for a person; may name configured authorized parties, never a token.
     pub message: String,
-    /// To merge into the response.
+    /// The class that the verdict speaks about; none if the route accepts several and the token is of another one.
+    pub token_type: Option<TokenType>,
+    /// To merge into the response. With a `location`, the answer is a redirect there.
+    pub headers: StateHeaders,
+    /// The provider did not answer: the guard says 503, not "sign in".
+    pub outage: bool,
+}
+
+/// The browser must ask the provider who is signed in, and come back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handshake {
+    /// Clerk's reason.
+    pub reason: AuthReason,
+    /// Explanation for a person.
+    pub message: String,
+    /// To merge into the response, `location` among them.
     pub headers: StateHeaders,
 }
 
 /// The verdict on one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RequestState {
-    /// The token verified. Ask [`SessionAuth::is_pending`] before treating anybody as signed in.
+    /// The token verified.
     SignedIn {
         /// What the token says.
-        auth: Arc<SessionAuth>,
+        auth: Auth,
         /// To merge into the response.
         headers: StateHeaders,
     },
     /// No token, or one that does not count.
     SignedOut(SignedOut),
+    /// To be answered 307.
+    Handshake(Handshake),
 }
 
 impl RequestState {
@@ -64,14 +111,16 @@ impl RequestState {
         match self {
             Self::SignedIn { .. } => AuthStatus::SignedIn,
             Self::SignedOut(_) => AuthStatus::SignedOut,
+            Self::Handshake(_) => AuthStatus::Handshake,
         }
     }
 
     /// Clerk's reason; none when signed in.
-    pub fn reason(&self) -> Option<AuthReason> {
+    pub fn reason(&self) -> Option<&AuthReason> {
         match self {
             Self::SignedIn { .. } => None,
-            Self::SignedOut(out) => Some(out.reason),
+            Self::SignedOut(out) => Some(&out.reason),
+            Self::Handshake(handshake) => Some(&handshake.reason),
         }
     }
 
@@ -80,6 +129,20 @@ impl RequestState {
         match self {
             Self::SignedIn { headers, .. } => headers,
             Self::SignedOut(out) => &out.headers,
+            Self::Handshake(handshake) => &handshake.headers,
+        }
+    }
+
+    /// Where the browser must go: a document route answers 307 with all headers, whatever the status.
+    pub fn location(&self) -> Option<&str> {
+        self.headers().iter().find(|(name, _)| name == "location").map(|(_, value)| value.as_str())
+    }
+
+    /// The token could not be judged because something of ours or the provider's is down.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::SignedOut(out) => out.outage || out.reason.is_infrastructure(),
+            Self::SignedIn { .. } | Self::Handshake(_) => false,
         }
     }
 }
