@@ -134,6 +134,21 @@ impl Portal {
         Answer::read(request.send().await.expect("an answer")).await
     }
 
+    /// The answer to `GET` of a target that no client library would send.
+    ///
+    /// # Panics
+    /// If no answer arrives.
+    pub async fn raw(&self, target: &str) -> String {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let address = self.base.trim_start_matches("http://");
+        let mut stream = tokio::net::TcpStream::connect(address).await.expect("a connection");
+        let request = format!("GET {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("a request");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.expect("an answer");
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
     /// `GET` with a bearer token.
     pub async fn get(&self, path: &str, token: &str) -> Answer {
         self.send(self.request(Method::GET, path).bearer_auth(token)).await

@@ -144,6 +144,7 @@ fn settings(environment: &Environment, database: &str, instance: &Instance, port
         ("CLERK_PUBLISHABLE_KEY", instance.publishable_key().to_owned()),
         ("CLERK_SECRET_KEY", instance.secret_key().to_owned()),
         ("CLERK_API_URL", format!("http://127.0.0.1:{port}{}", portal_dev_idp::PATH)),
+        ("CLERK_SIGN_IN_URL", format!("{origin}{}", portal_dev_idp::PATH)),
     ];
     let own = |(name, value): (&str, String)| (name.to_owned(), value);
     let mut variables: BTreeMap<String, String> = defaults.into_iter().map(own).collect();

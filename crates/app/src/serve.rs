@@ -66,7 +66,7 @@ pub fn bind(
 ) -> Result<Bound, ServeError> {
     let (listener, address) = listen(http.bind)?;
     let origins = http.allowed_origins.clone();
-    let api = wired.api.clone().mount();
+    let (api, web) = (wired.api.clone().mount(), wired.web.clone().mount(&wired.api.metrics));
     let server = HttpServer::new(move || {
         App::new()
             .configure(|config| {
@@ -74,6 +74,7 @@ pub fn bind(
                     extra(config);
                 }
             })
+            .configure(&web)
             .configure(&api)
             .wrap(Condition::new(!origins.is_empty(), cors(&origins)))
             .wrap(from_fn(observe))

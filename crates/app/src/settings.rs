@@ -55,6 +55,8 @@ pub struct Settings {
     pub database: PgSettings,
     /// The identity provider.
     pub clerk: ClerkSettings,
+    /// Where people sign in.
+    pub sign_in_url: String,
     /// API keys and service tokens.
     pub keys: KeySettings,
     /// Metrics.
@@ -153,11 +155,14 @@ impl Settings {
             reader.mistake("metrics.bind", "must differ from http.bind");
         }
         let clerk = clerk.and_then(|options| agree(reader, options, origin.as_deref(), http.as_ref()));
+        let sign_in_url = sign_in_url(reader);
+        let clerk = clerk?;
         Some(Self {
             public_origin: origin?,
             http: http?,
             database: database?,
-            clerk: clerk?,
+            sign_in_url: sign_in_url?.unwrap_or_else(|| format!("{}/sign-in", clerk.accounts_origin())),
+            clerk,
             keys: keys?,
             metrics: metrics?,
             log: log?,
@@ -241,15 +246,30 @@ fn clerk(reader: &mut Reader) -> Option<ClerkOptions> {
     let (jwt_key, issuer) = (reader.text("clerk.jwt_key"), reader.text("clerk.issuer"));
     let (api_url, api_version) = (reader.text("clerk.api_url"), reader.text("clerk.api_version"));
     let authorized_parties = reader.list("clerk.authorized_parties");
+    let proxy_url = reader.text("clerk.proxy_url");
     let mut options = ClerkOptions::new(publishable?.trim());
     options.secret_key = Some(secret?.trim().into());
     (options.jwt_key, options.issuer, options.authorized_parties) = (jwt_key, issuer, authorized_parties);
+    options.proxy_url = proxy_url;
     options.api_url = api_url.unwrap_or(options.api_url);
     options.api_version = api_version.unwrap_or(options.api_version);
     options.choices = compatibility?.into();
     options.clock_skew = Duration::from_millis(skew?);
     options.token_cache_entries = usize::try_from(cache?).ok()?;
     Some(options)
+}
+
+/// None if the provider's own page is meant.
+#[expect(clippy::option_option, reason = "the outer one is a mistake that was reported")]
+fn sign_in_url(reader: &mut Reader) -> Option<Option<String>> {
+    let Some(text) = reader.text("clerk.sign_in_url") else { return Some(None) };
+    let origin = text.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
+    if !is_origin(&origin) {
+        reader
+            .mistake("clerk.sign_in_url", "must be an absolute URL, for example https://accounts.example.com/sign-in");
+        return None;
+    }
+    Some(Some(text))
 }
 
 /// The origins where tokens for this program are minted must be authorized: its own pages, and the frontends that may call it. In strict

@@ -9,6 +9,7 @@ use portal_http_api::Api;
 use portal_http_kit::{Counter, HttpMetrics, Kit};
 use portal_kernel::{Clock, Entropy, IdGen};
 use portal_postgres::PgStore;
+use portal_web::Web;
 
 use crate::settings::{KeySettings, Settings};
 use crate::system::{OsEntropy, SystemClock, V7Ids};
@@ -17,6 +18,8 @@ use crate::system::{OsEntropy, SystemClock, V7Ids};
 pub struct Wired {
     /// What the handlers need.
     pub api: Api,
+    /// The pages.
+    pub web: Web,
     /// The database.
     pub store: Arc<PgStore>,
     /// The identity provider.
@@ -84,6 +87,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         entropy,
         clock,
     };
+    let web = Web { public_origin: settings.public_origin.clone(), sign_in_url: settings.sign_in_url };
     let kit = Kit {
         authenticator: authenticator.clone(),
         sign_in: Arc::new(sign_in),
@@ -103,7 +107,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         metrics: Arc::new(metrics),
         open_metrics: settings.metrics.open,
     };
-    Ok(Wired { api, store, authenticator, service_tokens })
+    Ok(Wired { api, web, store, authenticator, service_tokens })
 }
 
 /// The use cases of an operator's command.

@@ -9,7 +9,7 @@ async fn it_answers_signed_out_people_with_200_and_a_reason() {
     let portal = Portal::start().await;
     let answer = portal.send(portal.request(Method::GET, "/v1/auth/status")).await;
     assert_eq!(answer.status, 200);
-    assert_eq!(answer.json(), json!({ "status": "signed-out", "reason": "session-token-and-uat-missing" }));
+    assert_eq!(answer.json(), json!({ "status": "signed-out", "reason": "dev-browser-missing" }));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,6 +12,7 @@ mod keys;
 mod logs;
 mod operations;
 mod outages;
+mod pages;
 mod settings;
 mod tokens;
 mod tour;

@@ -52,7 +52,7 @@ async fn no_token_is_401_without_an_error_in_the_challenge() {
     let portal = Portal::start().await;
     let answer = portal.send(portal.request(Method::GET, "/v1/me")).await;
     answer.assert_problem(401, "unauthenticated");
-    assert_eq!(answer.json()["reason"], "session-token-and-uat-missing");
+    assert_eq!(answer.json()["reason"], "dev-browser-missing");
     assert_eq!(answer.header("www-authenticate"), "Bearer");
 }
 

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
-use portal_clerk::{ClerkAuthenticator, ClerkOptions, RequestAuthenticator, RequestParts, StrictChoices};
+use portal_clerk::{
+    AuthenticateRequestOptions, ClerkAuthenticator, ClerkOptions, RequestAuthenticator, RequestParts, StrictChoices,
+};
 use portal_testkit::FixedClock;
 use serde_json::{Value, json};
 
@@ -64,8 +66,20 @@ async fn measure() -> f64 {
     };
     let in_strict = async || assert!(black_box(strict.verify_token(black_box(&token)).await).is_ok());
     let in_exact = async || assert!(black_box(exact.verify_token(black_box(&token)).await).is_ok());
-    let on_miss = async || assert!(black_box(strict.authenticate(black_box(&request)).await).reason().is_none());
-    let on_hit = async || assert!(black_box(caching.authenticate(black_box(&request)).await).reason().is_none());
+    let on_miss = async || {
+        assert!(
+            black_box(strict.authenticate_request(black_box(&request), &AuthenticateRequestOptions::API).await)
+                .reason()
+                .is_none()
+        );
+    };
+    let on_hit = async || {
+        assert!(
+            black_box(caching.authenticate_request(black_box(&request), &AuthenticateRequestOptions::API).await)
+                .reason()
+                .is_none()
+        );
+    };
 
     let mut times: [Vec<Duration>; 5] = Default::default();
     for _ in 0..ROUNDS {

@@ -4,23 +4,27 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use portal_identity::{
-    AuthReason, AuthStatus, RefreshFailure, RequestAuthenticator, RequestParts, RequestState, SessionAuth, SignedOut,
-    TokenVerificationErrorReason as Reason,
+    AuthReason, AuthenticateRequestOptions, Refresh, RefreshFailure, RequestAuthenticator, RequestParts, RequestState,
+    SessionAuth, TokenVerificationErrorReason as Reason,
 };
 use portal_kernel::Clock;
 
 use crate::bearer::token_in_header;
 use crate::cache::{TokenCache, TokenDigest};
+use crate::claims::How;
+use crate::context::Context;
 use crate::error::{TokenCarrier, TokenVerificationError};
 use crate::http::BackendApi;
 use crate::jwks::Jwks;
 use crate::keys::KeySource;
+use crate::refresh::Refreshes;
 use crate::stats::{ClerkStats, Counters};
 use crate::token::MAX_LENGTH;
+use crate::verdict;
 use crate::verify::{Refusal, Verifier};
 use crate::{ClerkSettings, ClientError};
 
-/// Judges requests for one Clerk instance, by the token in `Authorization`.
+/// Judges requests for one Clerk instance.
 ///
 /// Make one per instance and share it: keys and verified tokens are cached inside. Made inside a Tokio
 /// runtime, it calls the Backend API on that runtime, which must outlive it.
@@ -28,6 +32,7 @@ pub struct ClerkAuthenticator {
     verifier: Verifier,
     cache: Option<TokenCache>,
     api: Option<BackendApi>,
+    refreshes: Refreshes,
 }
 
 impl ClerkAuthenticator {
@@ -43,7 +48,8 @@ impl ClerkAuthenticator {
             (None, None) => return Err(ClientError::NoSecretKey),
         };
         let cache = TokenCache::new(settings.token_cache_entries());
-        Ok(Self { verifier: Verifier { settings: Arc::new(settings), keys, clock, counters }, cache, api })
+        let verifier = Verifier { settings: Arc::new(settings), keys, clock, counters };
+        Ok(Self { verifier, cache, api, refreshes: Refreshes::default() })
     }
 
     /// Verifies a session token that came by other means than a request: a queue, a web socket.
@@ -51,10 +57,7 @@ impl ClerkAuthenticator {
     /// Tokens of another class, such as those made from a JWT template, are `token-invalid`. Ask
     /// [`SessionAuth::is_pending`] before treating anybody as signed in.
     pub async fn verify_token(&self, token: &str) -> Result<Arc<SessionAuth>, TokenVerificationError> {
-        self.session(token).await.map_err(|refusal| match refusal {
-            Refusal::AnotherClass => TokenVerificationError::category(),
-            Refusal::Token(error) => error,
-        })
+        self.session(token, TokenCarrier::Header).await.map_err(Refusal::into_error)
     }
 
     /// What was done so far.
@@ -70,67 +73,119 @@ impl ClerkAuthenticator {
         self.api.as_ref()
     }
 
-    async fn session(&self, token: &str) -> Result<Arc<SessionAuth>, Refusal> {
+    pub(crate) fn refreshes(&self) -> &Refreshes {
+        &self.refreshes
+    }
+
+    pub(crate) fn settings(&self) -> &ClerkSettings {
+        &self.verifier.settings
+    }
+
+    /// The session of a token, from memory if it was verified a moment ago.
+    pub(crate) async fn session(&self, token: &str, carrier: TokenCarrier) -> Result<Arc<SessionAuth>, Refusal> {
+        let how = How::new(carrier, self.settings());
         let Some(cache) = self.cache.as_ref().filter(|_| token.len() <= MAX_LENGTH) else {
-            return Ok(Box::pin(self.verifier.verify(token)).await?.auth);
+            return Ok(Box::pin(self.verifier.verify(token, how)).await?.auth);
         };
         let digest = TokenDigest::of(token);
-        if let Some(auth) = cache.get(&digest, self.now_ms()) {
+        if let Some(auth) = cache.get(&digest, carrier, self.now_ms()) {
             self.verifier.counters.cache_hits();
             return Ok(auth);
         }
         self.verifier.counters.cache_misses();
         // On the heap, so that an answer from memory does not carry room for all that a verification may have to do.
-        let session = Box::pin(self.verifier.verify(token)).await?;
+        let session = Box::pin(self.verifier.verify(token, how)).await?;
         let auth = Arc::clone(&session.auth);
         cache.insert(digest, session, self.now_ms());
         Ok(auth)
     }
 
-    fn now_ms(&self) -> i64 {
+    pub(crate) fn now_ms(&self) -> i64 {
         self.verifier.clock.now().unix_millis()
     }
 
-    fn refused(&self, error: &TokenVerificationError, method: &str) -> RequestState {
+    /// A token in the header settles the matter, even if it does not count (`clerk.md` §3.6).
+    async fn header_path(
+        &self,
+        request: &RequestParts<'_>,
+        token: &str,
+        options: &AuthenticateRequestOptions,
+    ) -> RequestState {
+        match self.session(token, TokenCarrier::Header).await {
+            Ok(auth) => verdict::signed_in(auth, Vec::new()),
+            Err(Refusal::AnotherClass) => {
+                verdict::signed_out(self.settings(), AuthReason::TokenTypeMismatch, String::new())
+            }
+            Err(Refusal::Token(error)) if error.is_about_time() => {
+                match Context::read(request, self.settings(), options, self.now_ms()) {
+                    Some(context) => Box::pin(self.refused(&context, &error, Some(token))).await,
+                    None => verdict::unreadable_url(self.settings()),
+                }
+            }
+            Err(Refusal::Token(error)) => self.out(&error, TokenCarrier::Header),
+        }
+    }
+
+    /// What becomes of a request whose token does not verify; `header_token` is set if it came in the header.
+    pub(crate) async fn refused(
+        &self,
+        context: &Context<'_>,
+        error: &TokenVerificationError,
+        header_token: Option<&str>,
+    ) -> RequestState {
+        let carrier = if header_token.is_some() { TokenCarrier::Header } else { TokenCarrier::Cookie };
         let reason = match error.reason() {
-            Reason::TokenExpired => AuthReason::SessionTokenExpiredRefresh(if method == "GET" {
-                RefreshFailure::NonEligibleNoRefreshCookie
-            } else {
-                RefreshFailure::NonEligibleNonGet
-            }),
+            Reason::TokenExpired => match self.renew(context, header_token).await {
+                Ok(renewed) => return renewed,
+                Err(failure) => AuthReason::SessionTokenExpiredRefresh(failure),
+            },
             Reason::TokenNotActiveYet => AuthReason::SessionTokenNbf,
             Reason::TokenIatInTheFuture => AuthReason::SessionTokenIatInTheFuture,
-            other => AuthReason::Token(other),
+            _ => return self.out(error, carrier),
         };
         if matches!(reason, AuthReason::SessionTokenNbf | AuthReason::SessionTokenIatInTheFuture) {
             tracing::warn!(auth.reason = %reason, "a verified token is from the future: compare this machine's clock with Clerk's");
         }
-        self.signed_out(reason, error.full_message(TokenCarrier::Header))
+        verdict::handshake(context, reason, error.full_message(carrier), header_token)
     }
 
-    fn signed_out(&self, reason: AuthReason, message: String) -> RequestState {
-        let mut headers = vec![
-            ("x-clerk-auth-status".to_owned(), AuthStatus::SignedOut.as_str().to_owned()),
-            ("x-clerk-auth-reason".to_owned(), reason.to_string()),
-        ];
-        let sendable = !message.is_empty() && message.bytes().all(|c| matches!(c, b' '..=b'~'));
-        if sendable && !self.verifier.settings.choices().omit_message_header {
-            headers.push(("x-clerk-auth-message".to_owned(), message.clone()));
+    /// Exchanges an expired token for a fresh one, where the request allows it.
+    async fn renew(&self, context: &Context<'_>, header_token: Option<&str>) -> Result<RequestState, Refresh> {
+        if !context.is_get() {
+            return Err(Refresh::Failed(RefreshFailure::NonEligibleNonGet));
         }
-        RequestState::SignedOut(SignedOut { reason, message, headers })
+        let header_counts = !(header_token.is_some() && self.settings().choices().no_refresh_for_headers);
+        let Some(refresh_token) = context.refresh.as_deref().filter(|_| header_counts) else {
+            return Err(Refresh::Failed(RefreshFailure::NonEligibleNoRefreshCookie));
+        };
+        let expired = context.session.as_deref().or(header_token);
+        let expired = expired.ok_or(Refresh::Failed(RefreshFailure::MissingSessionToken))?;
+        let cookies = self.refresh(context, expired, refresh_token).await?;
+        let session = cookies.session.as_deref().unwrap_or_default();
+        let auth = self.session(session, TokenCarrier::Cookie).await;
+        let auth = auth.map_err(|_| Refresh::Failed(RefreshFailure::InvalidSessionToken))?;
+        let headers = cookies.directives.iter().map(|directive| ("set-cookie".to_owned(), directive.clone()));
+        Ok(verdict::signed_in(auth, headers.collect()))
+    }
+
+    fn out(&self, error: &TokenVerificationError, carrier: TokenCarrier) -> RequestState {
+        verdict::signed_out(self.settings(), AuthReason::Token(error.reason()), error.full_message(carrier))
     }
 }
 
 #[async_trait]
 impl RequestAuthenticator for ClerkAuthenticator {
-    async fn authenticate<'r>(&self, request: &RequestParts<'r>) -> RequestState {
-        let Some(token) = token_in_header(request, self.verifier.settings.choices().rfc_bearer) else {
-            return self.signed_out(AuthReason::SessionTokenAndUatMissing, String::new());
-        };
-        match self.session(&token).await {
-            Ok(auth) => RequestState::SignedIn { auth, headers: Vec::new() },
-            Err(Refusal::AnotherClass) => self.signed_out(AuthReason::TokenTypeMismatch, String::new()),
-            Err(Refusal::Token(error)) => self.refused(&error, request.method()),
+    async fn authenticate_request<'r>(
+        &self,
+        request: &RequestParts<'r>,
+        options: &AuthenticateRequestOptions,
+    ) -> RequestState {
+        match token_in_header(request, self.settings().choices().rfc_bearer) {
+            Some(token) => self.header_path(request, &token, options).await,
+            None => match Context::read(request, self.settings(), options, self.now_ms()) {
+                Some(context) => Box::pin(self.cookie_path(&context)).await,
+                None => verdict::unreadable_url(self.settings()),
+            },
         }
     }
 }

@@ -6,6 +6,7 @@ use portal_identity::SessionAuth;
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 
+use crate::error::TokenCarrier;
 use crate::rsa_key::VerificationKey;
 use crate::times::Window;
 
@@ -26,6 +27,8 @@ impl TokenDigest {
 pub(crate) struct VerifiedSession {
     pub(crate) auth: Arc<SessionAuth>,
     pub(crate) window: Window,
+    /// Believed in a cookie only.
+    pub(crate) cookie_only: bool,
     pub(crate) key: Arc<VerificationKey>,
     /// The moment at which the key itself is too old.
     pub(crate) key_usable_until: i64,
@@ -47,8 +50,11 @@ impl TokenCache {
 
     /// The session, if all that was true at verification still is. An entry that ended is dropped: the full
     /// verification then finds out why.
-    pub(crate) fn get(&self, token: &TokenDigest, now_ms: i64) -> Option<Arc<SessionAuth>> {
+    pub(crate) fn get(&self, token: &TokenDigest, carrier: TokenCarrier, now_ms: i64) -> Option<Arc<SessionAuth>> {
         let entry = self.0.get(token)?;
+        if entry.session.cookie_only && carrier != TokenCarrier::Cookie {
+            return None;
+        }
         if entry.session.window.contains(now_ms) && now_ms < entry.until && !entry.session.key.is_retired() {
             return Some(Arc::clone(&entry.session.auth));
         }
@@ -87,6 +93,7 @@ mod tests {
         VerifiedSession {
             auth: Arc::new(auth),
             window: Window { from: 1_000, until: 9_000_000 },
+            cookie_only: false,
             key: Arc::clone(key),
             key_usable_until: i64::MAX,
         }
@@ -99,21 +106,29 @@ mod tests {
             [(999, false), (1_000, true), (2_000 + LIFE_MS - 1, true), (2_000 + LIFE_MS, false), (9_000_000, false)]
         {
             cache.insert(token, session(&key()), 2_000);
-            assert_eq!(cache.get(&token, now).is_some(), kept, "{now}");
+            assert_eq!(cache.get(&token, TokenCarrier::Header, now).is_some(), kept, "{now}");
             // Once over, always over.
-            assert_eq!(cache.get(&token, 2_000).is_some(), kept, "{now}");
+            assert_eq!(cache.get(&token, TokenCarrier::Header, 2_000).is_some(), kept, "{now}");
         }
 
         let key = key();
         cache.insert(token, session(&key), 2_000);
-        assert!(cache.get(&token, 2_000).is_some());
+        assert!(cache.get(&token, TokenCarrier::Header, 2_000).is_some());
         key.retire();
-        assert!(cache.get(&token, 2_000).is_none());
+        assert!(cache.get(&token, TokenCarrier::Header, 2_000).is_none());
 
         let old = VerifiedSession { key_usable_until: 3_000, ..session(&self::key()) };
         cache.insert(token, old, 2_000);
-        assert!(cache.get(&token, 2_999).is_some());
-        assert!(cache.get(&token, 3_000).is_none());
+        assert!(cache.get(&token, TokenCarrier::Header, 2_999).is_some());
+        assert!(cache.get(&token, TokenCarrier::Header, 3_000).is_none());
+    }
+
+    #[test]
+    fn what_only_a_cookie_may_say_does_not_count_in_a_header() {
+        let (cache, token) = (TokenCache::new(10).unwrap(), TokenDigest::of("a.b.c"));
+        cache.insert(token, VerifiedSession { cookie_only: true, ..session(&key()) }, 2_000);
+        assert!(cache.get(&token, TokenCarrier::Header, 2_000).is_none());
+        assert!(cache.get(&token, TokenCarrier::Cookie, 2_000).is_some());
     }
 
     #[test]
@@ -124,7 +139,7 @@ mod tests {
         for token in &tokens {
             cache.insert(*token, session(&key), 2_000);
         }
-        assert!(tokens.iter().filter(|token| cache.get(token, 2_000).is_some()).count() <= 100);
+        assert!(tokens.iter().filter(|token| cache.get(token, TokenCarrier::Header, 2_000).is_some()).count() <= 100);
     }
 
     #[test]
@@ -132,7 +147,7 @@ mod tests {
         let cache = TokenCache::new(10).unwrap();
         cache.insert(TokenDigest::of("a.b.c"), session(&key()), 2_000);
         for other in ["a.b.", "a.b.c ", "a.b.C", "a.b.c.", "", "a.b.d"] {
-            assert!(cache.get(&TokenDigest::of(other), 2_000).is_none(), "{other:?}");
+            assert!(cache.get(&TokenDigest::of(other), TokenCarrier::Header, 2_000).is_none(), "{other:?}");
         }
     }
 }

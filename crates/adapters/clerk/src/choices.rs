@@ -34,7 +34,7 @@ impl FromStr for Compatibility {
 /// These hold whatever is chosen. `sub` must be a user id. A token longer than 16 KiB is `token-invalid`, and so is JSON
 /// that nests deeper than 127 levels, has a number beyond a double or half of a surrogate pair. Keys are RSA keys of 2048
 /// bits or more for RS256; others are as if they were not there. The key set is fetched because of an unknown key id once a
-/// minute at most, and not within seconds of a failed fetch. A token in a header is never refreshed. An organization, role
+/// minute at most, and not within seconds of a failed fetch. A cookie that would break the response is dropped. An organization, role
 /// or permission that cannot be read is none; a session status that is not known is pending. Missing and contradictory
 /// settings stop the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +71,23 @@ pub struct StrictChoices {
     /// When a signature fails and the key set is older than a minute, the set is fetched again, at most once a minute:
     /// a replaced key may have kept its id.
     pub refetch_on_bad_signature: bool,
+    /// A production instance takes the result of a handshake from cookies only. In the query string it would let a stranger plant
+    /// a session in somebody's browser.
+    pub no_handshake_in_query: bool,
+    /// Of the cookies that the provider sets, only Clerk's own are taken over: `__session…`, `__client_uat…`, `__refresh…` and
+    /// `__clerk_…`.
+    pub own_cookies_only: bool,
+    /// A redirect counter beyond 3, below 0 or without meaning ends a chain of handshakes, as 3 does. Clerk's SDK compares with 3 only.
+    pub count_redirects: bool,
+    /// The result of a handshake is asked for once more if the Backend API fails. Clerk's SDK takes the failure for a sign-out.
+    pub retry_handshake_payload: bool,
+    /// A token in a cookie may lack `azp` where authorized parties are configured, if `iss` is this instance's: handshakes bring such
+    /// tokens, and without this nobody stays signed in on a page. A wrong `azp` is refused everywhere, a missing one in a header too.
+    pub lenient_cookie_azp: bool,
+    /// A token in a header is never refreshed, whatever cookies come with it.
+    pub no_refresh_for_headers: bool,
+    /// A development instance sends a browser back only to configured satellites. Clerk's SDK redirects to any address in the query.
+    pub known_satellites_only: bool,
     /// The header `x-clerk-auth-message` is left out; messages may name configured authorized parties.
     pub omit_message_header: bool,
     /// `Authorization` as RFC 6750 has it: `Bearer` in any case, and no token without a scheme. For services that are
@@ -94,6 +111,13 @@ impl StrictChoices {
             reject_malformed_actor: false,
             keep_stale_keys: false,
             refetch_on_bad_signature: false,
+            no_handshake_in_query: false,
+            own_cookies_only: false,
+            count_redirects: false,
+            retry_handshake_payload: false,
+            lenient_cookie_azp: false,
+            no_refresh_for_headers: false,
+            known_satellites_only: false,
             omit_message_header: false,
             rfc_bearer: false,
         }
@@ -114,6 +138,13 @@ impl StrictChoices {
             reject_malformed_actor: true,
             keep_stale_keys: true,
             refetch_on_bad_signature: true,
+            no_handshake_in_query: true,
+            own_cookies_only: true,
+            count_redirects: true,
+            retry_handshake_payload: true,
+            lenient_cookie_azp: true,
+            no_refresh_for_headers: true,
+            known_satellites_only: true,
             omit_message_header: true,
             rfc_bearer: false,
         }

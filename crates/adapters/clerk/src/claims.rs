@@ -4,15 +4,31 @@ use portal_identity::{ProviderSessionId, ProviderUserId, SessionAuth};
 use serde_json::Value;
 
 use crate::ClerkSettings;
-use crate::error::{TokenVerificationError, quote};
+use crate::error::{TokenCarrier, TokenVerificationError, quote};
 use crate::json::Members;
 use crate::session;
 use crate::times::{self, Window};
+
+/// What the circumstances change about the checks.
+#[derive(Clone, Copy)]
+pub(crate) struct How {
+    pub(crate) carrier: TokenCarrier,
+    /// Difference allowed between the clocks, in milliseconds.
+    pub(crate) skew_ms: i64,
+}
+
+impl How {
+    pub(crate) fn new(carrier: TokenCarrier, settings: &ClerkSettings) -> Self {
+        Self { carrier, skew_ms: settings.clock_skew_ms() }
+    }
+}
 
 /// A token that passed everything.
 pub(crate) struct CheckedClaims {
     pub(crate) auth: SessionAuth,
     pub(crate) window: Window,
+    /// It says nothing about who had it minted, which only a cookie may do.
+    pub(crate) cookie_only: bool,
 }
 
 /// Only for claims whose signature was verified: the answers tell about the configuration.
@@ -23,24 +39,29 @@ pub(crate) fn check(
     claims: &Members,
     settings: &ClerkSettings,
     now_ms: i64,
+    how: How,
 ) -> Result<CheckedClaims, TokenVerificationError> {
     let choices = settings.choices();
     let user_id = subject(claims.get("sub"))?;
     audience(claims.get("aud"), settings)?;
-    authorized_party(claims.get("azp"), settings.authorized_parties())?;
-    let times = times::check(claims, now_ms, settings.clock_skew_ms(), choices.strict_times)?;
+    let cookie_only = authorized_party(claims, settings, how.carrier)?;
+    let times = times::check(claims, now_ms, how.skew_ms, choices.strict_times)?;
     let session_id = claims.get("sid").and_then(Value::as_str).and_then(|sid| ProviderSessionId::parse(sid).ok());
     if session_id.is_none() && choices.require_session_id {
         let message = format!("Session id claim (sid) is required. Received {}.", quote(claims.get("sid")));
         return Err(TokenVerificationError::claim(message));
     }
     let iss = claims.get("iss");
-    if choices.check_issuer && iss.and_then(Value::as_str) != Some(settings.issuer()) {
+    if choices.check_issuer && !is_issuer(iss, settings) {
         let message = format!("Invalid JWT issuer claim (iss) {}. Expected \"{}\".", quote(iss), settings.issuer());
         return Err(TokenVerificationError::claim(message));
     }
     let auth = session::read(claims, user_id, session_id, times, choices.reject_malformed_actor)?;
-    Ok(CheckedClaims { auth, window: times.window })
+    Ok(CheckedClaims { auth, window: times.window, cookie_only })
+}
+
+fn is_issuer(iss: Option<&Value>, settings: &ClerkSettings) -> bool {
+    iss.and_then(Value::as_str).is_some_and(|iss| settings.is_issuer(iss))
 }
 
 fn subject(sub: Option<&Value>) -> Result<ProviderUserId, TokenVerificationError> {
@@ -102,10 +123,23 @@ fn is_empty(aud: Option<&Value>) -> bool {
     }
 }
 
-/// Where parties are configured the claim must be one of them, character by character.
-fn authorized_party(azp: Option<&Value>, parties: &[String]) -> Result<(), TokenVerificationError> {
+/// Where parties are configured the claim must be one of them, character by character. Whether the token passes in a cookie only.
+fn authorized_party(
+    claims: &Members,
+    settings: &ClerkSettings,
+    carrier: TokenCarrier,
+) -> Result<bool, TokenVerificationError> {
+    let (azp, parties) = (claims.get("azp"), settings.authorized_parties());
     let known = azp.and_then(Value::as_str).is_some_and(|azp| parties.iter().any(|party| party == azp));
-    if known || parties.is_empty() { Ok(()) } else { Err(TokenVerificationError::authorized_party(azp, parties)) }
+    if known || parties.is_empty() {
+        return Ok(false);
+    }
+    let missing = azp.is_none_or(|azp| azp.is_null() || azp.as_str() == Some(""));
+    let lenient = carrier == TokenCarrier::Cookie && settings.choices().lenient_cookie_azp;
+    if missing && lenient && is_issuer(claims.get("iss"), settings) {
+        return Ok(true);
+    }
+    Err(TokenVerificationError::authorized_party(azp, parties))
 }
 
 #[cfg(test)]
@@ -143,7 +177,9 @@ mod tests {
     }
 
     fn verdict(settings: &ClerkSettings, change: &Value) -> Result<(), Reason> {
-        check(&claims(change), settings, NOW * 1_000).map(|_| ()).map_err(|error| error.reason())
+        check(&claims(change), settings, NOW * 1_000, How::new(TokenCarrier::Header, settings))
+            .map(|_| ())
+            .map_err(|error| error.reason())
     }
 
     #[test]
@@ -174,7 +210,9 @@ mod tests {
         ];
         let mut change = wrong.clone();
         for (name, reason) in order {
-            let error = check(&claims(&change), &settings, NOW * 1_000).err().unwrap();
+            let error = check(&claims(&change), &settings, NOW * 1_000, How::new(TokenCarrier::Header, &settings))
+                .err()
+                .unwrap();
             assert_eq!(error.reason(), reason, "{name}");
             // Four checks share one reason; their messages tell them apart.
             let named = error.to_string().contains(&format!("({name})"));
@@ -257,6 +295,33 @@ mod tests {
     }
 
     #[test]
+    fn a_cookie_may_lack_the_party_but_never_have_a_wrong_one() {
+        let lenient = settings(|options| options.authorized_parties = vec!["https://portal.example".into()]);
+        let exact = settings(|options| {
+            options.authorized_parties = vec!["https://portal.example".into()];
+            options.choices = StrictChoices::exact();
+        });
+        let in_cookie = |settings: &ClerkSettings, change: &Value| {
+            let checked = check(&claims(change), settings, NOW * 1_000, How::new(TokenCarrier::Cookie, settings));
+            checked.map(|checked| checked.cookie_only).map_err(|error| error.reason())
+        };
+        let refused = Err(Reason::TokenInvalidAuthorizedParties);
+        for (change, expected) in [
+            (json!({}), Ok(false)),
+            (json!({ "azp": null }), Ok(true)),
+            (json!({ "azp": "" }), Ok(true)),
+            (json!({ "azp": null, "iss": "https://evil.example" }), refused),
+            (json!({ "azp": "https://evil.example" }), refused),
+            (json!({ "azp": 1 }), refused),
+            (json!({ "azp": ["https://portal.example"] }), refused),
+        ] {
+            assert_eq!(in_cookie(&lenient, &change), expected, "{change}");
+        }
+        assert_eq!(in_cookie(&exact, &json!({ "azp": null })), refused);
+        assert_eq!(verdict(&lenient, &json!({ "azp": null })), Err(Reason::TokenInvalidAuthorizedParties));
+    }
+
+    #[test]
     fn the_issuer_comes_from_the_configuration() {
         let derived = settings(|_| ());
         let configured = settings(|options| options.issuer = Some("https://auth.example.com".into()));
@@ -281,10 +346,14 @@ mod tests {
         let exact = settings(|options| options.choices = StrictChoices::exact());
         for sid in [json!(null), json!(""), json!("sess_"), json!("user_1"), json!(["sess_1"]), json!(1)] {
             assert_eq!(verdict(&strict, &json!({ "sid": sid })), FAILED, "{sid}");
-            let read = check(&claims(&json!({ "sid": sid })), &exact, NOW * 1_000).ok().unwrap();
+            let read =
+                check(&claims(&json!({ "sid": sid })), &exact, NOW * 1_000, How::new(TokenCarrier::Header, &exact))
+                    .ok()
+                    .unwrap();
             assert_eq!(read.auth.session_id, None, "{sid}");
         }
-        let read = check(&claims(&json!({})), &strict, NOW * 1_000).ok().unwrap();
+        let read =
+            check(&claims(&json!({})), &strict, NOW * 1_000, How::new(TokenCarrier::Header, &strict)).ok().unwrap();
         assert_eq!(read.auth.session_id.unwrap().as_str(), "sess_1");
     }
 }

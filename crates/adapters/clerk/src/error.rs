@@ -20,12 +20,15 @@ const CHECK_KEYS: &str = "Go to your Dashboard and validate your secret and publ
 pub enum TokenCarrier {
     /// The header `Authorization`.
     Header,
+    /// A cookie.
+    Cookie,
 }
 
 impl fmt::Display for TokenCarrier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Header => "header",
+            Self::Cookie => "cookie",
         })
     }
 }
@@ -43,6 +46,11 @@ impl TokenVerificationError {
     /// Clerk's reason.
     pub fn reason(&self) -> Reason {
         self.reason
+    }
+
+    /// Too old or too young: everything else about the token is right.
+    pub(crate) fn is_about_time(&self) -> bool {
+        matches!(self.reason, Reason::TokenExpired | Reason::TokenNotActiveYet | Reason::TokenIatInTheFuture)
     }
 
     /// Message, advice and reason in one line, as Clerk's SDK writes them.
@@ -70,6 +78,10 @@ impl TokenVerificationError {
 
     pub(crate) fn category() -> Self {
         Self::not_from_clerk(Reason::TokenInvalid, "Invalid session token category.")
+    }
+
+    pub(crate) fn handshake_category() -> Self {
+        Self::not_from_clerk(Reason::TokenInvalid, "Invalid handshake token category.")
     }
 
     pub(crate) fn header_type(typ: Option<&Value>) -> Self {

@@ -75,9 +75,19 @@ impl Answer {
 
     /// Whether one of the errors in the body has this code.
     pub(crate) fn has_error(&self, code: &str) -> bool {
+        self.errors().iter().any(|known| known == code)
+    }
+
+    /// The code of the first error in the body.
+    pub(crate) fn error_code(&self) -> Option<String> {
+        self.errors().into_iter().next()
+    }
+
+    fn errors(&self) -> Vec<String> {
         let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
         let errors = body.get("errors").and_then(Value::as_array);
-        errors.is_some_and(|errors| errors.iter().any(|error| error.get("code").and_then(Value::as_str) == Some(code)))
+        let code = |error: &Value| error.get("code").and_then(Value::as_str).map(str::to_owned);
+        errors.into_iter().flatten().filter_map(code).collect()
     }
 }
 

@@ -7,7 +7,9 @@
 //!
 //! ```no_run
 //! # async fn example(clock: std::sync::Arc<dyn portal_clerk::Clock>) -> Result<(), Box<dyn std::error::Error>> {
-//! use portal_clerk::{ClerkAuthenticator, ClerkOptions, RequestAuthenticator, RequestParts, RequestState};
+//! use portal_clerk::{
+//!     Auth, AuthenticateRequestOptions, ClerkAuthenticator, ClerkOptions, RequestAuthenticator, RequestParts, RequestState,
+//! };
 //!
 //! let mut options = ClerkOptions::new("pk_live_Y2xlcmsuZXhhbXBsZS5jb20k");
 //! options.secret_key = Some("sk_live_…".into());
@@ -15,8 +17,8 @@
 //! let clerk = ClerkAuthenticator::new(options.validate()?, clock)?;
 //!
 //! let request = RequestParts::new("GET", "https://portal.example/v1/me").header("Authorization", "Bearer …");
-//! match clerk.authenticate(&request).await {
-//!     RequestState::SignedIn { auth, .. } if !auth.is_pending() => println!("{} is signed in", auth.user_id),
+//! match clerk.authenticate_request(&request, &AuthenticateRequestOptions::API).await {
+//!     RequestState::SignedIn { auth: Auth::Session(auth), .. } if !auth.is_pending() => println!("{} is signed in", auth.user_id),
 //!     state => println!("nobody is signed in: {:?}", state.reason()),
 //! }
 //! # Ok(())
@@ -29,9 +31,14 @@ mod bearer;
 mod cache;
 mod choices;
 mod claims;
+mod context;
+mod cookie_path;
+mod cookies;
+mod deployment;
 mod directory;
 mod doctor;
 mod error;
+mod handshake;
 mod http;
 mod json;
 mod jwks;
@@ -40,6 +47,8 @@ mod keys;
 mod organization;
 mod pem;
 mod publishable_key;
+mod referrer;
+mod refresh;
 mod rsa_key;
 mod secret_key;
 mod session;
@@ -47,10 +56,12 @@ mod settings;
 mod stats;
 mod times;
 mod token;
+mod verdict;
 mod verify;
 
 pub use authenticate::ClerkAuthenticator;
 pub use choices::{Compatibility, InvalidCompatibility, StrictChoices};
+pub use deployment::SatelliteOptions;
 pub use directory::ClerkDirectory;
 pub use doctor::JwksCheck;
 pub use error::{TokenCarrier, TokenVerificationError};
@@ -62,9 +73,10 @@ pub use settings::{ClerkOptions, ClerkSettings, InvalidClerkSetting};
 pub use stats::ClerkStats;
 
 pub use portal_identity::{
-    ActiveOrganization, Actor, ActorKind, AuthReason, AuthStatus, DirectoryError, FactorVerificationAge,
-    IdentityDirectory, ProviderMembership, ProviderOrganization, ProviderOrganizationId, ProviderSessionId,
-    ProviderUser, ProviderUserId, RefreshFailure, RequestAuthenticator, RequestParts, RequestState, SessionAuth,
-    SessionStatus, SignedOut, StateHeaders, TokenType, TokenVerificationErrorReason,
+    AcceptsToken, ActiveOrganization, Actor, ActorKind, Auth, AuthReason, AuthStatus, AuthenticateRequestOptions,
+    DirectoryError, FactorVerificationAge, Handshake, IdentityDirectory, MachineAuth, ProviderMembership,
+    ProviderOrganization, ProviderOrganizationId, ProviderSessionId, ProviderUser, ProviderUserId, Refresh,
+    RefreshFailure, RequestAuthenticator, RequestParts, RequestState, SessionAuth, SessionStatus, SignedOut,
+    StateHeaders, TokenType, TokenVerificationErrorReason,
 };
 pub use portal_kernel::{Clock, ExposeSecret, SecretString, Timestamp};

@@ -4,7 +4,9 @@ use std::fmt;
 
 use base64::Engine;
 use base64::alphabet::STANDARD;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use sha1::{Digest, Sha1};
 use url::Url;
 
 /// The dashboard writes keys without padding; padded spellings occur.
@@ -12,6 +14,9 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
+
+/// Characters of a cookie suffix.
+const SUFFIX_LENGTH: usize = 8;
 
 /// Development or production; keys of the two never work together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +47,7 @@ pub struct PublishableKey {
     text: String,
     instance_type: InstanceType,
     frontend_host: String,
+    cookie_suffix: String,
 }
 
 impl PublishableKey {
@@ -61,12 +67,20 @@ impl PublishableKey {
         if !host.contains('.') || !is_host(host) {
             return Err(InvalidPublishableKey);
         }
-        Ok(Self { text: text.to_owned(), instance_type, frontend_host: host.to_owned() })
+        let mut cookie_suffix = URL_SAFE_NO_PAD.encode(Sha1::digest(text.as_bytes()));
+        cookie_suffix.truncate(SUFFIX_LENGTH);
+        Ok(Self { text: text.to_owned(), instance_type, frontend_host: host.to_owned(), cookie_suffix })
     }
 
     /// The key as configured; the names of Clerk's cookies depend on this very spelling.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// What follows the names of this instance's cookies after an underscore, where several instances share a domain. Made of the key
+    /// as configured: a padded spelling has another one (`clerk.md` §3.2).
+    pub fn cookie_suffix(&self) -> &str {
+        &self.cookie_suffix
     }
 
     /// Development or production.

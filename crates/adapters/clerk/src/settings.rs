@@ -6,6 +6,7 @@ use std::time::Duration;
 use portal_kernel::SecretString;
 use url::{Host, Url};
 
+use crate::deployment::{Deployment, SatelliteOptions};
 use crate::pem;
 use crate::rsa_key::VerificationKey;
 use crate::{
@@ -35,6 +36,15 @@ pub struct ClerkOptions {
     pub authorized_parties: Vec<String>,
     /// Accepted values of `aud`. Empty: not checked. Session tokens normally have none.
     pub audiences: Vec<String>,
+    /// `CLERK_PROXY_URL`: where this service forwards to the Frontend API, absolute or a path of its own.
+    pub proxy_url: Option<String>,
+    /// Set for a service on another domain than the one on which people sign in (`CLERK_IS_SATELLITE`).
+    pub satellite: Option<SatelliteOptions>,
+    /// Origins of the satellites of a development instance, to which a browser may be sent back. Clerk's SDK sends it anywhere.
+    pub satellite_origins: Vec<String>,
+    /// Whether a signed-in person who comes by a link from another origin is sent through a handshake, as in Clerk's SDK. It keeps
+    /// several domains in step and is no check; a service on one domain can do without.
+    pub cross_origin_sync: bool,
     /// Difference allowed between Clerk's clock and ours, the same for `exp`, `nbf` and `iat`; 60 s at most, and 0
     /// means none.
     pub clock_skew: Duration,
@@ -58,6 +68,10 @@ impl ClerkOptions {
             issuer: None,
             authorized_parties: Vec::new(),
             audiences: Vec::new(),
+            proxy_url: None,
+            satellite: None,
+            satellite_origins: Vec::new(),
+            cross_origin_sync: true,
             clock_skew: Duration::from_secs(5),
             choices: StrictChoices::default(),
             token_cache_entries: 10_000,
@@ -85,6 +99,10 @@ impl ClerkOptions {
         if let Some(party) = self.authorized_parties.iter().find(|party| !is_origin(party)) {
             return Err(InvalidClerkSetting::AuthorizedParty(party.clone()));
         }
+        if let Some(origin) = self.satellite_origins.iter().find(|origin| !is_origin(origin)) {
+            return Err(InvalidClerkSetting::SatelliteOrigin(origin.clone()));
+        }
+        let deployment = Deployment::read(&publishable_key, self.proxy_url.as_deref(), self.satellite.as_ref())?;
         if self.audiences.iter().any(String::is_empty) {
             return Err(InvalidClerkSetting::Audience);
         }
@@ -101,6 +119,7 @@ impl ClerkOptions {
             secret_key,
             jwt_key,
             issuer,
+            deployment,
             clock_skew_ms,
             api_url,
             api_version,
@@ -116,6 +135,7 @@ pub struct ClerkSettings {
     secret_key: Option<SecretKey>,
     jwt_key: Option<Arc<VerificationKey>>,
     issuer: String,
+    deployment: Deployment,
     clock_skew_ms: i64,
     api_url: String,
     api_version: String,
@@ -155,6 +175,36 @@ impl ClerkSettings {
     /// Base of the Backend API, without a slash at the end.
     pub fn api_url(&self) -> &str {
         &self.api_url
+    }
+
+    /// Where people sign in, unless the service has a page of its own: `https://accounts.…`, without a path.
+    pub fn accounts_origin(&self) -> String {
+        self.deployment.accounts_origin()
+    }
+
+    /// Whether `iss` is ours. Behind a proxy and on a satellite, published sources disagree on which address Clerk writes: each that is
+    /// this instance's own counts.
+    pub(crate) fn is_issuer(&self, iss: &str) -> bool {
+        iss == self.issuer
+            || self.options.proxy_url.as_deref() == Some(iss)
+            || (self.deployment.satellite.is_some()
+                && iss.strip_prefix("https://") == Some(self.deployment.original_host.as_str()))
+    }
+
+    pub(crate) fn deployment(&self) -> &Deployment {
+        &self.deployment
+    }
+
+    pub(crate) fn satellite_origins(&self) -> &[String] {
+        &self.options.satellite_origins
+    }
+
+    pub(crate) fn cross_origin_sync(&self) -> bool {
+        self.options.cross_origin_sync
+    }
+
+    pub(crate) fn is_production(&self) -> bool {
+        self.publishable_key.instance_type() == InstanceType::Production
     }
 
     pub(crate) fn api_version(&self) -> &str {
@@ -225,6 +275,21 @@ pub enum InvalidClerkSetting {
     /// Not an origin.
     #[error("{0:?} is not an origin; write scheme://host or scheme://host:port, without a path or a slash at the end")]
     AuthorizedParty(String),
+    /// Not an origin.
+    #[error("{0:?} is not an origin; write scheme://host or scheme://host:port, without a path or a slash at the end")]
+    SatelliteOrigin(String),
+    /// Neither a URL nor a path.
+    #[error("must be an absolute http or https URL or a path such as /__clerk, without query and fragment")]
+    ProxyUrl,
+    /// Not a domain.
+    #[error("{0:?} is not a domain such as satellite.example")]
+    Domain(String),
+    /// A satellite that nobody could find.
+    #[error("is missing, and so is clerk.proxy_url: a satellite needs one of them")]
+    SatelliteAddress,
+    /// Missing for a satellite of a development instance, or not absolute.
+    #[error("must be an absolute URL; a satellite of a development instance needs one")]
+    SignInUrl,
     /// Empty.
     #[error("must not hold an empty value")]
     Audience,
@@ -247,6 +312,10 @@ impl InvalidClerkSetting {
             Self::ApiVersion => "clerk.api_version",
             Self::Issuer => "clerk.issuer",
             Self::AuthorizedParty(_) => "clerk.authorized_parties",
+            Self::SatelliteOrigin(_) => "clerk.satellite_origins",
+            Self::ProxyUrl => "clerk.proxy_url",
+            Self::Domain(_) | Self::SatelliteAddress => "clerk.domain",
+            Self::SignInUrl => "clerk.sign_in_url",
             Self::Audience => "clerk.audiences",
             Self::ClockSkew => "clerk.clock_skew",
             Self::Timeouts => "clerk.timeouts",

@@ -62,7 +62,8 @@ impl<'t> DecodedToken<'t> {
         self.has_foreign_category() || self.is_machine_token()
     }
 
-    fn has_foreign_category(&self) -> bool {
+    /// Whether the token is stamped with another class than a session's.
+    pub(crate) fn has_foreign_category(&self) -> bool {
         self.header
             .get("cat")
             .is_some_and(|cat| !matches!(cat.as_str(), Some(CATEGORY_SESSION | CATEGORY_NO_INFORMATION)))

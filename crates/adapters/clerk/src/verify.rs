@@ -7,7 +7,7 @@ use portal_kernel::Clock;
 use serde_json::Value;
 
 use crate::cache::VerifiedSession;
-use crate::claims;
+use crate::claims::{self, How};
 use crate::error::TokenVerificationError;
 use crate::keys::{FoundKey, KeySource};
 use crate::rsa_key::VerificationKey;
@@ -21,6 +21,16 @@ pub(crate) enum Refusal {
     AnotherClass,
     /// It does not verify.
     Token(TokenVerificationError),
+}
+
+impl Refusal {
+    /// For whoever asks about a token and not about a request.
+    pub(crate) fn into_error(self) -> TokenVerificationError {
+        match self {
+            Self::AnotherClass => TokenVerificationError::category(),
+            Self::Token(error) => error,
+        }
+    }
 }
 
 impl From<TokenVerificationError> for Refusal {
@@ -40,24 +50,39 @@ pub(crate) struct Verifier {
 impl Verifier {
     /// Shape, class, key, `typ`, algorithm, signature, and only then the claims: an unsigned token learns nothing about
     /// the configuration.
-    pub(crate) async fn verify(&self, token: &str) -> Result<VerifiedSession, Refusal> {
+    pub(crate) async fn verify(&self, token: &str, how: How) -> Result<VerifiedSession, Refusal> {
         let choices = self.settings.choices();
         let token = DecodedToken::read(token, choices)?;
         if token.is_of_another_class() {
             return Err(Refusal::AnotherClass);
         }
-        let kid = token.kid();
-        let found = self.keys.find(kid).await?;
+        let found = self.keys.find(token.kid()).await?;
         header_type(&token)?;
         let algorithm = algorithm(&token, choices)?;
         let found = self.signed_by(&token, algorithm, found).await?;
-        let checked = claims::check(&token.claims, &self.settings, self.clock.now().unix_millis())?;
+        let checked = claims::check(&token.claims, &self.settings, self.clock.now().unix_millis(), how)?;
         Ok(VerifiedSession {
             auth: Arc::new(checked.auth),
             window: checked.window,
+            cookie_only: checked.cookie_only,
             key: found.key,
             key_usable_until: found.usable_until,
         })
+    }
+
+    /// The cookies in a handshake token. Its age is not checked: it came by way of the browser a moment ago or not at all.
+    pub(crate) async fn handshake(&self, token: &str) -> Result<Vec<String>, TokenVerificationError> {
+        let choices = self.settings.choices();
+        let token = DecodedToken::read(token, choices)?;
+        let found = self.keys.find(token.kid()).await?;
+        header_type(&token)?;
+        let algorithm = algorithm(&token, choices)?;
+        if token.has_foreign_category() {
+            return Err(TokenVerificationError::handshake_category());
+        }
+        self.signed_by(&token, algorithm, found).await?;
+        let directives = token.claims.get("handshake").and_then(Value::as_array);
+        Ok(directives.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect())
     }
 
     /// The key that signed the token: the one at hand, or the one that took its place.

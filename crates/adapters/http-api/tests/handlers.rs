@@ -21,8 +21,8 @@ use portal_authz::{Role, Unchecked};
 use portal_http_api::Api;
 use portal_http_kit::{HttpMetrics, Kit, TrustedProxies, observe};
 use portal_identity::{
-    AuthReason, MockIdentityDirectory, MockRequestAuthenticator, ProviderUserId, RequestState, SessionAuth,
-    SessionStatus, SignedOut, TokenVerificationErrorReason,
+    Auth, AuthReason, MockIdentityDirectory, MockRequestAuthenticator, ProviderUserId, RequestState, SessionAuth,
+    SessionStatus, SignedOut, TokenType, TokenVerificationErrorReason,
 };
 use portal_kernel::{Begin, Clock, Ping, StoreError};
 use portal_testkit::{CountingEntropy, CountingIds, FixedClock};
@@ -72,20 +72,26 @@ impl Ports {
     fn signed_in() -> Self {
         let mut sign_in = MockSignInReader::new();
         sign_in.expect_find().returning(|_, _| Ok(Some(owner())));
-        let state = RequestState::SignedIn { auth: Arc::new(session()), headers: Vec::new() };
+        let state = RequestState::SignedIn { auth: Auth::Session(Arc::new(session())), headers: Vec::new() };
         Self { state, sign_in, accounts: MockAccountReader::new(), keys: MockApiKeyReader::new() }
     }
 
     fn signed_out(reason: AuthReason) -> Self {
         let headers = vec![("x-clerk-auth-status".to_owned(), "signed-out".to_owned())];
-        let state = RequestState::SignedOut(SignedOut { reason, message: String::new(), headers });
+        let state = RequestState::SignedOut(SignedOut {
+            reason,
+            message: String::new(),
+            token_type: Some(TokenType::SessionToken),
+            headers,
+            outage: false,
+        });
         Self { state, ..Self::signed_in() }
     }
 
     async fn answer(self, request: TestRequest) -> (StatusCode, Value, ServiceResponse) {
         let state = self.state;
         let mut authenticator = MockRequestAuthenticator::new();
-        authenticator.expect_authenticate().returning(move |_| state.clone());
+        authenticator.expect_authenticate_request().returning(move |_, _| state.clone());
         let peppers = Arc::new(Peppers::new([(PepperVersion::parse(1).unwrap(), vec![7; 32].into())]).unwrap());
         let (ids, clock) = (Arc::new(CountingIds::default()), Arc::new(FixedClock::default()));
         let sign_in = SignIn {
@@ -266,7 +272,7 @@ async fn what_is_our_fault_is_never_401() {
 async fn a_pending_session_reads_nothing() {
     let mut ports = Ports::signed_in();
     let pending = SessionAuth { session_status: Some(SessionStatus::Pending), ..session() };
-    ports.state = RequestState::SignedIn { auth: Arc::new(pending), headers: Vec::new() };
+    ports.state = RequestState::SignedIn { auth: Auth::Session(Arc::new(pending)), headers: Vec::new() };
     ports.sign_in = MockSignInReader::new();
     ports.sign_in.expect_find().never();
     let (status, body, _) = ports.answer(TestRequest::get().uri("/v1/me")).await;

@@ -6,7 +6,7 @@ use actix_web::{HttpMessage, HttpRequest, web};
 use portal_accounts::SignIn;
 use portal_api_keys::Verifier;
 use portal_audit::Provenance;
-use portal_identity::{RequestAuthenticator, RequestState, StateHeaders};
+use portal_identity::{AuthStatus, RequestAuthenticator, RequestState, StateHeaders};
 use portal_kernel::{IdGen, RequestId};
 
 use crate::address::{TrustedProxies, prefix};
@@ -53,6 +53,15 @@ pub(crate) fn keep_headers(req: &HttpRequest, state: &RequestState) {
     }
     if let Some(observed) = req.extensions_mut().get_mut::<Observed>() {
         observed.headers.clone_from(state.headers());
+    }
+}
+
+/// Says why a session that verifies does not count, in Clerk's headers for whoever debugs.
+pub(crate) fn keep_reason(req: &HttpRequest, reason: &str) {
+    if let Some(observed) = req.extensions_mut().get_mut::<Observed>() {
+        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let status = AuthStatus::SignedOut.as_str();
+        observed.headers.extend([header("x-clerk-auth-status", status), header("x-clerk-auth-reason", reason)]);
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::future::Future;
 
-use actix_web::HttpRequest;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{LOCATION, REFERRER_POLICY};
+use actix_web::{HttpRequest, HttpResponse};
 use portal_authz::Kind;
 
 use crate::problem::Problem;
@@ -16,6 +18,8 @@ pub enum RequirementKind {
     Session,
     /// A service with a token.
     Service,
+    /// A signed-in person, in a browser.
+    Page,
 }
 
 impl RequirementKind {
@@ -25,6 +29,43 @@ impl RequirementKind {
             Self::Public => "public",
             Self::Session => "session",
             Self::Service => "service",
+            Self::Page => "page",
+        }
+    }
+}
+
+/// Why a requirement is not met.
+pub enum Refusal {
+    /// An error.
+    Problem(Problem),
+    /// The browser has to go somewhere else first. The headers of the provider's verdict go along.
+    Redirect {
+        /// 303, or 307 for what the provider asks for.
+        status: StatusCode,
+        /// Where; none if it is among the verdict's headers.
+        location: Option<String>,
+    },
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+impl Refusal {
+    /// As an answer without a body, or the problem.
+    pub(crate) fn respond(self) -> Result<HttpResponse, Problem> {
+        match self {
+            Self::Problem(problem) => Err(problem),
+            Self::Redirect { status, location } => {
+                let mut response = HttpResponse::build(status);
+                if let Some(location) = location {
+                    response.insert_header((LOCATION, location));
+                }
+                response.insert_header((REFERRER_POLICY, "no-referrer"));
+                Ok(response.finish())
+            }
         }
     }
 }
@@ -37,7 +78,7 @@ pub trait Requirement: Sized + 'static {
     const ACTION: Option<Kind>;
 
     /// Meets the requirement, or says why not. Never looks at the path: the guard stands at the handler.
-    fn resolve(req: &HttpRequest) -> impl Future<Output = Result<Self, Problem>>;
+    fn resolve(req: &HttpRequest) -> impl Future<Output = Result<Self, Refusal>>;
 }
 
 /// No requirement. Written out, so that no handler is public by omission.
@@ -48,7 +89,7 @@ impl Requirement for Public {
     const KIND: RequirementKind = RequirementKind::Public;
     const ACTION: Option<Kind> = None;
 
-    async fn resolve(_: &HttpRequest) -> Result<Self, Problem> {
+    async fn resolve(_: &HttpRequest) -> Result<Self, Refusal> {
         Ok(Self)
     }
 }

@@ -1,6 +1,6 @@
 //! What the HTTP faces of the program share.
 //!
-//! A handler's first argument names what it requires ([`Session`], [`Service`], [`Public`]). [`Routes`] takes only such handlers, and
+//! A handler's first argument names what it requires ([`Session`], [`Page`], [`Service`], [`Public`]). [`Routes`] takes only such handlers, and
 //! resolves the requirement before it reads anything else of the request.
 
 mod address;
@@ -10,19 +10,23 @@ mod guard;
 mod limits;
 mod metrics;
 mod observe;
+mod page;
 mod problem;
 mod routes;
 mod service;
 mod session;
+mod verdict;
 
 pub use address::{InvalidNetwork, TrustedProxies};
 pub use context::Kit;
 pub use cors::{cors, is_origin};
-pub use guard::{Public, Requirement, RequirementKind};
+pub use guard::{Public, Refusal, Requirement, RequirementKind};
 pub use limits::{Object, configure_extractors};
 pub use metrics::{Counter, HttpMetrics};
 pub use observe::observe;
+pub use page::{Page, return_path};
 pub use problem::{Problem, ProblemBody};
-pub use routes::{Endpoint, Handler, Routes, not_found};
+pub use routes::{Endpoint, ErrorPage, Handler, Routes, not_found};
 pub use service::Service;
-pub use session::{Session, authenticate};
+pub use session::Session;
+pub use verdict::authenticate;

@@ -127,8 +127,33 @@ impl Problem {
         self
     }
 
+    /// The HTTP status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The kind in words.
+    pub fn title(&self) -> &'static str {
+        self.title
+    }
+
     /// Renders it, and logs it if it is the program's fault.
     pub fn respond(self, req: &HttpRequest) -> HttpResponse {
+        let request_id = self.log(req);
+        self.render(request_id)
+    }
+
+    /// As [`Problem::respond`], with a page that is given the request's id.
+    pub fn respond_with_page(self, req: &HttpRequest, page: impl FnOnce(&Self, &str) -> String) -> HttpResponse {
+        let request_id = self.log(req).unwrap_or_default();
+        let mut response = HttpResponse::build(self.status);
+        for (name, value) in &self.headers {
+            response.append_header((name.clone(), value.clone()));
+        }
+        response.content_type("text/html; charset=utf-8").body(page(&self, &request_id))
+    }
+
+    fn log(&self, req: &HttpRequest) -> Option<String> {
         let request_id = request_id(req).map(|id| id.to_string());
         if self.status.is_server_error() {
             let cause = self.cause.as_deref().map(|cause| describe(&**cause)).unwrap_or_default();
@@ -140,7 +165,7 @@ impl Problem {
                 "a request failed"
             );
         }
-        self.render(request_id)
+        request_id
     }
 
     fn render(&self, request_id: Option<String>) -> HttpResponse {

@@ -64,10 +64,14 @@ handler!(a: A, b: B, c: C);
 pub struct Endpoint {
     path: String,
     method: Method,
-    operation: Operation,
+    /// None for a page, which no program reads.
+    operation: Option<Operation>,
     schemas: Schemas,
     make: Arc<dyn Fn(Arc<EndpointMetrics>) -> Route + Send + Sync>,
 }
+
+/// Shows an error to a person.
+pub type ErrorPage = fn(Problem, &HttpRequest) -> HttpResponse;
 
 /// Makes a route anew for each worker.
 type MakeRoute = Arc<dyn Fn() -> Route + Send + Sync>;
@@ -87,9 +91,25 @@ impl Endpoint {
         Self {
             path: P::path(),
             method,
-            operation: describe::<R>(P::operation()),
+            operation: Some(describe::<R>(P::operation())),
             schemas,
-            make: Arc::new(move |metrics| route::<R, Args, H>(handler.clone(), metrics)),
+            make: Arc::new(move |metrics| route::<R, Args, H>(handler.clone(), metrics, Problem::respond)),
+        }
+    }
+
+    /// A page at this path; what goes wrong is shown by `error_page`.
+    pub fn page<R, Args, H>(path: &str, handler: H, error_page: ErrorPage) -> Self
+    where
+        R: Requirement,
+        Args: FromRequest + 'static,
+        H: Handler<R, Args>,
+    {
+        Self {
+            path: path.to_owned(),
+            method: Method::GET,
+            operation: None,
+            schemas: Vec::new(),
+            make: Arc::new(move |metrics| route::<R, Args, H>(handler.clone(), metrics, error_page)),
         }
     }
 }
@@ -115,7 +135,7 @@ fn describe<R: Requirement>(mut operation: Operation) -> Operation {
     }
     operation.extensions.get_or_insert_default().merge(extensions.build());
     let scheme = match R::KIND {
-        RequirementKind::Public => None,
+        RequirementKind::Public | RequirementKind::Page => None,
         RequirementKind::Session => Some("session"),
         RequirementKind::Service => Some("service"),
     };
@@ -156,7 +176,7 @@ fn problem(words: &str) -> Response {
     response
 }
 
-fn route<R, Args, H>(handler: H, metrics: Arc<EndpointMetrics>) -> Route
+fn route<R, Args, H>(handler: H, metrics: Arc<EndpointMetrics>, show: ErrorPage) -> Route
 where
     R: Requirement,
     Args: FromRequest + 'static,
@@ -169,8 +189,8 @@ where
             let answer = pin!(serve::<R, Args, H>(&handler, &req, payload));
             let response = match in_time(DEADLINE, answer).await {
                 Ok(Ok(response)) => response,
-                Ok(Err(problem)) => problem.respond(&req),
-                Err(Elapsed) => deadline_passed().respond(&req),
+                Ok(Err(problem)) => show(problem, &req),
+                Err(Elapsed) => show(deadline_passed(), &req),
             };
             let elapsed = started.elapsed();
             metrics.record(response.status(), elapsed);
@@ -193,7 +213,10 @@ where
     Args: FromRequest,
     H: Handler<R, Args>,
 {
-    let who = R::resolve(req).await?;
+    let who = match R::resolve(req).await {
+        Ok(who) => who,
+        Err(refusal) => return refusal.respond(),
+    };
     let mut payload = payload.into_inner();
     // A body that comes too slowly is the caller's fault, not an outage.
     let args = pin!(Args::from_request(req, &mut payload));
@@ -279,10 +302,10 @@ impl Routes {
     /// Adds all operations and their schemas to a document.
     pub fn describe(&self, document: &mut OpenApi) {
         let components = document.components.get_or_insert_default();
-        for endpoint in &self.endpoints {
+        for endpoint in self.endpoints.iter().filter(|endpoint| endpoint.operation.is_some()) {
             components.schemas.extend(endpoint.schemas.clone());
             let mut item = PathItem::default();
-            let operation = Some(endpoint.operation.clone());
+            let operation = endpoint.operation.clone();
             match endpoint.method {
                 Method::POST => item.post = operation,
                 Method::PUT => item.put = operation,

@@ -8,7 +8,7 @@ use actix_web::http::header::{AUTHORIZATION, COOKIE, ORIGIN};
 use portal_authz::{Action, Denied, Kind, Platform, Principal, Unchecked};
 
 use crate::context::Kit;
-use crate::guard::{Requirement, RequirementKind};
+use crate::guard::{Refusal, Requirement, RequirementKind};
 use crate::problem::Problem;
 
 /// A service whose token allows `A`.
@@ -28,25 +28,23 @@ impl<A: Action> Requirement for Service<A> {
     const KIND: RequirementKind = RequirementKind::Service;
     const ACTION: Option<Kind> = Some(A::KIND);
 
-    async fn resolve(req: &HttpRequest) -> Result<Self, Problem> {
+    async fn resolve(req: &HttpRequest) -> Result<Self, Refusal> {
         let presented = bearer(req).ok_or_else(|| {
             Problem::unauthenticated("service_token_required", "A service token is needed", None)
                 .detail("Send Authorization: Bearer portal_svc_…")
         })?;
         // A service token in a browser has leaked.
         if let Some(header) = sent_by_browser(req) {
-            return Err(Problem::new(
-                StatusCode::FORBIDDEN,
-                "browser_not_allowed",
-                "Service tokens are not for browsers",
-            )
-            .detail(format_args!("The request has the header {header}.")));
+            let refusal =
+                Problem::new(StatusCode::FORBIDDEN, "browser_not_allowed", "Service tokens are not for browsers");
+            return Err(refusal.detail(format_args!("The request has the header {header}.")).into());
         }
-        let principal = Kit::of(req)?.verifier.authenticate_service(presented).await?;
+        let principal = Kit::of(req)?.verifier.authenticate_service(presented).await.map_err(Problem::from)?;
         match Unchecked::new(Platform).authorize::<A>(&principal) {
             Ok(_) => Ok(Self { principal, action: PhantomData }),
             Err(Denied::Forbidden | Denied::Hidden) => {
-                Err(Problem::new(StatusCode::FORBIDDEN, "scope_missing", "The service token does not allow this"))
+                Err(Problem::new(StatusCode::FORBIDDEN, "scope_missing", "The service token does not allow this")
+                    .into())
             }
         }
     }

@@ -15,7 +15,7 @@ use super::{Mistake, Mistakes};
 pub struct Environment(pub BTreeMap<String, String>);
 
 /// Names that their owners made standard, and ours that are not nested.
-const STANDARD: [(&str, &str); 9] = [
+const STANDARD: [(&str, &str); 11] = [
     ("PORTAL_PUBLIC_URL", "public_url"),
     ("DATABASE_URL", "database.url"),
     ("CLERK_PUBLISHABLE_KEY", "clerk.publishable_key"),
@@ -25,6 +25,8 @@ const STANDARD: [(&str, &str); 9] = [
     ("CLERK_API_URL", "clerk.api_url"),
     ("CLERK_API_VERSION", "clerk.api_version"),
     ("CLERK_AUTHORIZED_PARTIES", "clerk.authorized_parties"),
+    ("CLERK_PROXY_URL", "clerk.proxy_url"),
+    ("CLERK_SIGN_IN_URL", "clerk.sign_in_url"),
 ];
 
 /// A setting as people meet it: the path in a file, and the variable.

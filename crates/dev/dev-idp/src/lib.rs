@@ -198,6 +198,9 @@ pub fn configure(idp: &DevIdp) -> impl FnOnce(&mut web::ServiceConfig) + use<> {
     }
 }
 
-async fn not_found() -> Result<&'static str, error::ApiError> {
+async fn not_found(idp: web::Data<DevIdp>) -> Result<&'static str, error::ApiError> {
+    if idp.outage() {
+        return Err(error::ApiError::outage());
+    }
     Err(error::ApiError::not_found("The local identity provider has no such path."))
 }

@@ -29,19 +29,18 @@ impl AcceptsToken {
 pub struct AuthenticateRequestOptions {
     /// Accepted classes of token.
     pub accepts_token: AcceptsToken,
-    /// Whether what a handshake brought is taken. Only for routes whose answer reaches a browser as a document: a handshake can be
-    /// resolved once, and elsewhere its cookies would be lost.
-    pub resolve_handshake: bool,
+    /// Whether the browser may be sent through a handshake, and what one brought is taken. Only for routes whose answer reaches a
+    /// browser as a document: elsewhere the redirect would not be followed, and the cookies would be lost. Without it, a request that
+    /// needs a handshake is signed out for the same reason.
+    pub handshakes: bool,
 }
 
 impl AuthenticateRequestOptions {
     /// A route that answers a browser with a page.
-    pub const DOCUMENT: Self =
-        Self { accepts_token: AcceptsToken::One(TokenType::SessionToken), resolve_handshake: true };
+    pub const DOCUMENT: Self = Self { accepts_token: AcceptsToken::One(TokenType::SessionToken), handshakes: true };
 
     /// A route that answers a program.
-    pub const API: Self =
-        Self { accepts_token: AcceptsToken::One(TokenType::SessionToken), resolve_handshake: false };
+    pub const API: Self = Self { accepts_token: AcceptsToken::One(TokenType::SessionToken), handshakes: false };
 }
 
 impl Default for AuthenticateRequestOptions {

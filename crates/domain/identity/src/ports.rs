@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 
 use crate::{
-    AuthenticateRequestOptions, DirectoryError, ProviderMembership, ProviderUser, ProviderUserId, RequestParts, RequestState,
+    AuthenticateRequestOptions, DirectoryError, ProviderMembership, ProviderUser, ProviderUserId, RequestParts,
+    RequestState,
 };
 
 /// Judges who sent a request.

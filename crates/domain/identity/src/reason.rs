@@ -161,7 +161,9 @@ impl AuthReason {
     pub fn is_infrastructure(&self) -> bool {
         match self {
             Self::Token(reason) => reason.is_infrastructure(),
-            Self::SessionTokenExpiredRefresh(Refresh::Failed(RefreshFailure::FetchError)) | Self::UnexpectedError => true,
+            Self::SessionTokenExpiredRefresh(Refresh::Failed(RefreshFailure::FetchError)) | Self::UnexpectedError => {
+                true
+            }
             _ => false,
         }
     }

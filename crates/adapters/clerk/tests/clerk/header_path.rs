@@ -1,8 +1,8 @@
 //! Verdicts on requests with a token in `Authorization`.
 
 use portal_clerk::{
-    AuthReason, AuthStatus, RefreshFailure, RequestAuthenticator, RequestParts, RequestState, StrictChoices,
-    TokenVerificationErrorReason as Reason,
+    Auth, AuthReason, AuthStatus, AuthenticateRequestOptions, Refresh, RefreshFailure, RequestAuthenticator,
+    RequestParts, RequestState, StrictChoices, TokenVerificationErrorReason as Reason,
 };
 use serde_json::json;
 
@@ -18,7 +18,7 @@ fn exact() -> Setup {
 fn out(state: RequestState) -> (AuthReason, String, Vec<(String, String)>) {
     match state {
         RequestState::SignedOut(out) => (out.reason, out.message, out.headers),
-        RequestState::SignedIn { .. } => panic!("signed in"),
+        state => panic!("{state:?}"),
     }
 }
 
@@ -47,7 +47,9 @@ async fn h2_a_token_that_verifies_is_signed_in_without_headers() {
         assert_eq!((state.status(), state.reason(), state.headers().len()), (AuthStatus::SignedIn, None, 0));
     }
     let state = Setup::new(with_public_key()).get(&format!("Bearer {}", session(&json!({ "sts": "pending" })))).await;
-    let RequestState::SignedIn { auth, .. } = state else { panic!("a pending session is a signed-in state") };
+    let RequestState::SignedIn { auth: Auth::Session(auth), .. } = state else {
+        panic!("a pending session is a signed-in state")
+    };
     assert!(auth.is_pending());
 }
 
@@ -67,7 +69,7 @@ async fn h3_an_expired_token_says_why_it_was_not_refreshed() {
         ("get", RefreshFailure::NonEligibleNonGet, "session-token-expired-refresh-non-eligible-non-get"),
     ] {
         let (reason, found, headers) = out(exact().request(method, &expired).await);
-        assert_eq!(reason, AuthReason::SessionTokenExpiredRefresh(failure), "{method}");
+        assert_eq!(reason, AuthReason::SessionTokenExpiredRefresh(Refresh::Failed(failure)), "{method}");
         assert_eq!(found, message, "{method}");
         assert!(headers.contains(&("x-clerk-auth-reason".into(), text.into())), "{method}");
         assert!(headers.contains(&("x-clerk-auth-message".into(), message.into())), "{method}");
@@ -115,7 +117,7 @@ async fn h5_any_other_failure_keeps_its_own_reason() {
 }
 
 #[tokio::test]
-async fn without_a_token_nobody_is_signed_in() {
+async fn without_a_token_the_header_path_says_nothing() {
     let request = RequestParts::new("GET", "https://portal.example/");
     let setup = exact();
     for request in [
@@ -125,9 +127,10 @@ async fn without_a_token_nobody_is_signed_in() {
         request.clone().header("authorization", ""),
         request.clone().header("x-authorization", format!("Bearer {}", session(&json!({})))),
     ] {
-        let (reason, message, headers) = out(setup.clerk.authenticate(&request).await);
-        assert_eq!((reason, message.as_str()), (AuthReason::SessionTokenAndUatMissing, ""));
-        assert_eq!(headers[1], ("x-clerk-auth-reason".into(), "session-token-and-uat-missing".into()));
+        let (reason, message, headers) =
+            out(setup.clerk.authenticate_request(&request, &AuthenticateRequestOptions::DOCUMENT).await);
+        assert_eq!((reason, message.as_str()), (AuthReason::DevBrowserMissing, ""));
+        assert_eq!(headers[1], ("x-clerk-auth-reason".into(), "dev-browser-missing".into()));
     }
 }
 
@@ -138,7 +141,7 @@ async fn a_value_without_a_scheme_is_a_token_unless_the_switch_says_otherwise() 
     let mut options = with_public_key();
     options.choices.rfc_bearer = true;
     let setup = Setup::new(options);
-    assert_eq!(setup.get(&token).await.reason(), Some(AuthReason::SessionTokenAndUatMissing));
+    assert_eq!(setup.get(&token).await.reason(), Some(&AuthReason::DevBrowserMissing));
     assert_eq!(setup.get(&format!("bearer {token}")).await.status(), AuthStatus::SignedIn);
 }
 
@@ -147,8 +150,9 @@ async fn two_authorization_lines_are_no_token_at_all() {
     let token = session(&json!({}));
     let request = RequestParts::new("GET", "https://portal.example/");
     let request = request.header("authorization", format!("Bearer {token}")).header("Authorization", "Bearer x.y.z");
-    let reason = Setup::new(with_public_key()).clerk.authenticate(&request).await.reason();
-    assert_eq!(reason, Some(AuthReason::Token(Reason::TokenInvalid)));
+    let state =
+        Setup::new(with_public_key()).clerk.authenticate_request(&request, &AuthenticateRequestOptions::DOCUMENT).await;
+    assert_eq!(state.reason(), Some(&AuthReason::Token(Reason::TokenInvalid)));
 }
 
 #[tokio::test]
@@ -167,5 +171,5 @@ async fn hostile_headers_are_refused_and_never_end_a_program() {
         assert!(setup.get(value).await.reason().is_some(), "{value:?}");
     }
     let huge = format!("Bearer {}.e30.e30", "A".repeat(1_000_000));
-    assert_eq!(setup.get(&huge).await.reason(), Some(AuthReason::Token(Reason::TokenInvalid)));
+    assert_eq!(setup.get(&huge).await.reason(), Some(&AuthReason::Token(Reason::TokenInvalid)));
 }

@@ -3,6 +3,7 @@
 
 mod advisories;
 mod cache;
+mod conformance;
 mod directory;
 mod doctor;
 mod header_path;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use portal_clerk::{
-    AuthReason, ClerkAuthenticator, ClerkOptions, HttpTimeouts, RequestAuthenticator, RequestParts, RequestState,
-    SecretString, SessionAuth, TokenVerificationErrorReason as Reason,
+    AuthReason, AuthenticateRequestOptions, ClerkAuthenticator, ClerkOptions, HttpTimeouts, RequestAuthenticator,
+    RequestParts, RequestState, SecretString, SessionAuth, TokenVerificationErrorReason as Reason,
 };
 use portal_testkit::FixedClock;
 use serde_json::Value;
@@ -36,11 +36,11 @@ impl Setup {
 
     pub(crate) async fn request(&self, method: &str, authorization: &str) -> RequestState {
         let request = RequestParts::new(method, "https://portal.example/v1/me").header("authorization", authorization);
-        self.clerk.authenticate(&request).await
+        self.clerk.authenticate_request(&request, &AuthenticateRequestOptions::DOCUMENT).await
     }
 
     pub(crate) async fn reason(&self, token: &str) -> Option<AuthReason> {
-        self.get(&format!("Bearer {token}")).await.reason()
+        self.get(&format!("Bearer {token}")).await.reason().cloned()
     }
 
     pub(crate) async fn verify(&self, token: &str) -> Result<Arc<SessionAuth>, Reason> {

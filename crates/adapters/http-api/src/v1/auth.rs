@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use actix_web::{HttpRequest, HttpResponse};
 use portal_http_kit::{Endpoint, Problem, Public, Routes, authenticate};
-use portal_identity::{AuthStatus, ProviderSessionId, RequestState};
+use portal_identity::{Auth, AuthReason, AuthStatus, ProviderSessionId, RequestState};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -36,14 +36,16 @@ impl<'a> From<&'a RequestState> for AuthState<'a> {
             session: None,
         };
         match state {
-            RequestState::SignedIn { auth, .. } if auth.is_pending() => signed_out("session-pending".into()),
-            RequestState::SignedIn { auth, .. } => Self {
+            RequestState::SignedIn { auth: Auth::Session(auth), .. } if auth.is_pending() => {
+                signed_out("session-pending".into())
+            }
+            RequestState::SignedIn { auth: Auth::Session(auth), .. } => Self {
                 status: AuthStatus::SignedIn.as_str(),
                 reason: None,
                 user: Some(auth.user_id.as_str()),
                 session: auth.session_id.as_ref().map(ProviderSessionId::as_str),
             },
-            RequestState::SignedOut(out) => signed_out(out.reason.as_str()),
+            state => signed_out(state.reason().unwrap_or(&AuthReason::TokenTypeMismatch).as_str()),
         }
     }
 }

@@ -1,0 +1,148 @@
+//! Exchanging what a browser has for fresh cookies at the Backend API (`clerk.md` §3.9 step 1, §3.11).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use portal_identity::{ProviderSessionId, Refresh, RefreshFailure};
+use serde_json::{Map, Value, json};
+use tokio::sync::OnceCell;
+use url::form_urlencoded;
+
+use crate::authenticate::ClerkAuthenticator;
+use crate::cache::TokenDigest;
+use crate::context::Context;
+use crate::handshake::Cookies;
+use crate::http::{Answer, BackendApi, CallError};
+use crate::token::DecodedToken;
+
+/// Bytes of an answer that holds a handful of cookies.
+const LARGEST_ANSWER: usize = 64 * 1_024;
+/// Longest error code of the provider that becomes part of a reason.
+const LONGEST_CODE: usize = 64;
+/// What the provider is told about the browser. Cookies and credentials stay here.
+const FORWARDED: [&str; 5] = ["accept", "host", "origin", "referer", "sec-fetch-dest"];
+
+type Outcome = Arc<Result<Cookies, Refresh>>;
+
+/// Exchanges that are under way: a browser opens several requests at once, and a refresh token is good for one.
+#[derive(Default)]
+pub(crate) struct Refreshes(Mutex<HashMap<TokenDigest, Weak<OnceCell<Outcome>>>>);
+
+impl Refreshes {
+    /// The exchange of this pair of tokens, shared by all who want it now.
+    fn join(&self, expired: &str, refresh_token: &str) -> Arc<OnceCell<Outcome>> {
+        let key = TokenDigest::of(&[expired, refresh_token].join("\n"));
+        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        running.retain(|_, cell| cell.strong_count() > 0);
+        if let Some(cell) = running.get(&key).and_then(Weak::upgrade) {
+            return cell;
+        }
+        let cell = Arc::new(OnceCell::new());
+        running.insert(key, Arc::downgrade(&cell));
+        cell
+    }
+}
+
+impl ClerkAuthenticator {
+    /// Fresh cookies for an expired token.
+    pub(crate) async fn refresh(
+        &self,
+        context: &Context<'_>,
+        expired: &str,
+        refresh_token: &str,
+    ) -> Result<Cookies, Refresh> {
+        let api = self.api().ok_or(Refresh::Failed(RefreshFailure::MissingApiClient))?;
+        let decoded = DecodedToken::read(expired, self.settings().choices())
+            .map_err(|_| Refresh::Failed(RefreshFailure::ExpiredSessionTokenDecodeFailed))?;
+        let session_id = decoded.claims.get("sid").and_then(Value::as_str);
+        let session_id = session_id
+            .and_then(|sid| ProviderSessionId::parse(sid).ok())
+            .ok_or(Refresh::Failed(RefreshFailure::ExpiredSessionTokenMissingSidClaim))?;
+        let query = if context.suffixed { "?suffixed_cookies=true" } else { "" };
+        let path = format!("/sessions/{session_id}/refresh{query}");
+        let headers: Map<String, Value> = FORWARDED
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), json!([context.request.first(name)?]))))
+            .collect();
+        let body = json!({
+            "format": "cookie",
+            "expired_token": expired,
+            "refresh_token": refresh_token,
+            "request_origin": context.origin(),
+            "request_headers": headers,
+        });
+        let own_only = self.settings().choices().own_cookies_only;
+        let exchange = self.refreshes().join(expired, refresh_token);
+        let outcome = exchange.get_or_init(|| exchange_once(api.clone(), path, body, own_only)).await;
+        match &**outcome {
+            Ok(cookies) => Ok(cookies.clone()),
+            Err(why) => Err(why.clone()),
+        }
+    }
+
+    /// The cookies behind a nonce, and whether they are missing only because nobody answered.
+    pub(crate) async fn handshake_payload(&self, nonce: &str) -> (Vec<String>, bool) {
+        let Some(api) = self.api() else { return (Vec::new(), false) };
+        let nonce: String = form_urlencoded::byte_serialize(nonce.as_bytes()).collect();
+        let path = format!("/clients/handshake_payload?nonce={nonce}");
+        let tries = if self.settings().choices().retry_handshake_payload { 2 } else { 1 };
+        let asking = api.clone();
+        let answer = api.run(async move { ask(&asking, &path, tries).await }).await.flatten();
+        let Some(answer) = answer else {
+            tracing::error!("the result of a handshake could not be fetched: the Backend API does not answer");
+            return (Vec::new(), true);
+        };
+        let directives =
+            Some(&answer).filter(|answer| answer.is_success()).and_then(|answer| strings(answer, "directives"));
+        if directives.is_none() {
+            tracing::warn!(http.status = answer.status, "the Backend API gives no result for a handshake");
+        }
+        (directives.unwrap_or_default(), false)
+    }
+}
+
+/// None if no try brought an answer that says anything.
+async fn ask(api: &BackendApi, path: &str, tries: u32) -> Option<Answer> {
+    for _ in 0..tries {
+        match api.get(path, LARGEST_ANSWER).await {
+            Ok(answer) if answer.status < 500 && answer.status != 429 => return Some(answer),
+            Ok(_) | Err(_) => (),
+        }
+    }
+    None
+}
+
+/// To its end, even if the request that began it goes away.
+async fn exchange_once(api: BackendApi, path: String, body: Value, own_only: bool) -> Outcome {
+    let asking = api.clone();
+    let answer = api.run(async move { asking.post(&path, &body, LARGEST_ANSWER).await }).await;
+    Arc::new(read(answer, own_only))
+}
+
+fn read(answer: Option<Result<Answer, CallError>>, own_only: bool) -> Result<Cookies, Refresh> {
+    let failed = |why| Err(Refresh::Failed(why));
+    match answer {
+        None | Some(Err(CallError::Network(_) | CallError::TimedOut)) => failed(RefreshFailure::FetchError),
+        Some(Err(CallError::TooLarge)) => failed(RefreshFailure::UnexpectedBapiError),
+        Some(Ok(answer)) if !answer.is_success() => match answer.error_code() {
+            Some(code) if code == "unexpected_error" => failed(RefreshFailure::FetchError),
+            Some(code) if is_code(&code) => Err(Refresh::Refused(code.into())),
+            _ => failed(RefreshFailure::UnexpectedBapiError),
+        },
+        Some(Ok(answer)) => match strings(&answer, "cookies") {
+            Some(cookies) if !cookies.is_empty() => Ok(Cookies::take(cookies, own_only)),
+            _ => failed(RefreshFailure::UnexpectedSdkError),
+        },
+    }
+}
+
+/// It becomes part of a header and of log lines.
+fn is_code(code: &str) -> bool {
+    code.len() <= LONGEST_CODE && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+}
+
+/// A list of texts by this name in an answer.
+fn strings(answer: &Answer, name: &str) -> Option<Vec<String>> {
+    let body: Value = serde_json::from_slice(&answer.body).ok()?;
+    body.get(name)?.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect()
+}

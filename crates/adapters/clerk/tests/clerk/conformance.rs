@@ -1,0 +1,159 @@
+//! The corpus of requests with the answers of Clerk's own SDK (`tests/conformance/`), asked here.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portal_clerk::{
+    Auth, AuthenticateRequestOptions, ClerkAuthenticator, ClerkOptions, RequestAuthenticator, RequestParts, RequestState,
+    SatelliteOptions, SecretString, StrictChoices, Timestamp,
+};
+use portal_testkit::FixedClock;
+use serde_json::{Value, json};
+
+use crate::server::{FakeClerk, Reply};
+
+fn corpus() -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../tests/conformance/cases.json");
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+fn text(value: &Value, name: &str) -> Option<String> {
+    value.get(name).and_then(Value::as_str).map(str::to_owned)
+}
+
+fn texts(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(one) => vec![one.clone()],
+        Value::Array(list) => list.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The configuration of a case; none if it is one that stops the start here.
+fn options(corpus: &Value, case: &Value, api_url: &str, choices: StrictChoices) -> Option<ClerkOptions> {
+    let configuration = &corpus["configurations"][case["configuration"].as_str().unwrap()];
+    let mut options = ClerkOptions::new(text(configuration, "publishable_key").unwrap_or_default());
+    options.secret_key = text(configuration, "secret_key").map(SecretString::from);
+    options.jwt_key = text(configuration, "jwt_key")
+        .map(|kid| corpus["keys"][kid.as_str()]["public_pem"].as_str().map_or(kid, str::to_owned));
+    options.authorized_parties = texts(&configuration["authorized_parties"]);
+    options.audiences = texts(&configuration["audience"]);
+    options.proxy_url = text(configuration, "proxy_url");
+    if let Some(skew) = configuration.get("clock_skew_ms") {
+        options.clock_skew = Duration::from_millis(skew.as_u64()?);
+    }
+    if configuration["is_satellite"] == true {
+        options.satellite = Some(SatelliteOptions {
+            domain: text(configuration, "domain"),
+            sign_in_url: text(configuration, "sign_in_url"),
+            auto_sync: configuration["satellite_auto_sync"] == true,
+        });
+    }
+    options.api_url = api_url.to_owned();
+    options.choices = choices;
+    options.token_cache_entries = 0;
+    Some(options)
+}
+
+/// Status, reason, redirect, cookies, and who is signed in.
+fn seen(state: &RequestState) -> Value {
+    let cookies: Vec<_> =
+        state.headers().iter().filter(|(name, _)| name == "set-cookie").map(|(_, value)| value.clone()).collect();
+    json!({
+        "status": state.status().as_str(),
+        "reason": state.reason().map(|reason| reason.as_str().into_owned()),
+        "location": state.location(),
+        "set_cookie": cookies,
+        "auth": match state {
+            RequestState::SignedIn { auth: Auth::Session(auth), .. } if auth.is_pending() => Value::Null,
+            RequestState::SignedIn { auth: Auth::Session(auth), .. } => json!({
+                "user_id": auth.user_id.as_str(),
+                "session_id": auth.session_id.as_ref().map(|id| id.as_str().to_owned()),
+                "org_id": auth.organization.as_ref().map(|organization| organization.id.as_str().to_owned()),
+                "org_role": auth.organization.as_ref().and_then(|organization| organization.role.clone()),
+                "org_permissions": auth.organization.as_ref().map(|organization| organization.permissions.clone()),
+            }),
+            _ => Value::Null,
+        },
+    })
+}
+
+fn wanted(expect: &Value) -> Value {
+    let auth = &expect["auth"];
+    let auth = if auth["user_id"].is_null() {
+        Value::Null
+    } else {
+        json!({
+            "user_id": auth["user_id"],
+            "session_id": auth["session_id"],
+            "org_id": auth["org_id"],
+            "org_role": auth["org_role"],
+            "org_permissions": auth["org_permissions"],
+        })
+    };
+    json!({
+        "status": expect["status"],
+        "reason": expect["reason"],
+        "location": expect["location"],
+        "set_cookie": expect["set_cookie"],
+        "auth": auth,
+    })
+}
+
+async fn answer(corpus: &Value, case: &Value, choices: StrictChoices) -> Option<Value> {
+    let jwks: Vec<_> =
+        corpus["jwks"].as_array().unwrap().iter().map(|kid| corpus["keys"][kid.as_str().unwrap()]["jwk"].clone()).collect();
+    let api = FakeClerk::start(Reply::Raw(Vec::new())).await;
+    api.route("/v1/jwks", Reply::json(200, &json!({ "keys": jwks })));
+    for call in case["bapi"].as_array().into_iter().flatten() {
+        let query = text(call, "query").map_or_else(String::new, |query| format!("?{query}"));
+        let reply = match call["status"].as_u64() {
+            Some(status) => Reply::json(u16::try_from(status).unwrap(), &call["body"]),
+            None => Reply::Raw(Vec::new()),
+        };
+        api.route(&format!("{}{query}", call["path"].as_str().unwrap()), reply);
+    }
+    let settings = options(corpus, case, api.url(), choices)?.validate().ok()?;
+    let clock = Arc::new(FixedClock::default());
+    let now_ms = case["now_ms"].as_i64().unwrap();
+    clock.set(Timestamp::from_unix_seconds(now_ms.div_euclid(1_000)).unwrap());
+    clock.advance(Duration::from_millis(u64::try_from(now_ms.rem_euclid(1_000)).unwrap()));
+    let clerk = ClerkAuthenticator::new(settings, clock).ok()?;
+    let parts = RequestParts::new(case["method"].as_str().unwrap(), case["url"].as_str().unwrap());
+    let parts = case["headers"].as_array().unwrap().iter().fold(parts, |parts, header| {
+        parts.header(header[0].as_str().unwrap(), header[1].as_str().unwrap())
+    });
+    Some(seen(&clerk.authenticate_request(&parts, &AuthenticateRequestOptions::DOCUMENT).await))
+}
+
+fn is_ours_to_answer(case: &Value) -> bool {
+    case.get("kind").is_none() && case["accepts_token"] == "session_token" && case["expect"].get("throws").is_none()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_exact_every_verdict_is_that_of_clerks_sdk() {
+    let corpus = Arc::new(corpus());
+    let cases = corpus["cases"].as_array().unwrap();
+    let (mut disagreements, mut asked) = (BTreeMap::<String, Vec<String>>::new(), 0);
+    for case in cases.iter().filter(|case| is_ours_to_answer(case)) {
+        let Some(found) = answer(&corpus, case, StrictChoices::exact()).await else { continue };
+        asked += 1;
+        let expected = wanted(&case["expect"]);
+        if found != expected {
+            let differs: Vec<_> = expected
+                .as_object()
+                .unwrap()
+                .iter()
+                .filter(|(name, value)| found[name.as_str()] != **value)
+                .map(|(name, value)| format!("{name}: {} instead of {value}", found[name.as_str()]))
+                .collect();
+            let row = case["row"].as_str().unwrap().to_owned();
+            disagreements.entry(row).or_default().push(format!("{}: {}", case["name"], differs.join("; ")));
+        }
+    }
+    println!("{asked} requests");
+    let lines: Vec<_> = disagreements.values().flatten().cloned().collect();
+    assert!(lines.is_empty(), "{} of {asked} differ:\n{}", lines.len(), lines.join("\n"));
+}
