@@ -59,12 +59,14 @@ function compare(want, expect) {
   return state === got ? compareDetails(want, expect) : `expected ${state}, got ${brief(expect)}`;
 }
 
-function compareDetails({ auth = {}, base, counter, headers, location, cookies }, expect) {
+function compareDetails({ auth = {}, base, counter, headers, location, cookies, message, tokenType }, expect) {
   const parameters = expect.location ? Object.fromEntries(new URL(expect.location).searchParams) : {};
   const wrong = [
     ...(counter !== undefined && !expect.set_cookie.at(-1)?.startsWith(`__clerk_redirect_count=${counter}; `) ? [`set ${expect.set_cookie.at(-1)}`] : []),
     ...(base !== undefined && base !== expect.location?.split('?')[0] ? [`location is ${expect.location}`] : []),
     ...unlike(auth, expect.auth ?? {}),
+    ...(message !== undefined && message !== expect.message ? [`message is ${expect.message}`] : []),
+    ...(tokenType !== undefined && tokenType !== expect.token_type ? [`token type is ${expect.token_type}`] : []),
     ...(headers !== undefined ? unlike({ headers }, { headers: expect.headers.map(([name]) => name) }) : []),
     ...(typeof location === 'object' && location ? unlike(location, parameters) : []),
     ...((location === null || typeof location === 'string') && location !== expect.location ? [`location is ${expect.location}`] : []),

@@ -7,7 +7,6 @@ const UAT = NOW - 100;
 const token = session();
 const DIRECTIVES = [
   `__session=${token}; Path=/; Max-Age=315360000; SameSite=Lax`,
-  `__session_naoXFJnI=${token}; Path=/; Max-Age=315360000; SameSite=Lax`,
   `__client_uat=${NOW - 10}; Path=/; Domain=example.com; Max-Age=315360000; SameSite=Lax`,
   '__clerk_handshake_nonce=; Path=/; Max-Age=0',
 ];
@@ -30,8 +29,8 @@ clocks();
 afterwards();
 
 function nonces() {
-  ask('3.9 step 1', 'nonce in a cookie, production', withNonce(DIRECTIVES), { state: 'in:user_1', location: null, cookies: 4, headers: ['access-control-allow-credentials', 'access-control-allow-origin'] });
-  ask('3.9 step 1', 'nonce in the query, production', { url: `${PORTAL}/portal?__clerk_handshake_nonce=n1`, bapi: payload(DIRECTIVES) }, { state: 'in:user_1', location: null, cookies: 4 });
+  ask('3.9 step 1', 'nonce in a cookie, production', withNonce(DIRECTIVES), { state: 'in:user_1', location: null, cookies: 3, headers: ['access-control-allow-credentials', 'access-control-allow-origin'] });
+  ask('3.9 step 1', 'nonce in the query, production', { url: `${PORTAL}/portal?__clerk_handshake_nonce=n1`, bapi: payload(DIRECTIVES) }, { state: 'in:user_1', location: null, cookies: 3 });
   ask('3.9 step 1', 'nonce in the query before the cookie', { url: `${PORTAL}/portal?__clerk_handshake_nonce=n2`, cookies: { __clerk_handshake_nonce: 'n1' }, bapi: payload(DIRECTIVES, 'n2') }, 'in:user_1');
   ask('3.9 step 1', 'nonce empty in the query, then the cookie', withNonce(DIRECTIVES, { url: `${PORTAL}/portal?__clerk_handshake_nonce=` }), 'in:user_1');
   ask('3.9 step 1', 'nonce twice in the query, the first counts', { url: `${PORTAL}/portal?__clerk_handshake_nonce=n1&__clerk_handshake_nonce=n2`, bapi: payload(DIRECTIVES) }, 'in:user_1');
@@ -153,8 +152,8 @@ function directives() {
 
 function handshakeTokens() {
   const good = handshakeJwt(DIRECTIVES);
-  ask('3.9 step 1', 'token in a cookie, production', withToken(good), { state: 'in:user_1', location: null, cookies: 4 });
-  ask('3.9 step 1', 'token in the query, production', { url: `${PORTAL}/portal?__clerk_handshake=${good}` }, { state: 'in:user_1', location: null, cookies: 4 });
+  ask('3.9 step 1', 'token in a cookie, production', withToken(good), { state: 'in:user_1', location: null, cookies: 3 });
+  ask('3.9 step 1', 'token in the query, production', { url: `${PORTAL}/portal?__clerk_handshake=${good}` }, { state: 'in:user_1', location: null, cookies: 3 });
   ask('3.9 step 1', 'token in the query before the cookie', { url: `${PORTAL}/portal?__clerk_handshake=${good}`, cookies: { __clerk_handshake: 'x' } }, 'in:user_1');
   ask('3.9 step 1', 'token with a suffix is not read', { cookies: { '__clerk_handshake_#': good } }, NOTHING);
   ask('3.9 step 1', 'token, local key', withToken(good, { configuration: 'production-pem' }), 'in:user_1');
@@ -230,7 +229,7 @@ function developmentReturns() {
     ask('3.9 step 4', `development, query [${query}]`, inDevelopment(`${query}__clerk_handshake_nonce=n1`, { bapi: payload(DIRECTIVES) }), {
       state: 'in:user_1',
       location: `${PORTAL}/portal${left}`,
-      cookies: 4,
+      cookies: 3,
       headers: ['access-control-allow-credentials', 'access-control-allow-origin', 'cache-control'],
     });
   }

@@ -4,6 +4,7 @@ import { createRequire } from 'node:module';
 
 import { installClock, setClock } from './clock.mjs';
 import { installNetwork, setNetwork, takeCalls } from './network.mjs';
+import { PORTAL, mint, sessionHeader } from './tokens.mjs';
 
 installClock();
 installNetwork();
@@ -34,7 +35,7 @@ async function askRequest(testCase, corpus) {
 }
 
 async function askHas(testCase, corpus) {
-  const { state, error } = await authenticate(testCase.request, corpus);
+  const { state, error } = await authenticate(requestWithToken(testCase), corpus);
   takeCalls();
   if (error || state.status !== 'signed-in') {
     throw new Error(`the token of this case is not signed in: ${error ?? state.reason}`);
@@ -44,6 +45,17 @@ async function askHas(testCase, corpus) {
   } catch (thrown) {
     return { expect: { throws: firstLine(thrown) } };
   }
+}
+
+function requestWithToken({ now_ms, claims }) {
+  return {
+    configuration: 'production',
+    now_ms,
+    accepts_token: 'session_token',
+    method: 'GET',
+    url: `${PORTAL}/portal`,
+    headers: [['authorization', `Bearer ${mint(sessionHeader(), claims)}`]],
+  };
 }
 
 async function authenticate(testCase, corpus) {

@@ -10,19 +10,13 @@ use portal_identity::RequestParts;
 /// Clerk's rules: the scheme is exactly `Bearer`; a value without a scheme is itself the token; any other scheme is as
 /// if there were no header. Repeated lines are one value with commas, as everywhere in HTTP, which no token survives.
 pub(crate) fn token_in_header<'r>(request: &'r RequestParts<'_>, rfc_bearer: bool) -> Option<Cow<'r, str>> {
-    let mut lines = request.all("authorization");
-    let first = lines.next()?;
-    match lines.next() {
-        None => read(first, rfc_bearer).map(Cow::Borrowed),
-        Some(second) => {
-            let joined = lines.fold(format!("{first}, {second}"), |joined, line| joined + ", " + line);
-            read(&joined, rfc_bearer).map(|token| Cow::Owned(token.to_owned()))
-        }
+    match request.value("authorization")? {
+        Cow::Borrowed(value) => read(value, rfc_bearer).map(Cow::Borrowed),
+        Cow::Owned(value) => read(&value, rfc_bearer).map(|token| Cow::Owned(token.to_owned())),
     }
 }
 
 fn read(value: &str, rfc_bearer: bool) -> Option<&str> {
-    let value = value.trim_matches([' ', '\t']);
     let (scheme, rest) = value.split_once(' ').unwrap_or((value, ""));
     if rfc_bearer {
         let token = rest.trim_start_matches(' ');

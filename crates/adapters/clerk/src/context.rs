@@ -20,7 +20,7 @@ pub(crate) const DEV_BROWSER: &str = "__clerk_db_jwt";
 pub(crate) const HANDSHAKE: &str = "__clerk_handshake";
 pub(crate) const HANDSHAKE_NONCE: &str = "__clerk_handshake_nonce";
 /// How often a browser may be sent through a handshake in a row.
-const MOST_REDIRECTS: f64 = 3.0;
+pub(crate) const MOST_REDIRECTS: f64 = 3.0;
 
 /// One request, with the cookies that count for this instance.
 pub(crate) struct Context<'r> {
@@ -103,22 +103,22 @@ impl<'r> Context<'r> {
 
     /// Whether the browser itself asks for a page, as opposed to a frame, a script or an image.
     pub(crate) fn is_document(&self) -> bool {
-        self.is_get() && self.destination() == Some("document")
+        self.is_get() && self.destination().as_deref() == Some("document")
     }
 
     /// Whether the browser can be sent away and come back without losing anything (`clerk.md` §3.5).
     pub(crate) fn can_handshake(&self) -> bool {
-        let accepts_html = || self.request.first("accept").is_some_and(|accept| accept.starts_with("text/html"));
+        let accepts_html = || self.request.value("accept").is_some_and(|accept| accept.starts_with("text/html"));
         self.handshakes
             && self.is_get()
             && match self.destination() {
-                Some(destination) => matches!(destination, "document" | "iframe"),
+                Some(destination) => matches!(destination.as_ref(), "document" | "iframe"),
                 None => accepts_html(),
             }
     }
 
-    fn destination(&self) -> Option<&'r str> {
-        self.request.first("sec-fetch-dest").filter(|text| !text.is_empty())
+    fn destination(&self) -> Option<Cow<'_, str>> {
+        self.request.value("sec-fetch-dest")
     }
 
     /// The first parameter by this name; an empty one is as good as none.
@@ -139,13 +139,28 @@ impl<'r> Context<'r> {
 impl Redirects {
     fn read(text: Option<&str>, strict: bool) -> Self {
         let Some(text) = text else { return Self { count: 0.0, exhausted: false } };
-        let count = text.trim().parse().ok().filter(|count: &f64| count.is_finite());
+        let count = number(text.trim());
         let exhausted = match count {
             Some(count) if strict => !(0.0..MOST_REDIRECTS).contains(&count),
             Some(count) => (count - MOST_REDIRECTS).abs() < f64::EPSILON,
             None => strict,
         };
         Self { count: count.unwrap_or_default(), exhausted }
+    }
+}
+
+/// A number as JavaScript reads one.
+fn number(text: &str) -> Option<f64> {
+    let whole = |digits: &str, radix| u32::from_str_radix(digits, radix).ok().map(f64::from);
+    match text.get(..2).map(str::to_ascii_lowercase).as_deref() {
+        Some("0x") => whole(&text[2..], 16),
+        Some("0o") => whole(&text[2..], 8),
+        Some("0b") => whole(&text[2..], 2),
+        _ => match text.strip_prefix(['+', '-']).unwrap_or(text) {
+            "Infinity" => text.parse().ok(),
+            unsigned if unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.') => text.parse().ok(),
+            _ => None,
+        },
     }
 }
 
@@ -156,13 +171,17 @@ fn query(url: &Url, name: &str) -> Option<String> {
 
 /// 0 where the text does not begin with a number.
 fn leading_integer(text: &str) -> f64 {
-    let text = text.trim_start();
+    let text = text.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
     let (sign, digits) = match text.strip_prefix('-') {
         Some(digits) => (-1.0, digits),
         None => (1.0, text.strip_prefix('+').unwrap_or(text)),
     };
-    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
-    digits[..end].parse::<f64>().map_or(0.0, |number| sign * number)
+    let (radix, digits) = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
+        Some(digits) => (16, digits),
+        None => (10, digits),
+    };
+    let digits = digits.chars().map_while(|c| c.to_digit(radix));
+    sign * digits.fold(0.0, |number, digit| number * f64::from(radix) + f64::from(digit))
 }
 
 /// One decision for all cookies, by the first rule that applies (`clerk.md` §3.3). Nothing read here is verified: which cookies
@@ -214,7 +233,7 @@ fn is_ours(iss: &Value, settings: &ClerkSettings) -> bool {
         ["https://", "http://"].iter().find(|scheme| lower.starts_with(**scheme)).map(|scheme| scheme.len())
     };
     let host = scheme(iss).map_or(iss, |length| &iss[length..]);
-    host == settings.deployment().original_host || iss == settings.issuer()
+    host == settings.deployment().original_host || settings.is_configured_issuer(iss)
 }
 
 fn issued_at(claims: Option<&Members>) -> f64 {

@@ -8,10 +8,11 @@ use url::Url;
 
 use crate::authenticate::ClerkAuthenticator;
 use crate::claims::How;
-use crate::context::{Context, DEV_BROWSER, HandshakeResult};
+use crate::context::{Context, DEV_BROWSER, HandshakeResult, MOST_REDIRECTS};
 use crate::error::{TokenCarrier, TokenVerificationError};
 use crate::handshake::{self, redirect_to};
 use crate::referrer::is_from_elsewhere;
+use crate::refresh::Payload;
 use crate::token::DecodedToken;
 use crate::verdict;
 use crate::verify::Refusal;
@@ -66,15 +67,26 @@ impl ClerkAuthenticator {
             let message = "Cross-origin request from satellite domain requires handshake".to_owned();
             return verdict::handshake(context, AuthReason::PrimaryDomainCrossOriginSync, message, None);
         }
-        verdict::signed_in(auth, Vec::new())
+        self.other_organization(context, &auth).unwrap_or_else(|| verdict::signed_in(auth, Vec::new()))
+    }
+
+    /// Row C17: a handshake that activates what the URL names. Where none is possible the session stays as it is: the application
+    /// compares before it shows anything.
+    fn other_organization(&self, context: &Context<'_>, auth: &SessionAuth) -> Option<RequestState> {
+        let target = self.settings().organizations().target(context.url.path())?;
+        if auth.is_pending() || !target.differs_from(auth) || context.redirects.count >= MOST_REDIRECTS {
+            return None;
+        }
+        let state = handshake_because(context, AuthReason::ActiveOrganizationMismatch);
+        Some(state).filter(|state| matches!(state, RequestState::Handshake(_)))
     }
 
     /// None if what the browser brought is not ours or does not count, which happens where applications share a domain.
     async fn resolve_handshake(&self, context: &Context<'_>, result: &HandshakeResult<'_>) -> Option<RequestState> {
-        let (directives, outage) = match result {
+        let payload = match result {
             HandshakeResult::Nonce(nonce) => self.handshake_payload(nonce).await,
             HandshakeResult::Token(token) => match self.verifier().handshake(token).await {
-                Ok(directives) => (directives, false),
+                Ok(payload) => payload,
                 Err(error) if self.settings().is_production() => {
                     tracing::warn!(auth.reason = %error.reason(), "a handshake token does not verify");
                     return None;
@@ -82,7 +94,12 @@ impl ClerkAuthenticator {
                 Err(error) => return Some(self.handshake_failed(&error)),
             },
         };
-        let handshake::Resolved { headers, session } = handshake::resolve(context, directives);
+        let (directives, outage) = match payload {
+            Payload::Directives(directives) => (directives, false),
+            Payload::Outage => (Vec::new(), true),
+            Payload::Unusable => return None,
+        };
+        let handshake::Resolved { headers, session } = handshake::resolve(context, directives)?;
         let Some(session) = session else {
             let mut out = verdict::out(self.settings(), AuthReason::SessionTokenMissing, String::new(), headers);
             out.outage = outage;
@@ -143,7 +160,7 @@ impl ClerkAuthenticator {
         match satellite.sign_in_url.clone().filter(|_| !self.settings().is_production()) {
             None => Some(handshake_because(context, reason)),
             Some(mut url) => {
-                url.query_pairs_mut().append_pair(REDIRECT_URL, context.url.as_str());
+                set_parameters(&mut url, None, (REDIRECT_URL, context.url.as_str()));
                 Some(verdict::handshake_with(context, reason, String::new(), Some(redirect_to(&url))))
             }
         }
@@ -176,9 +193,9 @@ impl ClerkAuthenticator {
             return None;
         }
         if let Some(dev_browser) = &context.dev_browser {
-            url.query_pairs_mut().append_pair(DEV_BROWSER, dev_browser);
+            set_parameters(&mut url, None, (DEV_BROWSER, dev_browser));
         }
-        set_parameter(&mut url, SYNCED, "true");
+        set_parameters(&mut url, Some(SYNCED), (SYNCED, "true"));
         Some(url)
     }
 
@@ -191,20 +208,22 @@ fn handshake_because(context: &Context<'_>, reason: AuthReason) -> RequestState 
     verdict::handshake(context, reason, String::new(), None)
 }
 
-/// In the place of the first one by this name, if there is one.
-fn set_parameter(url: &mut Url, name: &str, value: &str) {
-    let mut pairs: Vec<(String, String)> = Vec::new();
+/// Adds a parameter, in the place of the first one by the name of `replaced` if there is one. The whole query is written anew, as a
+/// browser would.
+fn set_parameters(url: &mut Url, replaced: Option<&str>, (name, value): (&str, &str)) {
+    let own = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let mut pairs = Vec::new();
     let mut is_set = false;
     for (known, old) in url.query_pairs() {
-        if known != name {
-            pairs.push((known.into_owned(), old.into_owned()));
+        if replaced != Some(known.as_ref()) {
+            pairs.push(own(&known, &old));
         } else if !is_set {
             is_set = true;
-            pairs.push((name.to_owned(), value.to_owned()));
+            pairs.push(own(name, value));
         }
     }
     if !is_set {
-        pairs.push((name.to_owned(), value.to_owned()));
+        pairs.push(own(name, value));
     }
     url.query_pairs_mut().clear().extend_pairs(pairs);
 }

@@ -71,6 +71,11 @@ impl Deployment {
         }
     }
 
+    /// Whether the Frontend API is reached by an address of this service.
+    pub(crate) fn is_proxied(&self) -> bool {
+        self.frontend_api != format!("https://{}", self.original_host)
+    }
+
     /// Origin of the account portal, where people sign in unless the service has a page of its own.
     pub(crate) fn accounts_origin(&self) -> String {
         let host = self.original_host.replacen("clerk.accountsstage.", "accountsstage.", 1);

@@ -16,12 +16,7 @@ pub(crate) fn redirect_to(location: &Url) -> StateHeaders {
 
 /// The headers that send the browser to the Frontend API; none if its address cannot be built. `header_token` is the token in
 /// `Authorization`, if any.
-pub(crate) fn redirect(
-    context: &Context<'_>,
-    reason: &AuthReason,
-    header_token: Option<&str>,
-    organization: Option<&str>,
-) -> Option<StateHeaders> {
+pub(crate) fn redirect(context: &Context<'_>, reason: &AuthReason, header_token: Option<&str>) -> Option<StateHeaders> {
     let settings = context.settings;
     let base = settings.deployment().frontend_api(&context.origin());
     let mut url = Url::parse(&format!("{base}/v1/client/handshake")).ok()?;
@@ -38,17 +33,25 @@ pub(crate) fn redirect(
     if let Some(dev_browser) = context.dev_browser.as_deref().filter(|_| !settings.is_production()) {
         url.query_pairs_mut().append_pair(DEV_BROWSER, dev_browser);
     }
-    if let Some(organization) = organization {
-        url.query_pairs_mut().append_pair("organization_id", organization);
+    if let Some(target) = settings.organizations().target(context.url.path()) {
+        url.query_pairs_mut().append_pair("organization_id", target.as_parameter());
     }
     Some(redirect_to(&url))
 }
 
 /// Counts this redirect in the browser.
 pub(crate) fn count_redirect(context: &Context<'_>, headers: &mut StateHeaders) {
-    let next = context.redirects.count + 1.0;
+    let next = number(context.redirects.count + 1.0);
     let cookie = format!("__clerk_redirect_count={next}; SameSite=Lax; HttpOnly; Max-Age=2");
     headers.push(("set-cookie".to_owned(), cookie));
+}
+
+/// As JavaScript writes numbers.
+fn number(value: f64) -> String {
+    if value.is_infinite() {
+        return if value > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
+    }
+    if value.abs() >= 1e21 { format!("{value:e}").replace('e', "e+") } else { value.to_string() }
 }
 
 /// The headers of a resolved handshake, and the session token among its cookies.
@@ -57,18 +60,19 @@ pub(crate) struct Resolved {
     pub(crate) session: Option<String>,
 }
 
-/// Takes the cookies over. A development instance is sent on to the same URL without the parameters that brought them.
-pub(crate) fn resolve(context: &Context<'_>, directives: Vec<String>) -> Resolved {
+/// Takes the cookies over; none if that is not possible. A browser at a development instance is sent on to the same URL without the
+/// parameters that brought them.
+pub(crate) fn resolve(context: &Context<'_>, directives: Vec<String>) -> Option<Resolved> {
     let mut headers = vec![
         ("access-control-allow-origin".to_owned(), "null".to_owned()),
         ("access-control-allow-credentials".to_owned(), "true".to_owned()),
     ];
-    let Cookies { directives, session } = Cookies::take(directives, context.settings.choices().own_cookies_only);
+    let Cookies { directives, session } = Cookies::take(directives, context.settings.choices().own_cookies_only)?;
     headers.extend(directives.into_iter().map(|directive| ("set-cookie".to_owned(), directive)));
     if !context.settings.is_production() {
         headers.extend(redirect_to(&context.url_without(&[HANDSHAKE, HANDSHAKE_HELP, DEV_BROWSER, HANDSHAKE_NONCE])));
     }
-    Resolved { headers, session }
+    Some(Resolved { headers, session })
 }
 
 /// `Set-Cookie` lines from the provider.
@@ -80,24 +84,30 @@ pub(crate) struct Cookies {
 }
 
 impl Cookies {
-    /// Lines that would break the response are dropped, and on request those of cookies that are not Clerk's.
-    pub(crate) fn take(directives: Vec<String>, own_only: bool) -> Self {
+    /// None if one of the lines would break the response. With `own_only` such lines are dropped, and those of cookies that are not
+    /// Clerk's.
+    pub(crate) fn take(directives: Vec<String>, own_only: bool) -> Option<Self> {
         let (mut kept, mut session) = (Vec::new(), None);
         for directive in directives {
             let pair = directive.split(';').next().unwrap_or_default();
             let mut parts = pair.split('=');
-            let (name, value) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-            let sendable = directive.bytes().all(|byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f));
+            let (name, value) = (parts.next().unwrap_or_default(), parts.next());
+            let line = directive.trim_matches([' ', '\t', '\r', '\n']);
+            let sendable = line.bytes().all(|byte| byte == b'\t' || matches!(byte, b' '..=b'~'));
+            let names_session = name.starts_with("__session");
+            if !own_only && (!sendable || (names_session && value.is_none())) {
+                return None;
+            }
             if !sendable || (own_only && !is_clerks(name)) {
                 tracing::warn!("the provider set a cookie that is not taken over");
                 continue;
             }
-            if name.starts_with("__session") {
-                session = Some(value.to_owned());
+            if names_session {
+                session = value.map(str::to_owned);
             }
-            kept.push(directive);
+            kept.push(line.to_owned());
         }
-        Self { directives: kept, session: session.filter(|session| !session.is_empty()) }
+        Some(Self { directives: kept, session: session.filter(|session| !session.is_empty()) })
     }
 }
 
@@ -110,7 +120,7 @@ mod tests {
     use super::*;
 
     fn take(directives: &[&str], own_only: bool) -> (Vec<String>, Option<String>) {
-        let cookies = Cookies::take(directives.iter().map(|text| (*text).to_owned()).collect(), own_only);
+        let cookies = Cookies::take(directives.iter().map(|text| (*text).to_owned()).collect(), own_only).unwrap();
         (cookies.directives, cookies.session)
     }
 
@@ -124,8 +134,11 @@ mod tests {
 
     #[test]
     fn foreign_and_broken_cookies_are_dropped() {
-        let lines = ["__session=a; Path=/", "other=1", "__clerk_x=1\r\nX-Evil: 1", "__client_uat=1"];
+        let lines = ["__session=a; Path=/\n", "other=1", "__client_uat=1"];
         assert_eq!(take(&lines, true).0, ["__session=a; Path=/", "__client_uat=1"]);
         assert_eq!(take(&lines, false).0, ["__session=a; Path=/", "other=1", "__client_uat=1"]);
+        let broken = || vec!["__session=a".to_owned(), "__clerk_x=1\r\nX-Evil: 1".to_owned()];
+        assert_eq!(Cookies::take(broken(), true).unwrap().directives, ["__session=a"]);
+        assert!(Cookies::take(broken(), false).is_none());
     }
 }

@@ -78,7 +78,7 @@ impl Answer {
         self.errors().iter().any(|known| known == code)
     }
 
-    /// The code of the first error in the body.
+    /// The code of the first error in the body, empty where it has none; none without an error.
     pub(crate) fn error_code(&self) -> Option<String> {
         self.errors().into_iter().next()
     }
@@ -86,8 +86,8 @@ impl Answer {
     fn errors(&self) -> Vec<String> {
         let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
         let errors = body.get("errors").and_then(Value::as_array);
-        let code = |error: &Value| error.get("code").and_then(Value::as_str).map(str::to_owned);
-        errors.into_iter().flatten().filter_map(code).collect()
+        let code = |error: &Value| error.get("code").and_then(Value::as_str).unwrap_or_default().to_owned();
+        errors.into_iter().flatten().map(code).collect()
     }
 }
 

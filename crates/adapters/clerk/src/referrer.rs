@@ -10,7 +10,7 @@ const LEGACY_DEVELOPMENT: [&str; 3] = [".lcl.dev", ".lclstage.dev", ".lclclerk.c
 
 /// A referrer that cannot be read is none.
 pub(crate) fn is_from_elsewhere(context: &Context<'_>) -> bool {
-    let Some(referrer) = context.request.first("referer").and_then(|text| Url::parse(text).ok()) else { return false };
+    let Some(referrer) = context.request.value("referer").and_then(|text| Url::parse(&text).ok()) else { return false };
     referrer.origin().ascii_serialization() != context.origin() && !is_clerks(context, &referrer)
 }
 
@@ -20,7 +20,7 @@ fn is_clerks(context: &Context<'_>, referrer: &Url) -> bool {
     let frontend_api = Url::parse(&deployment.frontend_api(&context.origin())).ok();
     frontend_api.is_some_and(|url| url.host_str() == Some(host))
         || (!context.settings.is_production() && is_development_portal(host))
-        || referrer.origin().ascii_serialization() == deployment.accounts_origin()
+        || (!deployment.is_proxied() && referrer.origin().ascii_serialization() == deployment.accounts_origin())
 }
 
 fn is_development_portal(host: &str) -> bool {

@@ -62,7 +62,7 @@ impl ClerkAuthenticator {
         let path = format!("/sessions/{session_id}/refresh{query}");
         let headers: Map<String, Value> = FORWARDED
             .iter()
-            .filter_map(|name| Some(((*name).to_owned(), json!([context.request.first(name)?]))))
+            .filter_map(|name| Some(((*name).to_owned(), json!([context.request.value(name)?]))))
             .collect();
         let body = json!({
             "format": "cookie",
@@ -80,9 +80,9 @@ impl ClerkAuthenticator {
         }
     }
 
-    /// The cookies behind a nonce, and whether they are missing only because nobody answered.
-    pub(crate) async fn handshake_payload(&self, nonce: &str) -> (Vec<String>, bool) {
-        let Some(api) = self.api() else { return (Vec::new(), false) };
+    /// The cookies behind a nonce.
+    pub(crate) async fn handshake_payload(&self, nonce: &str) -> Payload {
+        let Some(api) = self.api() else { return Payload::Directives(Vec::new()) };
         let nonce: String = form_urlencoded::byte_serialize(nonce.as_bytes()).collect();
         let path = format!("/clients/handshake_payload?nonce={nonce}");
         let tries = if self.settings().choices().retry_handshake_payload { 2 } else { 1 };
@@ -90,15 +90,30 @@ impl ClerkAuthenticator {
         let answer = api.run(async move { ask(&asking, &path, tries).await }).await.flatten();
         let Some(answer) = answer else {
             tracing::error!("the result of a handshake could not be fetched: the Backend API does not answer");
-            return (Vec::new(), true);
+            return Payload::Outage;
         };
-        let directives =
-            Some(&answer).filter(|answer| answer.is_success()).and_then(|answer| strings(answer, "directives"));
-        if directives.is_none() {
-            tracing::warn!(http.status = answer.status, "the Backend API gives no result for a handshake");
+        let body = Some(&answer).filter(|answer| answer.is_success());
+        let body = body.and_then(|answer| serde_json::from_slice::<Value>(&answer.body).ok());
+        match body.as_ref().map(|body| (body, body.get("directives"))) {
+            Some((body, Some(Value::Array(_)))) => {
+                strings(body, "directives").map_or(Payload::Unusable, Payload::Directives)
+            }
+            _ => {
+                tracing::warn!(http.status = answer.status, "the Backend API gives no result for a handshake");
+                Payload::Directives(Vec::new())
+            }
         }
-        (directives.unwrap_or_default(), false)
     }
+}
+
+/// What a handshake brought.
+pub(crate) enum Payload {
+    /// These cookies, or none.
+    Directives(Vec<String>),
+    /// Something else, which counts for nothing.
+    Unusable,
+    /// Nobody answered.
+    Outage,
 }
 
 /// None if no try brought an answer that says anything.
@@ -125,13 +140,19 @@ fn read(answer: Option<Result<Answer, CallError>>, own_only: bool) -> Result<Coo
         None | Some(Err(CallError::Network(_) | CallError::TimedOut)) => failed(RefreshFailure::FetchError),
         Some(Err(CallError::TooLarge)) => failed(RefreshFailure::UnexpectedBapiError),
         Some(Ok(answer)) if !answer.is_success() => match answer.error_code() {
+            None => failed(RefreshFailure::UnexpectedBapiError),
+            Some(code) if code.is_empty() => failed(RefreshFailure::UnexpectedSdkError),
             Some(code) if code == "unexpected_error" => failed(RefreshFailure::FetchError),
             Some(code) if is_code(&code) => Err(Refresh::Refused(code.into())),
-            _ => failed(RefreshFailure::UnexpectedBapiError),
+            Some(_) => failed(RefreshFailure::UnexpectedBapiError),
         },
-        Some(Ok(answer)) => match strings(&answer, "cookies") {
-            Some(cookies) if !cookies.is_empty() => Ok(Cookies::take(cookies, own_only)),
-            _ => failed(RefreshFailure::UnexpectedSdkError),
+        Some(Ok(answer)) if answer.body.is_empty() => failed(RefreshFailure::UnexpectedBapiError),
+        Some(Ok(answer)) => match serde_json::from_slice::<Value>(&answer.body) {
+            Err(_) => failed(RefreshFailure::FetchError),
+            Ok(body) => match strings(&body, "cookies").map(|cookies| Cookies::take(cookies, own_only)) {
+                Some(Some(cookies)) if !cookies.directives.is_empty() => Ok(cookies),
+                _ => failed(RefreshFailure::UnexpectedSdkError),
+            },
         },
     }
 }
@@ -141,8 +162,7 @@ fn is_code(code: &str) -> bool {
     code.len() <= LONGEST_CODE && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
-/// A list of texts by this name in an answer.
-fn strings(answer: &Answer, name: &str) -> Option<Vec<String>> {
-    let body: Value = serde_json::from_slice(&answer.body).ok()?;
+/// A list of nothing but texts.
+fn strings(body: &Value, name: &str) -> Option<Vec<String>> {
     body.get(name)?.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect()
 }

@@ -7,6 +7,7 @@ use portal_kernel::SecretString;
 use url::{Host, Url};
 
 use crate::deployment::{Deployment, SatelliteOptions};
+use crate::organization_url::{OrganizationMatcher, OrganizationSyncOptions};
 use crate::pem;
 use crate::rsa_key::VerificationKey;
 use crate::{
@@ -42,6 +43,8 @@ pub struct ClerkOptions {
     pub satellite: Option<SatelliteOptions>,
     /// Origins of the satellites of a development instance, to which a browser may be sent back. Clerk's SDK sends it anywhere.
     pub satellite_origins: Vec<String>,
+    /// Whether the active organization follows the URL.
+    pub organization_sync: OrganizationSyncOptions,
     /// Whether a signed-in person who comes by a link from another origin is sent through a handshake, as in Clerk's SDK. It keeps
     /// several domains in step and is no check; a service on one domain can do without.
     pub cross_origin_sync: bool,
@@ -71,6 +74,7 @@ impl ClerkOptions {
             proxy_url: None,
             satellite: None,
             satellite_origins: Vec::new(),
+            organization_sync: OrganizationSyncOptions::default(),
             cross_origin_sync: true,
             clock_skew: Duration::from_secs(5),
             choices: StrictChoices::default(),
@@ -103,6 +107,7 @@ impl ClerkOptions {
             return Err(InvalidClerkSetting::SatelliteOrigin(origin.clone()));
         }
         let deployment = Deployment::read(&publishable_key, self.proxy_url.as_deref(), self.satellite.as_ref())?;
+        let organizations = OrganizationMatcher::read(&self.organization_sync)?;
         if self.audiences.iter().any(String::is_empty) {
             return Err(InvalidClerkSetting::Audience);
         }
@@ -120,6 +125,7 @@ impl ClerkOptions {
             jwt_key,
             issuer,
             deployment,
+            organizations,
             clock_skew_ms,
             api_url,
             api_version,
@@ -136,6 +142,7 @@ pub struct ClerkSettings {
     jwt_key: Option<Arc<VerificationKey>>,
     issuer: String,
     deployment: Deployment,
+    organizations: OrganizationMatcher,
     clock_skew_ms: i64,
     api_url: String,
     api_version: String,
@@ -191,8 +198,17 @@ impl ClerkSettings {
                 && iss.strip_prefix("https://") == Some(self.deployment.original_host.as_str()))
     }
 
+    /// Whether somebody said that this is the issuer.
+    pub(crate) fn is_configured_issuer(&self, iss: &str) -> bool {
+        self.options.issuer.is_some() && iss == self.issuer
+    }
+
     pub(crate) fn deployment(&self) -> &Deployment {
         &self.deployment
+    }
+
+    pub(crate) fn organizations(&self) -> &OrganizationMatcher {
+        &self.organizations
     }
 
     pub(crate) fn satellite_origins(&self) -> &[String] {
@@ -278,6 +294,9 @@ pub enum InvalidClerkSetting {
     /// Not an origin.
     #[error("{0:?} is not an origin; write scheme://host or scheme://host:port, without a path or a slash at the end")]
     SatelliteOrigin(String),
+    /// Not in the notation of `path-to-regexp`.
+    #[error("{0:?} is not a path pattern such as /orgs/:slug or /orgs/:slug/(.*)")]
+    OrganizationPattern(String),
     /// Neither a URL nor a path.
     #[error("must be an absolute http or https URL or a path such as /__clerk, without query and fragment")]
     ProxyUrl,
@@ -313,6 +332,7 @@ impl InvalidClerkSetting {
             Self::Issuer => "clerk.issuer",
             Self::AuthorizedParty(_) => "clerk.authorized_parties",
             Self::SatelliteOrigin(_) => "clerk.satellite_origins",
+            Self::OrganizationPattern(_) => "clerk.organization_sync",
             Self::ProxyUrl => "clerk.proxy_url",
             Self::Domain(_) | Self::SatelliteAddress => "clerk.domain",
             Self::SignInUrl => "clerk.sign_in_url",

@@ -42,7 +42,7 @@ pub(crate) fn handshake(
     message: String,
     header_token: Option<&str>,
 ) -> RequestState {
-    let headers = context.can_handshake().then(|| redirect(context, &reason, header_token, None)).flatten();
+    let headers = context.can_handshake().then(|| redirect(context, &reason, header_token)).flatten();
     handshake_with(context, reason, message, headers)
 }
 

@@ -10,6 +10,7 @@ use crate::cache::VerifiedSession;
 use crate::claims::{self, How};
 use crate::error::TokenVerificationError;
 use crate::keys::{FoundKey, KeySource};
+use crate::refresh::Payload;
 use crate::rsa_key::VerificationKey;
 use crate::stats::Counters;
 use crate::token::DecodedToken;
@@ -71,7 +72,7 @@ impl Verifier {
     }
 
     /// The cookies in a handshake token. Its age is not checked: it came by way of the browser a moment ago or not at all.
-    pub(crate) async fn handshake(&self, token: &str) -> Result<Vec<String>, TokenVerificationError> {
+    pub(crate) async fn handshake(&self, token: &str) -> Result<Payload, TokenVerificationError> {
         let choices = self.settings.choices();
         let token = DecodedToken::read(token, choices)?;
         let found = self.keys.find(token.kid()).await?;
@@ -81,8 +82,11 @@ impl Verifier {
             return Err(TokenVerificationError::handshake_category());
         }
         self.signed_by(&token, algorithm, found).await?;
-        let directives = token.claims.get("handshake").and_then(Value::as_array);
-        Ok(directives.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect())
+        let Some(Value::Array(list)) = token.claims.get("handshake") else {
+            return Ok(Payload::Directives(Vec::new()));
+        };
+        let directives: Option<Vec<_>> = list.iter().map(|item| item.as_str().map(str::to_owned)).collect();
+        Ok(directives.map_or(Payload::Unusable, Payload::Directives))
     }
 
     /// The key that signed the token: the one at hand, or the one that took its place.

@@ -45,14 +45,19 @@ impl<'a> RequestParts<'a> {
         &self.url
     }
 
-    /// The first line of a header; the name in lower case.
-    pub fn first(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_ref())
+    /// The value of a header, without white space around it; several lines are one value with commas (RFC 9110, section 5.3). None
+    /// without the header and for an empty value. The name in lower case.
+    pub fn value<'s>(&'s self, name: &'s str) -> Option<Cow<'s, str>> {
+        let mut lines = self.all(name);
+        let first = Cow::Borrowed(lines.next()?);
+        let value = lines.fold(first, |value, line| Cow::Owned(format!("{value}, {line}")));
+        Some(value).filter(|value| !value.is_empty())
     }
 
-    /// All lines of a header; the name in lower case.
+    /// All lines of a header, each without white space around it; the name in lower case.
     pub fn all<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'s str> {
-        self.headers.iter().filter(move |(known, _)| *known == name).map(|(_, value)| value.as_ref())
+        let blank = [' ', '\t'];
+        self.headers.iter().filter(move |(known, _)| *known == name).map(move |(_, value)| value.trim_matches(blank))
     }
 }
 
@@ -73,8 +78,19 @@ mod tests {
         let parts = RequestParts::new("GET", "https://portal.example/v1/me")
             .header("Authorization", "Bearer s3cret")
             .header("X-User-Id", "user_1");
-        assert_eq!(parts.first("authorization"), Some("Bearer s3cret"));
-        assert_eq!(parts.first("x-user-id"), None);
+        assert_eq!(parts.value("authorization").as_deref(), Some("Bearer s3cret"));
+        assert_eq!(parts.value("x-user-id"), None);
         assert!(!format!("{parts:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn repeated_lines_are_one_value() {
+        let parts = RequestParts::new("GET", "https://portal.example/")
+            .header("accept", " text/html\t")
+            .header("accept", "*/*")
+            .header("origin", " ");
+        assert_eq!(parts.value("accept").as_deref(), Some("text/html, */*"));
+        assert_eq!(parts.value("origin"), None);
+        assert_eq!(parts.all("accept").collect::<Vec<_>>(), ["text/html", "*/*"]);
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portal_clerk::{
-    Auth, AuthenticateRequestOptions, ClerkAuthenticator, ClerkOptions, RequestAuthenticator, RequestParts, RequestState,
-    SatelliteOptions, SecretString, StrictChoices, Timestamp,
+    Auth, AuthenticateRequestOptions, ClerkAuthenticator, ClerkOptions, RequestAuthenticator, RequestParts,
+    RequestState, SatelliteOptions, SecretString, StrictChoices, Timestamp,
 };
 use portal_testkit::FixedClock;
 use serde_json::{Value, json};
@@ -51,6 +51,8 @@ fn options(corpus: &Value, case: &Value, api_url: &str, choices: StrictChoices) 
             auto_sync: configuration["satellite_auto_sync"] == true,
         });
     }
+    options.organization_sync.organization_patterns = texts(&configuration["organization_patterns"]);
+    options.organization_sync.personal_account_patterns = texts(&configuration["personal_account_patterns"]);
     options.api_url = api_url.to_owned();
     options.choices = choices;
     options.token_cache_entries = 0;
@@ -103,14 +105,29 @@ fn wanted(expect: &Value) -> Value {
 }
 
 async fn answer(corpus: &Value, case: &Value, choices: StrictChoices) -> Option<Value> {
-    let jwks: Vec<_> =
-        corpus["jwks"].as_array().unwrap().iter().map(|kid| corpus["keys"][kid.as_str().unwrap()]["jwk"].clone()).collect();
+    let jwks: Vec<_> = corpus["jwks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|kid| corpus["keys"][kid.as_str().unwrap()]["jwk"].clone())
+        .collect();
     let api = FakeClerk::start(Reply::Raw(Vec::new())).await;
     api.route("/v1/jwks", Reply::json(200, &json!({ "keys": jwks })));
     for call in case["bapi"].as_array().into_iter().flatten() {
-        let query = text(call, "query").map_or_else(String::new, |query| format!("?{query}"));
+        let query = text(call, "query").filter(|query| !query.is_empty());
+        let query = query.map_or_else(String::new, |query| format!("?{query}"));
         let reply = match call["status"].as_u64() {
-            Some(status) => Reply::json(u16::try_from(status).unwrap(), &call["body"]),
+            Some(status) => {
+                let status = u16::try_from(status).unwrap();
+                match (text(call, "content_type"), &call["body"]) {
+                    (Some(content_type), body) => {
+                        let body = body.as_str().map_or_else(|| body.to_string(), str::to_owned);
+                        Reply::status(status, body).with("content-type", &content_type)
+                    }
+                    (None, Value::Null) => Reply::status(status, ""),
+                    (None, body) => Reply::json(status, body),
+                }
+            }
             None => Reply::Raw(Vec::new()),
         };
         api.route(&format!("{}{query}", call["path"].as_str().unwrap()), reply);
@@ -122,9 +139,11 @@ async fn answer(corpus: &Value, case: &Value, choices: StrictChoices) -> Option<
     clock.advance(Duration::from_millis(u64::try_from(now_ms.rem_euclid(1_000)).unwrap()));
     let clerk = ClerkAuthenticator::new(settings, clock).ok()?;
     let parts = RequestParts::new(case["method"].as_str().unwrap(), case["url"].as_str().unwrap());
-    let parts = case["headers"].as_array().unwrap().iter().fold(parts, |parts, header| {
-        parts.header(header[0].as_str().unwrap(), header[1].as_str().unwrap())
-    });
+    let parts = case["headers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .fold(parts, |parts, header| parts.header(header[0].as_str().unwrap(), header[1].as_str().unwrap()));
     Some(seen(&clerk.authenticate_request(&parts, &AuthenticateRequestOptions::DOCUMENT).await))
 }
 
