@@ -87,6 +87,8 @@ mod tests {
             actor: None,
             organization: None,
             factor_verification_age: None,
+            features: Vec::new(),
+            plans: Vec::new(),
             issued_at: None,
             expires_at: Timestamp::from_unix_seconds(60).unwrap(),
         };

@@ -1,7 +1,8 @@
 //! The auth object: what verified claims mean.
 
 use portal_identity::{
-    Actor, ActorKind, FactorVerificationAge, ProviderSessionId, ProviderUserId, SessionAuth, SessionStatus,
+    Actor, ActorKind, FactorVerificationAge, ProviderSessionId, ProviderUserId, ScopedSlug, SessionAuth, SessionStatus,
+    SlugScope,
 };
 use serde_json::Value;
 
@@ -37,6 +38,8 @@ pub(crate) fn read(
         actor,
         organization: organization::read(claims),
         factor_verification_age: factor_verification_age(claims.get("fva")),
+        features: scoped_slugs(claims.get("fea")),
+        plans: scoped_slugs(claims.get("pla")),
         issued_at: times.issued_at,
         expires_at: times.expires_at,
     })
@@ -61,6 +64,26 @@ fn actor(act: &Value) -> Option<Actor> {
 fn factor_verification_age(fva: Option<&Value>) -> Option<FactorVerificationAge> {
     let [first, second] = fva?.as_array()?.as_slice() else { return None };
     Some(FactorVerificationAge { first: minutes(age(first)?), second: minutes(age(second)?) })
+}
+
+/// One element without a scope spoils the whole list: what is listed can then not be trusted to mean what it seems to.
+fn scoped_slugs(list: Option<&Value>) -> Vec<ScopedSlug> {
+    let Some(text) = list.and_then(Value::as_str).filter(|text| !text.is_empty()) else { return Vec::new() };
+    let mut found = Vec::new();
+    for element in text.split(',') {
+        let Some((scope, slug)) = element.trim().split_once(':') else {
+            tracing::warn!("a session token lists features or plans without scope: that list is ignored");
+            return Vec::new();
+        };
+        let scope = match scope {
+            "o" => SlugScope::Organization,
+            "u" => SlugScope::User,
+            "ou" | "uo" => SlugScope::Both,
+            _ => continue,
+        };
+        found.push(ScopedSlug { scope, slug: slug.to_owned() });
+    }
+    found
 }
 
 /// −1 says that the factor is not available; other negative numbers mean nothing.
@@ -141,6 +164,21 @@ mod tests {
             json!("1,2"),
         ] {
             assert_eq!(ages(fva.clone()), None, "{fva}");
+        }
+    }
+
+    #[test]
+    fn features_and_plans_keep_their_scope() {
+        use SlugScope::{Both, Organization, User};
+        let claims = json!({ "fea": "o:repos, u:mail,ou:wiki,uo:a:b,x:odd", "pla": "u:gold" });
+        let auth = session(&claims, true).unwrap();
+        let plain = |list: Vec<ScopedSlug>| list.into_iter().map(|item| (item.scope, item.slug)).collect::<Vec<_>>();
+        let expected = [(Organization, "repos"), (User, "mail"), (Both, "wiki"), (Both, "a:b")];
+        assert_eq!(plain(auth.features), expected.map(|(scope, slug)| (scope, slug.to_owned())));
+        assert_eq!(plain(auth.plans), [(User, "gold".to_owned())]);
+        for odd in [json!(null), json!(""), json!(1), json!(["o:repos"]), json!("o:repos,wiki"), json!("o:repos,")] {
+            let auth = session(&json!({ "fea": odd, "pla": odd }), true).unwrap();
+            assert!(auth.features.is_empty() && auth.plans.is_empty(), "{odd}");
         }
     }
 }

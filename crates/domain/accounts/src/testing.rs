@@ -89,6 +89,8 @@ pub(crate) fn session() -> SessionAuth {
         actor: None,
         organization: None,
         factor_verification_age: None,
+        features: Vec::new(),
+        plans: Vec::new(),
         issued_at: None,
         expires_at: FixedClock::default().now(),
     }

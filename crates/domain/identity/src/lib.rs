@@ -4,6 +4,7 @@
 //! ports behind which a provider stands. Nothing here parses a token, a cookie or JSON: adapters do, and answer in these words.
 #![warn(missing_docs)]
 
+pub mod authorization;
 pub mod directory;
 pub mod machine;
 pub mod options;
@@ -11,17 +12,24 @@ pub mod ports;
 pub mod provider_id;
 pub mod reason;
 pub mod request;
+pub mod reverification;
 pub mod session;
 pub mod state;
 
+pub use authorization::Has;
 pub use directory::{DirectoryError, ProviderMembership, ProviderOrganization, ProviderUser};
 pub use machine::MachineAuth;
 pub use options::{AcceptsToken, AuthenticateRequestOptions};
 pub use ports::{IdentityDirectory, RequestAuthenticator};
 #[cfg(any(test, feature = "testing"))]
 pub use ports::{MockIdentityDirectory, MockRequestAuthenticator};
-pub use provider_id::{InvalidProviderId, ProviderOrganizationId, ProviderSessionId, ProviderUserId};
+pub use provider_id::{
+    InvalidProviderId, ProviderMachineId, ProviderOrganizationId, ProviderSessionId, ProviderUserId,
+};
 pub use reason::{AuthReason, Refresh, RefreshFailure, TokenVerificationErrorReason};
 pub use request::RequestParts;
-pub use session::{ActiveOrganization, Actor, ActorKind, FactorVerificationAge, SessionAuth, SessionStatus};
+pub use reverification::{Reverification, ReverificationError, ReverificationLevel, reverification_error};
+pub use session::{
+    ActiveOrganization, Actor, ActorKind, FactorVerificationAge, ScopedSlug, SessionAuth, SessionStatus, SlugScope,
+};
 pub use state::{Auth, AuthStatus, Handshake, RequestState, SignedOut, StateHeaders, TokenType};

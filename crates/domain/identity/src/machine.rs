@@ -2,14 +2,14 @@
 
 use portal_kernel::Timestamp;
 
-use crate::{ProviderOrganizationId, ProviderUserId, TokenType};
+use crate::{ProviderMachineId, ProviderOrganizationId, ProviderUserId, TokenType};
 
 /// The auth object of a machine. It never has a session, and `has` is always false for it: authorize by scopes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachineAuth {
     /// Which class of token.
     pub token_type: TokenType,
-    /// The token's own id.
+    /// The token's own id; empty for a JWT without `jti`.
     pub id: String,
     /// Whom it stands for: `user_…`, `org_…` or `mch_…`.
     pub subject: String,
@@ -17,6 +17,8 @@ pub struct MachineAuth {
     pub user_id: Option<ProviderUserId>,
     /// The organization, where the subject is one.
     pub organization_id: Option<ProviderOrganizationId>,
+    /// The machine, where the subject is one.
+    pub machine_id: Option<ProviderMachineId>,
     /// The OAuth client, for [`TokenType::OauthToken`].
     pub client_id: Option<String>,
     /// Granted scopes; for [`TokenType::M2mToken`] the machines that may be called with it.

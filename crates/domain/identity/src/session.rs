@@ -53,6 +53,26 @@ pub struct FactorVerificationAge {
     pub second: Option<u32>,
 }
 
+/// Whose feature or plan it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlugScope {
+    /// `o`: the active organization's.
+    Organization,
+    /// `u`: the person's.
+    User,
+    /// `ou` or `uo`.
+    Both,
+}
+
+/// A feature or a plan, with whose it is: one element of `fea` or `pla`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScopedSlug {
+    /// Whose.
+    pub scope: SlugScope,
+    /// The name that the provider's dashboard shows.
+    pub slug: String,
+}
+
 /// The auth object of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionAuth {
@@ -68,6 +88,10 @@ pub struct SessionAuth {
     pub organization: Option<ActiveOrganization>,
     /// `fva`.
     pub factor_verification_age: Option<FactorVerificationAge>,
+    /// `fea`; empty if it is missing or cannot be read.
+    pub features: Vec<ScopedSlug>,
+    /// `pla`; empty if it is missing or cannot be read.
+    pub plans: Vec<ScopedSlug>,
     /// `iat`, where the token has one.
     pub issued_at: Option<Timestamp>,
     /// `exp`.

@@ -30,6 +30,8 @@ fn session(id: &str) -> SessionAuth {
         actor: None,
         organization: None,
         factor_verification_age: None,
+        features: Vec::new(),
+        plans: Vec::new(),
         issued_at: None,
         expires_at: now(),
     }
