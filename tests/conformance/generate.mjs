@@ -35,6 +35,9 @@ for (const { case: testCase, want } of cases()) {
   }
 }
 
+const unmarked = corpus.cases.filter(({ expect, loose = [] }) => runtimeTexts(expect).some((field) => !loose.includes(field)));
+surprises.push(...unmarked.map(({ name, expect }) => `${name}: text of JavaScript in ${runtimeTexts(expect)} is not marked as loose`));
+
 const names = corpus.cases.map(({ name }) => name);
 surprises.push(...names.filter((name, index) => names.indexOf(name) !== index).map((name) => `${name}: name used twice`));
 
@@ -45,6 +48,12 @@ if (surprises.length > 0) {
 } else {
   writeCorpus(corpus);
   console.log(`${corpus.cases.length} cases written`);
+}
+
+// The fields whose text was written by JavaScript, which nobody should have to repeat.
+function runtimeTexts(expect) {
+  const runtime = /Cannot read|is not a function|is not iterable|fetch failed|Error verifying|Unexpected (token|end)|Headers\.append|Invalid URL/;
+  return ['message', 'throws', 'auth_throws'].filter((field) => runtime.test(expect[field] ?? ''));
 }
 
 function compare(want, expect) {

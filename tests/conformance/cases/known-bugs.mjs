@@ -11,6 +11,7 @@ paths();
 spoofedHeaders();
 malformed();
 referrers();
+changedTokens();
 caching();
 contradictions();
 keysFromTheToken();
@@ -112,6 +113,40 @@ function referrers() {
   for (const referer of ['https://accounts.evil.example/', 'https://accounts.example.com.evil.example/', 'https://clerk.example.com.evil.example/', 'https://evil.example/accounts.example.com', 'https://accounts.example.com@evil.example/', 'https://evil.example#accounts.example.com', 'https://accountsXexample.com/']) {
     ask('T-08', `referer ${referer}`, { cookies, referer }, 'hs:primary-domain-cross-origin-sync');
   }
+  for (const referer of ['https://accounts.example.com/', 'https://clerk.example.com/', `${PORTAL}/`]) {
+    ask('T-08', `referer ${referer}`, { cookies, referer }, 'in:user_1');
+  }
+}
+
+// Every part of a good token counts: cut, lengthened, or changed in one letter it is refused.
+function changedTokens() {
+  const token = session();
+  const [header, payload, signature] = token.split('.');
+  const change = (text, at) => `${text.slice(0, at)}${text[at] === 'A' ? 'B' : 'A'}${text.slice(at + 1)}`;
+  const rows = [
+    ['first letter of the signature', `${header}.${payload}.${change(signature, 0)}`, 'token-invalid-signature'],
+    ['middle letter of the signature', `${header}.${payload}.${change(signature, 170)}`, 'token-invalid-signature'],
+    ['letter of the signature in the other case', `${header}.${payload}.${otherCase(signature)}`, 'token-invalid-signature'],
+    ['signature in small letters', `${header}.${payload}.${signature.slice(0, -1).toLowerCase()}${signature.at(-1)}`, 'token-invalid-signature'],
+    ['signature turned round', `${header}.${payload}.${[...signature.slice(0, -2)].reverse().join('')}${signature.slice(-2)}`, 'token-invalid-signature'],
+    ['four letters cut off the signature', token.slice(0, -4), 'token-invalid'],
+    ['six letters cut off the signature', token.slice(0, -6), 'token-invalid-signature'],
+    ['half of the signature', `${header}.${payload}.${signature.slice(0, 172)}`, 'token-invalid-signature'],
+    ['signature twice', `${header}.${payload}.${signature.slice(0, -2)}${signature.slice(0, -2)}`, 'token-invalid-signature'],
+    ['first letter missing', token.slice(1), 'token-invalid'],
+    ['parts in another order', `${payload}.${header}.${signature}`, 'jwk-kid-mismatch'],
+    ['signature of another good token', `${header}.${payload}.${session({ sub: 'user_2' }).split('.')[2]}`, 'token-invalid-signature'],
+  ];
+  for (const [name, bearer, reason] of rows) {
+    ask('T-14', `${name}, header`, { bearer }, `out:${reason}`);
+    ask('T-14', `${name}, cookie`, { cookies: { __session: bearer, __client_uat: UAT } }, `out:${reason}`);
+  }
+  ask('T-14', 'the token unchanged', { bearer: token }, 'in:user_1');
+}
+
+function otherCase(text) {
+  const at = text.search(/[a-z]/);
+  return `${text.slice(0, at)}${text[at].toUpperCase()}${text.slice(at + 1)}`;
 }
 
 function caching() {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use portal_identity::{
-    AuthReason, AuthenticateRequestOptions, Refresh, RefreshFailure, RequestAuthenticator, RequestParts, RequestState,
-    SessionAuth, TokenVerificationErrorReason as Reason,
+    AcceptsToken, Auth, AuthReason, AuthenticateRequestOptions, Refresh, RefreshFailure, RequestAuthenticator,
+    RequestParts, RequestState, SessionAuth, TokenType, TokenVerificationErrorReason as Reason,
 };
 use portal_kernel::Clock;
 
@@ -17,6 +17,7 @@ use crate::error::{TokenCarrier, TokenVerificationError};
 use crate::http::BackendApi;
 use crate::jwks::Jwks;
 use crate::keys::KeySource;
+use crate::machine::{MachineVerifier, classify};
 use crate::refresh::Refreshes;
 use crate::stats::{ClerkStats, Counters};
 use crate::token::MAX_LENGTH;
@@ -29,7 +30,8 @@ use crate::{ClerkSettings, ClientError};
 /// Make one per instance and share it: keys and verified tokens are cached inside. Made inside a Tokio
 /// runtime, it calls the Backend API on that runtime, which must outlive it.
 pub struct ClerkAuthenticator {
-    verifier: Verifier,
+    verifier: Arc<Verifier>,
+    machines: MachineVerifier,
     cache: Option<TokenCache>,
     api: Option<BackendApi>,
     refreshes: Refreshes,
@@ -48,8 +50,9 @@ impl ClerkAuthenticator {
             (None, None) => return Err(ClientError::NoSecretKey),
         };
         let cache = TokenCache::new(settings.token_cache_entries());
-        let verifier = Verifier { settings: Arc::new(settings), keys, clock, counters };
-        Ok(Self { verifier, cache, api, refreshes: Refreshes::default() })
+        let verifier = Arc::new(Verifier { settings: Arc::new(settings), keys, clock, counters });
+        let machines = MachineVerifier::new(Arc::clone(&verifier), api.clone())?;
+        Ok(Self { verifier, machines, cache, api, refreshes: Refreshes::default() })
     }
 
     /// Verifies a session token that came by other means than a request: a queue, a web socket.
@@ -180,13 +183,62 @@ impl RequestAuthenticator for ClerkAuthenticator {
         request: &RequestParts<'r>,
         options: &AuthenticateRequestOptions,
     ) -> RequestState {
-        match token_in_header(request, self.settings().choices().rfc_bearer) {
-            Some(token) => self.header_path(request, &token, options).await,
+        let token = token_in_header(request, self.settings().choices().rfc_bearer);
+        let accepts = options.accepts_token;
+        if accepts == AcceptsToken::One(TokenType::SessionToken) {
+            return self.session_path(request, token.as_deref(), options).await;
+        }
+        let Some(token) = token else {
+            return match accepts {
+                AcceptsToken::One(only) => self.no_machine(AuthReason::NoTokenInHeader, Some(only)),
+                _ if accepts.includes(TokenType::SessionToken) => self.session_path(request, None, options).await,
+                _ => self.no_machine(AuthReason::TokenTypeMismatch, None),
+            };
+        };
+        let token_type = classify(&token).unwrap_or(TokenType::SessionToken);
+        match (accepts, token_type) {
+            (AcceptsToken::One(only), other) if only != other => {
+                self.no_machine(AuthReason::TokenTypeMismatch, Some(only))
+            }
+            (accepts, other) if !accepts.includes(other) => self.no_machine(AuthReason::TokenTypeMismatch, None),
+            (_, TokenType::SessionToken) => self.session_path(request, Some(&token), options).await,
+            (_, machine) => Box::pin(self.machine(&token, machine)).await,
+        }
+    }
+}
+
+impl ClerkAuthenticator {
+    async fn session_path(
+        &self,
+        request: &RequestParts<'_>,
+        token: Option<&str>,
+        options: &AuthenticateRequestOptions,
+    ) -> RequestState {
+        match token {
+            Some(token) => self.header_path(request, token, options).await,
             None => match Context::read(request, self.settings(), options, self.now_ms()) {
                 Some(context) => Box::pin(self.cookie_path(&context)).await,
                 None => verdict::unreadable_url(self.settings()),
             },
         }
+    }
+
+    async fn machine(&self, token: &str, token_type: TokenType) -> RequestState {
+        match self.machines.verify(token, token_type).await {
+            Ok(auth) => RequestState::SignedIn { auth: Auth::Machine(auth), headers: Vec::new() },
+            Err(error) => {
+                let mut out = verdict::out(self.settings(), error.reason(), error.full_message(), Vec::new());
+                (out.token_type, out.outage) = (Some(token_type), error.outage());
+                RequestState::SignedOut(out)
+            }
+        }
+    }
+
+    /// Signed out of a route that accepts machines; `token_type` is the one that it asks for, none if there are several.
+    fn no_machine(&self, reason: AuthReason, token_type: Option<TokenType>) -> RequestState {
+        let mut out = verdict::out(self.settings(), reason, String::new(), Vec::new());
+        out.token_type = token_type;
+        RequestState::SignedOut(out)
     }
 }
 

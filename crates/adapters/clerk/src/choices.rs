@@ -31,7 +31,8 @@ impl FromStr for Compatibility {
 
 /// The departures from Clerk's SDK, by name. Start from [`StrictChoices::strict`] or [`StrictChoices::exact`].
 ///
-/// These hold whatever is chosen. `sub` must be a user id. A token longer than 16 KiB is `token-invalid`, and so is JSON
+/// These hold whatever is chosen. `sub` must be a user id; that of a machine's token a machine id, that of a Clerk API key
+/// one of a user, an organization or a machine. A token longer than 16 KiB is `token-invalid`, and so is JSON
 /// that nests deeper than 127 levels, has a number beyond a double or half of a surrogate pair. Keys are RSA keys of 2048
 /// bits or more for RS256; others are as if they were not there. The key set is fetched because of an unknown key id once a
 /// minute at most, and not within seconds of a failed fetch. A cookie that would break the response is dropped. An organization, role
@@ -41,7 +42,7 @@ impl FromStr for Compatibility {
 #[non_exhaustive]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own, and any combination is meaningful")]
 pub struct StrictChoices {
-    /// `iss` must be the configured issuer; checked last. Otherwise `token-verification-failed`.
+    /// `iss` of a session must be the configured issuer; checked last. Otherwise `token-verification-failed`.
     pub check_issuer: bool,
     /// `sid` must begin with `sess_`; checked after `iat`. Otherwise `token-verification-failed`. Tokens made from a
     /// JWT template have no `sid`, and on instances that do not stamp a category nothing else tells them apart.
@@ -90,6 +91,19 @@ pub struct StrictChoices {
     pub known_satellites_only: bool,
     /// The header `x-clerk-auth-message` is left out; messages may name configured authorized parties.
     pub omit_message_header: bool,
+    /// Configured authorized parties do not count for JWTs of machines and OAuth clients. Clerk mints those without `azp`, so
+    /// that in Clerk's SDK none of them passes where parties are configured.
+    pub machine_ignores_azp: bool,
+    /// A token of a machine, an OAuth client or an API key that the Backend API describes as revoked, expired or inactive
+    /// is `token-invalid`. Clerk's SDK takes any description for a good token.
+    pub check_machine_state: bool,
+    /// A machine's token must be meant for this service, or it is `token-verification-failed`: the own machine id is among
+    /// its scopes or in its `aud`, or Clerk compared it because the machine secret key was used. Where neither can be told,
+    /// every such token is refused. In Clerk's SDK any token of the instance passes.
+    pub require_m2m_audience: bool,
+    /// A token that the Backend API accepted is believed for up to a minute without asking again, if the cache of tokens is
+    /// on: each question is billed. A revoked one counts that much longer.
+    pub cache_opaque_tokens: bool,
     /// `Authorization` as RFC 6750 has it: `Bearer` in any case, and no token without a scheme. For services that are
     /// an API and nothing else; off in both presets.
     pub rfc_bearer: bool,
@@ -119,6 +133,10 @@ impl StrictChoices {
             no_refresh_for_headers: false,
             known_satellites_only: false,
             omit_message_header: false,
+            machine_ignores_azp: false,
+            check_machine_state: false,
+            require_m2m_audience: false,
+            cache_opaque_tokens: false,
             rfc_bearer: false,
         }
     }
@@ -146,6 +164,10 @@ impl StrictChoices {
             no_refresh_for_headers: true,
             known_satellites_only: true,
             omit_message_header: true,
+            machine_ignores_azp: true,
+            check_machine_state: true,
+            require_m2m_audience: true,
+            cache_opaque_tokens: true,
             rfc_bearer: false,
         }
     }

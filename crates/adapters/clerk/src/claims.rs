@@ -7,7 +7,7 @@ use crate::ClerkSettings;
 use crate::error::{TokenCarrier, TokenVerificationError, quote};
 use crate::json::Members;
 use crate::session;
-use crate::times::{self, Window};
+use crate::times::{self, Times, Window};
 
 /// What the circumstances change about the checks.
 #[derive(Clone, Copy)]
@@ -64,13 +64,34 @@ fn is_issuer(iss: Option<&Value>, settings: &ClerkSettings) -> bool {
     iss.and_then(Value::as_str).is_some_and(|iss| settings.is_issuer(iss))
 }
 
+/// As [`check`], for a JWT of a machine or an OAuth client, whose `iss`, `sid` and `act` do not count.
+///
+/// Gives the subject as it is written: what it may be depends on the class.
+pub(crate) fn check_machine<'c>(
+    claims: &'c Members,
+    settings: &ClerkSettings,
+    now_ms: i64,
+) -> Result<(&'c str, Times), TokenVerificationError> {
+    let choices = settings.choices();
+    let subject = subject_text(claims.get("sub"))?;
+    audience(claims.get("aud"), settings)?;
+    if !choices.machine_ignores_azp {
+        authorized_party(claims, settings, TokenCarrier::Header)?;
+    }
+    let times = times::check(claims, now_ms, settings.clock_skew_ms(), choices.strict_times)?;
+    Ok((subject, times))
+}
+
 fn subject(sub: Option<&Value>) -> Result<ProviderUserId, TokenVerificationError> {
-    let Some(text) = sub.and_then(Value::as_str) else {
-        let message = format!("Subject claim (sub) is required and must be a string. Received {}.", quote(sub));
-        return Err(TokenVerificationError::claim(message));
-    };
-    ProviderUserId::parse(text).map_err(|_| {
+    ProviderUserId::parse(subject_text(sub)?).map_err(|_| {
         TokenVerificationError::claim(format!("Subject claim (sub) is not a user. Received {}.", quote(sub)))
+    })
+}
+
+fn subject_text(sub: Option<&Value>) -> Result<&str, TokenVerificationError> {
+    sub.and_then(Value::as_str).ok_or_else(|| {
+        let message = format!("Subject claim (sub) is required and must be a string. Received {}.", quote(sub));
+        TokenVerificationError::claim(message)
     })
 }
 

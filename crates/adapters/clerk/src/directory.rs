@@ -8,10 +8,11 @@ use portal_identity::{
     DirectoryError, IdentityDirectory, ProviderMembership, ProviderOrganization, ProviderOrganizationId, ProviderUser,
     ProviderUserId,
 };
-use portal_kernel::{BoxError, Timestamp};
+use portal_kernel::BoxError;
 use serde_json::Value;
 
 use crate::http::{Answer, BackendApi};
+use crate::times::from_millis;
 use crate::{ClerkSettings, ClientError};
 
 const LARGEST_BODY: usize = 2 * 1_024 * 1_024;
@@ -157,9 +158,4 @@ fn membership(entry: &Value) -> Result<ProviderMembership, DirectoryError> {
 
 fn text(object: &Value, name: &str) -> Option<String> {
     object.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
-}
-
-fn from_millis(millis: i64) -> Option<Timestamp> {
-    let rest = Duration::from_millis(millis.rem_euclid(1_000).unsigned_abs());
-    Timestamp::from_unix_seconds(millis.div_euclid(1_000)).map(|second| second.plus(rest))
 }

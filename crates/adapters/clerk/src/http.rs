@@ -108,6 +108,7 @@ pub(crate) struct BackendApi(Arc<Inner>);
 
 struct Inner {
     client: Client,
+    root: String,
     base: String,
     timeouts: HttpTimeouts,
     runtime: Option<Handle>,
@@ -118,9 +119,19 @@ impl BackendApi {
     /// and would take shared connections with it.
     pub(crate) fn new(settings: &ClerkSettings) -> Result<Self, ClientError> {
         let secret_key = settings.secret_key().ok_or(ClientError::NoSecretKey)?;
-        let client = client(settings, secret_key.expose_secret()).map_err(ClientError::Client)?;
-        let base = format!("{}/v1", settings.api_url());
-        Ok(Self(Arc::new(Inner { client, base, timeouts: *settings.timeouts(), runtime: Handle::try_current().ok() })))
+        Self::with_key(settings, secret_key.expose_secret())
+    }
+
+    /// As [`BackendApi::new`], in the name of this service as a machine; none without a machine secret key.
+    pub(crate) fn of_machine(settings: &ClerkSettings) -> Result<Option<Self>, ClientError> {
+        settings.machine_secret_key().map(|key| Self::with_key(settings, key.expose_secret())).transpose()
+    }
+
+    fn with_key(settings: &ClerkSettings, key: &str) -> Result<Self, ClientError> {
+        let client = client(settings, key).map_err(ClientError::Client)?;
+        let (root, base) = (settings.api_url().to_owned(), format!("{}/v1", settings.api_url()));
+        let (timeouts, runtime) = (*settings.timeouts(), Handle::try_current().ok());
+        Ok(Self(Arc::new(Inner { client, root, base, timeouts, runtime })))
     }
 
     pub(crate) fn timeouts(&self) -> &HttpTimeouts {
@@ -134,7 +145,21 @@ impl BackendApi {
 
     /// As [`BackendApi::get`], with a JSON body.
     pub(crate) async fn post(&self, path: &str, body: &Value, largest_body: usize) -> Result<Answer, CallError> {
-        let request = self.0.client.post(format!("{}{path}", self.0.base));
+        self.post_to(&self.0.base, path, body, largest_body).await
+    }
+
+    /// As [`BackendApi::post`], with a path that does not begin behind the version of the API.
+    pub(crate) async fn post_unversioned(
+        &self,
+        path: &str,
+        body: &Value,
+        largest_body: usize,
+    ) -> Result<Answer, CallError> {
+        self.post_to(&self.0.root, path, body, largest_body).await
+    }
+
+    async fn post_to(&self, base: &str, path: &str, body: &Value, largest_body: usize) -> Result<Answer, CallError> {
+        let request = self.0.client.post(format!("{base}{path}"));
         let request = request.header(CONTENT_TYPE, "application/json").body(body.to_string());
         self.send(request, largest_body).await
     }

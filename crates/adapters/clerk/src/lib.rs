@@ -44,6 +44,11 @@ mod json;
 mod jwks;
 mod jwks_document;
 mod keys;
+mod machine;
+mod machine_answer;
+mod machine_api;
+mod machine_error;
+mod machine_jwt;
 mod organization;
 mod organization_url;
 mod pem;
@@ -67,18 +72,20 @@ pub use directory::ClerkDirectory;
 pub use doctor::JwksCheck;
 pub use error::{TokenCarrier, TokenVerificationError};
 pub use http::{ClientError, HttpTimeouts};
+pub use machine_error::{MachineTokenError, MachineTokenErrorCode};
 pub use organization_url::OrganizationSyncOptions;
 pub use publishable_key::{InstanceType, InvalidPublishableKey, PublishableKey};
 pub use rsa_key::InvalidRsaKey;
-pub use secret_key::{InvalidSecretKey, SecretKey};
+pub use secret_key::{InvalidMachineSecretKey, InvalidSecretKey, MachineSecretKey, SecretKey};
 pub use settings::{ClerkOptions, ClerkSettings, InvalidClerkSetting};
 pub use stats::ClerkStats;
 
 pub use portal_identity::{
     AcceptsToken, ActiveOrganization, Actor, ActorKind, Auth, AuthReason, AuthStatus, AuthenticateRequestOptions,
-    DirectoryError, FactorVerificationAge, Handshake, IdentityDirectory, MachineAuth, ProviderMembership,
-    ProviderOrganization, ProviderOrganizationId, ProviderSessionId, ProviderUser, ProviderUserId, Refresh,
-    RefreshFailure, RequestAuthenticator, RequestParts, RequestState, SessionAuth, SessionStatus, SignedOut,
-    StateHeaders, TokenType, TokenVerificationErrorReason,
+    DirectoryError, FactorVerificationAge, Handshake, Has, IdentityDirectory, MachineAuth, ProviderMachineId,
+    ProviderMembership, ProviderOrganization, ProviderOrganizationId, ProviderSessionId, ProviderUser, ProviderUserId,
+    Refresh, RefreshFailure, RequestAuthenticator, RequestParts, RequestState, Reverification, ReverificationError,
+    ReverificationLevel, ScopedSlug, SessionAuth, SessionStatus, SignedOut, SlugScope, StateHeaders, TokenType,
+    TokenVerificationErrorReason, reverification_error,
 };
 pub use portal_kernel::{Clock, ExposeSecret, SecretString, Timestamp};

@@ -1,4 +1,4 @@
-//! The secret key, which opens the Backend API.
+//! The secret keys, which open the Backend API: one of the instance, one of a machine.
 
 use std::fmt;
 
@@ -55,6 +55,38 @@ impl fmt::Debug for SecretKey {
     }
 }
 
+/// The text is not a machine secret key. Never repeats the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("is not a machine secret key; copy it from the machine in Clerk's dashboard: ak_…")]
+pub struct InvalidMachineSecretKey;
+
+/// `ak_…`: this service as a machine, which asks about tokens that were granted to it. Never printed.
+#[derive(Clone)]
+pub struct MachineSecretKey(SecretString);
+
+impl MachineSecretKey {
+    /// Accepts the prefix and printable characters, without the white space around the key.
+    pub fn parse(text: &SecretString) -> Result<Self, InvalidMachineSecretKey> {
+        let text = text.expose_secret().trim();
+        let body = text.strip_prefix("ak_").unwrap_or_default();
+        // The key becomes a header value.
+        let clean = !body.is_empty() && body.bytes().all(|c| c.is_ascii_graphic());
+        if clean { Ok(Self(SecretString::from(text))) } else { Err(InvalidMachineSecretKey) }
+    }
+}
+
+impl ExposeSecret<str> for MachineSecretKey {
+    fn expose_secret(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl fmt::Debug for MachineSecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MachineSecretKey").finish_non_exhaustive()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +115,18 @@ mod tests {
         for text in
             ["", "sk_test_", "pk_test_s3cret", "s3cret", "sk_test_s3 cret", "sk_test_s3\r\ncret", "SK_TEST_s3cret"]
         {
+            let error = parse(text).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("s3cret"), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_machine_secret_key_has_its_prefix_and_never_shows_itself() {
+        let parse = |text: &str| MachineSecretKey::parse(&SecretString::from(text));
+        let key = parse(" ak_s3cret\n").unwrap();
+        assert_eq!(key.expose_secret(), "ak_s3cret");
+        assert!(!format!("{key:?}").contains("s3cret"));
+        for text in ["", "ak_", "sk_test_s3cret", "AK_s3cret", "s3cret", "ak_s3 cret", "ak_s3\r\ncret", "ak_s3crét"] {
             let error = parse(text).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("s3cret"), "{text:?}");
         }

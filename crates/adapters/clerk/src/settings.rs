@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use portal_identity::ProviderMachineId;
 use portal_kernel::SecretString;
 use url::{Host, Url};
 
@@ -11,8 +12,8 @@ use crate::organization_url::{OrganizationMatcher, OrganizationSyncOptions};
 use crate::pem;
 use crate::rsa_key::VerificationKey;
 use crate::{
-    HttpTimeouts, InstanceType, InvalidPublishableKey, InvalidRsaKey, InvalidSecretKey, PublishableKey, SecretKey,
-    StrictChoices,
+    HttpTimeouts, InstanceType, InvalidMachineSecretKey, InvalidPublishableKey, InvalidRsaKey, InvalidSecretKey,
+    MachineSecretKey, PublishableKey, SecretKey, StrictChoices,
 };
 
 const MAX_CLOCK_SKEW: Duration = Duration::from_mins(1);
@@ -27,6 +28,11 @@ pub struct ClerkOptions {
     /// `CLERK_JWT_KEY`: the public key in PEM form. Verification then needs no network; the secret key plays no part in
     /// it.
     pub jwt_key: Option<String>,
+    /// `CLERK_MACHINE_SECRET_KEY`: this service as a machine. With it, Clerk accepts only tokens of machines that were
+    /// granted to this one.
+    pub machine_secret_key: Option<SecretString>,
+    /// The id of this service as a machine, `mch_…`; tells whether a machine's token is meant for it.
+    pub machine_id: Option<String>,
     /// `CLERK_API_URL`
     pub api_url: String,
     /// `CLERK_API_VERSION`: a date.
@@ -66,6 +72,8 @@ impl ClerkOptions {
             publishable_key: publishable_key.into(),
             secret_key: None,
             jwt_key: None,
+            machine_secret_key: None,
+            machine_id: None,
             api_url: "https://api.clerk.com".to_owned(),
             api_version: "2026-05-12".to_owned(),
             issuer: None,
@@ -96,6 +104,9 @@ impl ClerkOptions {
         if jwt_key.is_none() && secret_key.is_none() {
             return Err(InvalidClerkSetting::NoKey);
         }
+        let machine_secret_key = self.machine_secret_key.as_ref().map(MachineSecretKey::parse).transpose()?;
+        let machine_id = self.machine_id.as_deref().map(str::trim).map(ProviderMachineId::parse).transpose();
+        let machine_id = machine_id.map_err(|_| InvalidClerkSetting::MachineId)?;
         let issuer = match &self.issuer {
             Some(text) => issuer(text, instance_type)?,
             None => format!("https://{}", publishable_key.frontend_host()),
@@ -122,6 +133,8 @@ impl ClerkOptions {
             options: self,
             publishable_key,
             secret_key,
+            machine_secret_key,
+            machine_id,
             jwt_key,
             issuer,
             deployment,
@@ -139,6 +152,8 @@ pub struct ClerkSettings {
     options: ClerkOptions,
     publishable_key: PublishableKey,
     secret_key: Option<SecretKey>,
+    machine_secret_key: Option<MachineSecretKey>,
+    machine_id: Option<ProviderMachineId>,
     jwt_key: Option<Arc<VerificationKey>>,
     issuer: String,
     deployment: Deployment,
@@ -157,6 +172,16 @@ impl ClerkSettings {
     /// The secret key, where there is one.
     pub fn secret_key(&self) -> Option<&SecretKey> {
         self.secret_key.as_ref()
+    }
+
+    /// The secret key of this service as a machine, where there is one.
+    pub fn machine_secret_key(&self) -> Option<&MachineSecretKey> {
+        self.machine_secret_key.as_ref()
+    }
+
+    /// The id of this service as a machine, where it has one.
+    pub fn machine_id(&self) -> Option<&ProviderMachineId> {
+        self.machine_id.as_ref()
     }
 
     /// The only `iss` that is ours.
@@ -274,6 +299,12 @@ pub enum InvalidClerkSetting {
     /// Neither of the two that verify tokens.
     #[error("is missing, and so is clerk.jwt_key: one of them is needed to verify tokens")]
     NoKey,
+    /// Malformed.
+    #[error(transparent)]
+    MachineSecretKey(#[from] InvalidMachineSecretKey),
+    /// Malformed.
+    #[error("is not the id of a machine; copy it from Clerk's dashboard: mch_…")]
+    MachineId,
     /// Unreadable or too short.
     #[error(transparent)]
     JwtKey(#[from] InvalidRsaKey),
@@ -326,6 +357,8 @@ impl InvalidClerkSetting {
         match self {
             Self::PublishableKey(_) => "clerk.publishable_key",
             Self::SecretKey(_) | Self::InstanceMismatch { .. } | Self::NoKey => "clerk.secret_key",
+            Self::MachineSecretKey(_) => "clerk.machine_secret_key",
+            Self::MachineId => "clerk.machine_id",
             Self::JwtKey(_) => "clerk.jwt_key",
             Self::ApiUrl => "clerk.api_url",
             Self::ApiVersion => "clerk.api_version",
@@ -446,6 +479,22 @@ mod tests {
         let mut broken = options();
         broken.jwt_key = Some("-----BEGIN PUBLIC KEY-----".into());
         assert_eq!(mistake(broken).0, "clerk.jwt_key");
+    }
+
+    #[test]
+    fn a_machine_has_a_key_and_an_id_of_its_own() {
+        let with = |key: Option<&str>, id: Option<&str>| {
+            let (machine_secret_key, machine_id) = (key.map(SecretString::from), id.map(str::to_owned));
+            ClerkOptions { machine_secret_key, machine_id, ..options() }
+        };
+        let good = with(Some("ak_s3cret"), Some("mch_1 ")).validate().unwrap();
+        assert_eq!(good.machine_id().unwrap().as_str(), "mch_1");
+        assert!(good.machine_secret_key().is_some());
+        assert!(!format!("{good:?}").contains("s3cret"));
+        assert_eq!(mistake(with(Some("sk_test_s3cret"), None)).0, "clerk.machine_secret_key");
+        for id in ["", "mch_", "user_1", "mch_../x"] {
+            assert_eq!(mistake(with(None, Some(id))).0, "clerk.machine_id", "{id:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `exp`, `nbf` and `iat`: types, and the comparison with the clock.
 
+use std::time::Duration;
+
 use portal_identity::TokenVerificationErrorReason as Reason;
 use portal_kernel::Timestamp;
 use serde_json::Value;
@@ -12,6 +14,12 @@ use crate::json::Members;
 const LAST_SECOND: i64 = 253_402_300_799;
 /// The largest number of seconds that is a date in JavaScript.
 const LAST_JS_SECOND: f64 = 8.64e12;
+
+/// A moment as the Backend API writes it; none outside the years that can be represented.
+pub(crate) fn from_millis(millis: i64) -> Option<Timestamp> {
+    let rest = Duration::from_millis(millis.rem_euclid(1_000).unsigned_abs());
+    Timestamp::from_unix_seconds(millis.div_euclid(1_000)).map(|second| second.plus(rest))
+}
 
 /// When a token counts. In milliseconds since 1970, the skew included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

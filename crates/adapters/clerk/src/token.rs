@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use portal_identity::TokenType;
 use serde_json::Value;
 
 use crate::StrictChoices;
@@ -13,6 +14,7 @@ pub(crate) const MAX_LENGTH: usize = 16 * 1_024;
 
 /// Clerk's categories of tokens, all signed by the same key.
 const CATEGORY_SESSION: &str = "cl_B7d4PD111AAA";
+const CATEGORY_MACHINE: &str = "cl_B7d4PD333AAA";
 /// Stamped on everything by instances that do not tell categories apart.
 const CATEGORY_NO_INFORMATION: &str = "cl_I7d4PD111III";
 
@@ -70,14 +72,26 @@ impl<'t> DecodedToken<'t> {
     }
 
     fn is_machine_token(&self) -> bool {
+        self.machine_type().is_some()
+    }
+
+    /// The class of machine token that this JWT names itself as.
+    pub(crate) fn machine_type(&self) -> Option<TokenType> {
         // Clerk's SDK recognises machine tokens only where all three segments are there and unpadded.
         if self.padded || self.signature.is_empty() {
-            return false;
+            return None;
         }
-        let access_token =
-            self.header.get("typ").and_then(Value::as_str).is_some_and(|typ| ACCESS_TOKEN_TYPES.contains(&typ));
-        let machine = self.claims.get("sub").and_then(Value::as_str).is_some_and(|sub| sub.starts_with("mch_"));
-        access_token || machine
+        let (sub, typ) = (self.claims.get("sub"), self.header.get("typ"));
+        if sub.and_then(Value::as_str).is_some_and(|sub| sub.starts_with("mch_")) {
+            return Some(TokenType::M2mToken);
+        }
+        let access_token = typ.and_then(Value::as_str).is_some_and(|typ| ACCESS_TOKEN_TYPES.contains(&typ));
+        access_token.then_some(TokenType::OauthToken)
+    }
+
+    /// Whether the category allows a machine's token: that of machines, or none at all.
+    pub(crate) fn may_be_of_machine(&self) -> bool {
+        self.header.get("cat").is_none_or(|cat| cat.as_str() == Some(CATEGORY_MACHINE))
     }
 }
 

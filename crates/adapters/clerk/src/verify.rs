@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jsonwebtoken::{Algorithm, crypto};
+use portal_identity::TokenType;
 use portal_kernel::Clock;
 use serde_json::Value;
 
@@ -57,10 +58,7 @@ impl Verifier {
         if token.is_of_another_class() {
             return Err(Refusal::AnotherClass);
         }
-        let found = self.keys.find(token.kid()).await?;
-        header_type(&token)?;
-        let algorithm = algorithm(&token, choices)?;
-        let found = self.signed_by(&token, algorithm, found).await?;
+        let found = self.signer(&token, TokenType::SessionToken).await?;
         let checked = claims::check(&token.claims, &self.settings, self.clock.now().unix_millis(), how)?;
         Ok(VerifiedSession {
             auth: Arc::new(checked.auth),
@@ -87,6 +85,21 @@ impl Verifier {
         };
         let directives: Option<Vec<_>> = list.iter().map(|item| item.as_str().map(str::to_owned)).collect();
         Ok(directives.map_or(Payload::Unusable, Payload::Directives))
+    }
+
+    /// Everything between the class of a token and its claims: the key that signed it.
+    pub(crate) async fn signer(
+        &self,
+        token: &DecodedToken<'_>,
+        class: TokenType,
+    ) -> Result<FoundKey, TokenVerificationError> {
+        let found = self.keys.find(token.kid()).await?;
+        // Access tokens have a `typ` of their own, by which they were recognised.
+        if class != TokenType::OauthToken {
+            header_type(token)?;
+        }
+        let algorithm = algorithm(token, self.settings.choices())?;
+        self.signed_by(token, algorithm, found).await
     }
 
     /// The key that signed the token: the one at hand, or the one that took its place.

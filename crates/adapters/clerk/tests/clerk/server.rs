@@ -110,7 +110,7 @@ impl FakeClerk {
         self.shared.replies.lock().unwrap().insert(0, (prefix.to_owned(), reply));
     }
 
-    /// The requests so far, each with its headers in lower case.
+    /// The requests so far, each with its headers in lower case, an empty line and its body.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.shared.requests.lock().unwrap().clone()
     }
@@ -154,6 +154,8 @@ async fn read(stream: &mut TcpStream) -> Option<String> {
         let length = stream.read(&mut buffer).await.ok().filter(|length| *length > 0)?;
         text.extend_from_slice(&buffer[..length]);
     }
+    let head = text.windows(4).position(|end| end == b"\r\n\r\n")? + 4;
+    let mut body = text.split_off(head);
     let text = String::from_utf8(text).unwrap();
     let (line, headers) = text.split_once("\r\n").unwrap();
     let headers: Vec<_> = headers
@@ -161,7 +163,12 @@ async fn read(stream: &mut TcpStream) -> Option<String> {
         .filter_map(|header| header.split_once(':'))
         .map(|(name, value)| format!("{}:{value}", name.to_lowercase()))
         .collect();
-    Some(format!("{line}\n{}\n", headers.join("\n")))
+    let length = headers.iter().find_map(|header| header.strip_prefix("content-length: "));
+    while body.len() < length.map_or(0, |length| length.parse().unwrap()) {
+        let length = stream.read(&mut buffer).await.ok().filter(|length| *length > 0)?;
+        body.extend_from_slice(&buffer[..length]);
+    }
+    Some(format!("{line}\n{}\n\n{}", headers.join("\n"), String::from_utf8(body).unwrap()))
 }
 
 async fn answer(stream: &mut TcpStream, reply: Reply) -> std::io::Result<()> {
