@@ -1,7 +1,7 @@
 //! The corpus of requests with the answers of Clerk's own SDK (`tests/conformance/`), asked here.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,9 +18,12 @@ use crate::server::{FakeClerk, Reply};
 /// Requests that are asked at the same time.
 const PARTS: usize = 4;
 
+fn path(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../tests/conformance").join(file)
+}
+
 fn read(file: &str) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../tests/conformance").join(file);
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    serde_json::from_slice(&std::fs::read(path(file)).unwrap()).unwrap()
 }
 
 fn text(value: &Value, name: &str) -> Option<String> {
@@ -190,45 +193,114 @@ fn asked(case: &Value) -> AuthenticateRequestOptions {
     AuthenticateRequestOptions { accepts_token, ..AuthenticateRequestOptions::DOCUMENT }
 }
 
-/// What differs between an answer of ours and the SDK's; none if nothing does, or if the start would have stopped.
-async fn difference(corpus: &Value, case: &Value) -> Option<String> {
-    let found = answer(corpus, case, StrictChoices::exact()).await?;
-    let expected = wanted(&case["expect"]);
-    let differs = expected.as_object().unwrap().iter().filter(|(name, value)| found[name.as_str()] != **value);
-    let lines: Vec<_> =
-        differs.map(|(name, value)| format!("{name}: {} instead of {value}", found[name.as_str()])).collect();
-    (!lines.is_empty()).then(|| lines.join("; "))
-}
-
-/// Every request of the corpus; those that are answered otherwise are listed in `differences.json`, each with the reason, and nothing
-/// else is.
-#[tokio::test(flavor = "multi_thread")]
-async fn in_exact_verdicts_are_those_of_clerks_sdk() {
-    let corpus = Arc::new(read("cases.json"));
-    let total = corpus["cases"].as_array().unwrap().len();
+/// The answers of all requests under these choices, by name; without those that would stop the start.
+async fn answers(corpus: &Arc<Value>, choices: StrictChoices) -> BTreeMap<String, Value> {
     let mut asking = JoinSet::new();
     for part in 0..PARTS {
-        let corpus = corpus.clone();
+        let corpus = Arc::clone(corpus);
         asking.spawn(async move {
             let mut found = Vec::new();
             let cases = corpus["cases"].as_array().unwrap().iter().skip(part).step_by(PARTS);
             for case in cases.filter(|case| is_ours_to_answer(case)) {
-                if let Some(difference) = difference(&corpus, case).await {
-                    found.push((case["name"].as_str().unwrap().to_owned(), difference));
-                }
+                let answer = answer(&corpus, case, choices).await;
+                found.extend(answer.map(|answer| (case["name"].as_str().unwrap().to_owned(), answer)));
             }
             found
         });
     }
-    let found: BTreeMap<_, _> = asking.join_all().await.into_iter().flatten().collect();
-    let ledger = read("differences.json");
-    let listed: BTreeSet<_> = ledger.as_array().unwrap().iter().flat_map(|entry| texts(&entry["cases"])).collect();
-    let unlisted: Vec<_> = found
-        .iter()
-        .filter(|(name, _)| !listed.contains(*name))
-        .map(|(name, text)| format!("{name}: {text}"))
-        .collect();
-    let stale: Vec<_> = listed.iter().filter(|name| !found.contains_key(*name)).cloned().collect();
-    assert!(unlisted.is_empty(), "{} of {total} differ:\n{}", unlisted.len(), unlisted.join("\n"));
-    assert!(stale.is_empty(), "these agree now: {stale:#?}");
+    asking.join_all().await.into_iter().flatten().collect()
 }
+
+/// The cases that a list of differences names.
+fn listed(file: &str) -> BTreeSet<String> {
+    read(file).as_array().unwrap().iter().flat_map(|entry| texts(&entry["cases"])).collect()
+}
+
+/// That what differs is what is listed: nothing more, nothing less.
+fn assert_listed(found: &BTreeMap<String, String>, file: &str) {
+    let listed = listed(file);
+    let unlisted: Vec<_> = found.iter().filter(|(name, _)| !listed.contains(*name)).collect();
+    let lines: Vec<_> = unlisted.iter().map(|(name, text)| format!("{name}: {text}")).collect();
+    assert!(lines.is_empty(), "{} verdicts differ that {file} does not list:\n{}", lines.len(), lines.join("\n"));
+    let stale: Vec<_> = listed.iter().filter(|name| !found.contains_key(*name)).collect();
+    assert!(stale.is_empty(), "{file} lists verdicts that agree: {stale:#?}");
+}
+
+fn difference(expected: &Value, found: &Value) -> Option<String> {
+    let differs = expected.as_object().unwrap().iter().filter(|(name, value)| found[name.as_str()] != **value);
+    let parts: Vec<_> =
+        differs.map(|(name, value)| format!("{name}: {} instead of {value}", found[name.as_str()])).collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// In exact, verdicts are those of Clerk's SDK, those listed in `differences.json` apart. In strict they are those of exact, those
+/// listed in `strict.json` apart, each under the switch that makes the difference.
+///
+/// `CONFORMANCE_WRITE=1` writes `strict.json` anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn verdicts_are_those_of_clerks_sdk_or_listed() {
+    let corpus = Arc::new(read("cases.json"));
+    let exact = answers(&corpus, StrictChoices::exact()).await;
+    let cases = corpus["cases"].as_array().unwrap().iter().map(|case| (case["name"].as_str().unwrap(), case));
+    let cases: BTreeMap<_, _> = cases.collect();
+    let from_sdk = |(name, found): (&String, &Value)| {
+        Some((name.clone(), difference(&wanted(&cases[name.as_str()]["expect"]), found)?))
+    };
+    assert_listed(&exact.iter().filter_map(from_sdk).collect(), "differences.json");
+
+    let strict = answers(&corpus, StrictChoices::strict()).await;
+    let from_exact = |(name, found): (&String, &Value)| Some((name.clone(), difference(exact.get(name)?, found)?));
+    let differences: BTreeMap<_, _> = strict.iter().filter_map(from_exact).collect();
+    if std::env::var_os("CONFORMANCE_WRITE").is_some() {
+        let mut by_switch = BTreeMap::<&str, Vec<&str>>::new();
+        for name in differences.keys() {
+            by_switch.entry(switch(&corpus, cases[name.as_str()], &exact[name]).await).or_default().push(name);
+        }
+        let list: Vec<_> =
+            by_switch.iter().map(|(switch, cases)| json!({ "switch": switch, "cases": cases })).collect();
+        std::fs::write(path("strict.json"), format!("{:#}\n", json!(list))).unwrap();
+    }
+    assert_listed(&differences, "strict.json");
+}
+
+/// The switch that alone makes the difference.
+async fn switch(corpus: &Value, case: &Value, exact: &Value) -> &'static str {
+    for (name, turn_on) in SWITCHES {
+        let mut choices = StrictChoices::exact();
+        turn_on(&mut choices);
+        if answer(corpus, case, choices).await.as_ref() != Some(exact) {
+            return name;
+        }
+    }
+    "several"
+}
+
+/// A switch by its name, and how to turn it on.
+type Switch = (&'static str, fn(&mut StrictChoices));
+
+const SWITCHES: [Switch; 24] = [
+    ("check_issuer", |choices| choices.check_issuer = true),
+    ("require_session_id", |choices| choices.require_session_id = true),
+    ("rs256_only", |choices| choices.rs256_only = true),
+    ("reject_unknown_crit", |choices| choices.reject_unknown_crit = true),
+    ("strict_aud_types", |choices| choices.strict_aud_types = true),
+    ("require_audience", |choices| choices.require_audience = true),
+    ("strict_encoding", |choices| choices.strict_encoding = true),
+    ("reject_duplicate_claims", |choices| choices.reject_duplicate_claims = true),
+    ("strict_times", |choices| choices.strict_times = true),
+    ("reject_malformed_actor", |choices| choices.reject_malformed_actor = true),
+    ("keep_stale_keys", |choices| choices.keep_stale_keys = true),
+    ("refetch_on_bad_signature", |choices| choices.refetch_on_bad_signature = true),
+    ("no_handshake_in_query", |choices| choices.no_handshake_in_query = true),
+    ("own_cookies_only", |choices| choices.own_cookies_only = true),
+    ("count_redirects", |choices| choices.count_redirects = true),
+    ("retry_handshake_payload", |choices| choices.retry_handshake_payload = true),
+    ("lenient_cookie_azp", |choices| choices.lenient_cookie_azp = true),
+    ("no_refresh_for_headers", |choices| choices.no_refresh_for_headers = true),
+    ("known_satellites_only", |choices| choices.known_satellites_only = true),
+    ("omit_message_header", |choices| choices.omit_message_header = true),
+    ("machine_ignores_azp", |choices| choices.machine_ignores_azp = true),
+    ("check_machine_state", |choices| choices.check_machine_state = true),
+    ("require_m2m_audience", |choices| choices.require_m2m_audience = true),
+    ("cache_opaque_tokens", |choices| choices.cache_opaque_tokens = true),
+];
