@@ -40,6 +40,7 @@ mod doctor;
 mod error;
 mod handshake;
 mod http;
+mod invalid_setting;
 mod json;
 mod jwks;
 mod jwks_document;
@@ -72,12 +73,13 @@ pub use directory::ClerkDirectory;
 pub use doctor::JwksCheck;
 pub use error::{TokenCarrier, TokenVerificationError};
 pub use http::{ClientError, HttpTimeouts};
+pub use invalid_setting::InvalidClerkSetting;
 pub use machine_error::{MachineTokenError, MachineTokenErrorCode};
 pub use organization_url::OrganizationSyncOptions;
 pub use publishable_key::{InstanceType, InvalidPublishableKey, PublishableKey};
 pub use rsa_key::InvalidRsaKey;
 pub use secret_key::{InvalidMachineSecretKey, InvalidSecretKey, MachineSecretKey, SecretKey};
-pub use settings::{ClerkOptions, ClerkSettings, InvalidClerkSetting};
+pub use settings::{ClerkOptions, ClerkSettings};
 pub use stats::ClerkStats;
 
 pub use portal_identity::{

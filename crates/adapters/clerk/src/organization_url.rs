@@ -120,14 +120,15 @@ fn translate(text: &str) -> Option<(String, Vec<String>)> {
             }
         };
         let modifier = after.chars().next().filter(|c| matches!(c, '?' | '*' | '+'));
-        source.push_str(&match modifier {
+        let piece = match modifier {
             None => format!("{prefix}({group})"),
             Some('?') => format!("(?:{prefix}({group}))?"),
             Some(many) => {
                 let optional = if many == '*' { "?" } else { "" };
                 format!("(?:{prefix}((?:{group})(?:{prefix}(?:{group}))*)){optional}")
             }
-        });
+        };
+        source += &piece;
         names.push(name);
         prefix = "";
         rest = &after[modifier.map_or(0, char::len_utf8)..];

@@ -94,15 +94,11 @@ impl ClerkAuthenticator {
         };
         let body = Some(&answer).filter(|answer| answer.is_success());
         let body = body.and_then(|answer| serde_json::from_slice::<Value>(&answer.body).ok());
-        match body.as_ref().map(|body| (body, body.get("directives"))) {
-            Some((body, Some(Value::Array(_)))) => {
-                strings(body, "directives").map_or(Payload::Unusable, Payload::Directives)
-            }
-            _ => {
-                tracing::warn!(http.status = answer.status, "the Backend API gives no result for a handshake");
-                Payload::Directives(Vec::new())
-            }
-        }
+        let Some(body) = body.filter(|body| body.get("directives").is_some_and(Value::is_array)) else {
+            tracing::warn!(http.status = answer.status, "the Backend API gives no result for a handshake");
+            return Payload::Directives(Vec::new());
+        };
+        strings(&body, "directives").map_or(Payload::Unusable, Payload::Directives)
     }
 }
 
@@ -140,11 +136,10 @@ fn read(answer: Option<Result<Answer, CallError>>, own_only: bool) -> Result<Coo
         None | Some(Err(CallError::Network(_) | CallError::TimedOut)) => failed(RefreshFailure::FetchError),
         Some(Err(CallError::TooLarge)) => failed(RefreshFailure::UnexpectedBapiError),
         Some(Ok(answer)) if !answer.is_success() => match answer.error_code() {
-            None => failed(RefreshFailure::UnexpectedBapiError),
             Some(code) if code.is_empty() => failed(RefreshFailure::UnexpectedSdkError),
             Some(code) if code == "unexpected_error" => failed(RefreshFailure::FetchError),
             Some(code) if is_code(&code) => Err(Refresh::Refused(code.into())),
-            Some(_) => failed(RefreshFailure::UnexpectedBapiError),
+            _ => failed(RefreshFailure::UnexpectedBapiError),
         },
         Some(Ok(answer)) if answer.body.is_empty() => failed(RefreshFailure::UnexpectedBapiError),
         Some(Ok(answer)) => match serde_json::from_slice::<Value>(&answer.body) {

@@ -61,7 +61,7 @@ fn options(corpus: &Value, case: &Value, api_url: &str, choices: StrictChoices) 
     }
     options.organization_sync.organization_patterns = texts(&configuration["organization_patterns"]);
     options.organization_sync.personal_account_patterns = texts(&configuration["personal_account_patterns"]);
-    options.api_url = api_url.to_owned();
+    api_url.clone_into(&mut options.api_url);
     options.choices = choices;
     options.token_cache_entries = 0;
     Some(options)
@@ -304,3 +304,14 @@ const SWITCHES: [Switch; 24] = [
     ("require_m2m_audience", |choices| choices.require_m2m_audience = true),
     ("cache_opaque_tokens", |choices| choices.cache_opaque_tokens = true),
 ];
+
+#[test]
+fn every_switch_is_in_the_published_table() {
+    let table = std::fs::read_to_string(path("../../docs/clerk-compatibility.md")).unwrap();
+    for (name, _) in SWITCHES {
+        assert!(table.contains(&format!("| `{name}` |")), "{name}");
+    }
+    for why in read("differences.json").as_array().unwrap().iter().map(|entry| text(entry, "why").unwrap()) {
+        assert!(table.contains(&why), "{why}");
+    }
+}
