@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use portal_identity::{
-    AcceptsToken, Auth, AuthReason, AuthenticateRequestOptions, Refresh, RefreshFailure, RequestAuthenticator,
-    RequestParts, RequestState, SessionAuth, TokenType, TokenVerificationErrorReason as Reason,
+    AcceptsToken, Auth, AuthReason, AuthenticateRequestOptions, ProviderSessionId, ProviderUserId, Refresh,
+    RefreshFailure, RequestAuthenticator, RequestParts, RequestState, SessionAuth, TokenType,
+    TokenVerificationErrorReason as Reason,
 };
 use portal_kernel::Clock;
 
@@ -63,6 +64,28 @@ impl ClerkAuthenticator {
         self.session(token, TokenCarrier::Header).await.map_err(Refusal::into_error)
     }
 
+    /// Drops what is remembered of a session: its tokens are verified again. Whoever ends a session must also refuse its tokens,
+    /// which verify until they expire.
+    pub fn forget_session(&self, session_id: &ProviderSessionId) {
+        self.forget(|auth| auth.session_id.as_ref() == Some(session_id));
+    }
+
+    /// As [`ClerkAuthenticator::forget_session`], for all sessions of a person.
+    pub fn forget_user(&self, user_id: &ProviderUserId) {
+        self.forget(|auth| auth.user_id == *user_id);
+    }
+
+    /// As [`ClerkAuthenticator::forget_session`], for everybody.
+    pub fn forget_all(&self) {
+        self.forget(|_| true);
+    }
+
+    fn forget(&self, meant: impl Fn(&SessionAuth) -> bool) {
+        if let Some(cache) = &self.cache {
+            cache.forget(meant);
+        }
+    }
+
     /// What was done so far.
     pub fn stats(&self) -> ClerkStats {
         self.verifier.counters.read()
@@ -96,10 +119,11 @@ impl ClerkAuthenticator {
             return Ok(auth);
         }
         self.verifier.counters.cache_misses();
+        let before = cache.before();
         // On the heap, so that an answer from memory does not carry room for all that a verification may have to do.
         let session = Box::pin(self.verifier.verify(token, how)).await?;
         let auth = Arc::clone(&session.auth);
-        cache.insert(digest, session, self.now_ms());
+        cache.insert(digest, session, before, self.now_ms());
         Ok(auth)
     }
 
