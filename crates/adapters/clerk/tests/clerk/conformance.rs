@@ -22,7 +22,7 @@ fn path(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../tests/conformance").join(file)
 }
 
-fn read(file: &str) -> Value {
+pub(crate) fn read(file: &str) -> Value {
     serde_json::from_slice(&std::fs::read(path(file)).unwrap()).unwrap()
 }
 
@@ -217,7 +217,7 @@ fn listed(file: &str) -> BTreeSet<String> {
 }
 
 /// That what differs is what is listed: nothing more, nothing less.
-fn assert_listed(found: &BTreeMap<String, String>, file: &str) {
+pub(crate) fn assert_listed(found: &BTreeMap<String, String>, file: &str) {
     let listed = listed(file);
     let unlisted: Vec<_> = found.iter().filter(|(name, _)| !listed.contains(*name)).collect();
     let lines: Vec<_> = unlisted.iter().map(|(name, text)| format!("{name}: {text}")).collect();
@@ -311,7 +311,9 @@ fn every_switch_is_in_the_published_table() {
     for (name, _) in SWITCHES {
         assert!(table.contains(&format!("| `{name}` |")), "{name}");
     }
-    for why in read("differences.json").as_array().unwrap().iter().map(|entry| text(entry, "why").unwrap()) {
-        assert!(table.contains(&why), "{why}");
+    for file in ["differences.json", "has.json"] {
+        for why in read(file).as_array().unwrap().iter().map(|entry| text(entry, "why").unwrap()) {
+            assert!(table.contains(&why), "{why}");
+        }
     }
 }

@@ -6,6 +6,7 @@ mod cache;
 mod conformance;
 mod directory;
 mod doctor;
+mod has;
 mod header_path;
 mod key_faults;
 mod key_freshness;
