@@ -145,6 +145,7 @@ fn settings(environment: &Environment, database: &str, instance: &Instance, port
         ("CLERK_SECRET_KEY", instance.secret_key().to_owned()),
         ("CLERK_API_URL", format!("http://127.0.0.1:{port}{}", portal_dev_idp::PATH)),
         ("CLERK_SIGN_IN_URL", format!("{origin}{}", portal_dev_idp::PATH)),
+        ("CLERK_PROXY_URL", portal_dev_idp::PATH.to_owned()),
     ];
     let own = |(name, value): (&str, String)| (name.to_owned(), value);
     let mut variables: BTreeMap<String, String> = defaults.into_iter().map(own).collect();

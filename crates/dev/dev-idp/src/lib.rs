@@ -6,6 +6,7 @@
 
 mod backend_api;
 mod error;
+mod frontend_api;
 mod guard;
 mod key;
 mod listen;
@@ -167,6 +168,10 @@ impl DevIdp {
         self.0.counters.memberships.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
     pub(crate) fn outage(&self) -> bool {
         self.0.outage.load(Ordering::SeqCst)
     }
@@ -185,10 +190,15 @@ pub fn configure(idp: &DevIdp) -> impl FnOnce(&mut web::ServiceConfig) + use<> {
     let idp = idp.clone();
     move |services| {
         let index = web::resource(["", "/"]).wrap(from_fn(guard::same_origin_only)).get(page::index);
+        let sign_in = web::resource("/sign-in").wrap(from_fn(guard::same_origin_only)).post(frontend_api::sign_in);
+        let sign_out = web::resource("/sign-out").wrap(from_fn(guard::same_origin_only)).post(frontend_api::sign_out);
         services.service(
             web::scope(PATH)
                 .app_data(web::Data::new(idp))
                 .service(index)
+                .service(sign_in)
+                .service(sign_out)
+                .route("/v1/client/handshake", web::get().to(frontend_api::handshake))
                 .configure(backend_api::routes)
                 .default_service(web::to(not_found))
                 .wrap(from_fn(guard::local_host_only))

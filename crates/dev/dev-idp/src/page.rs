@@ -3,13 +3,14 @@
 //! Plain HTML without script and without anything loaded from elsewhere.
 
 use actix_web::http::header::{CONTENT_SECURITY_POLICY, ContentType, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
 
 use crate::people::Person;
-use crate::{DevIdp, MARKER};
+use crate::{DevIdp, MARKER, PATH, frontend_api};
 
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; \
-                      form-action 'none'; frame-ancestors 'none'";
+                      form-action 'self'; frame-ancestors 'none'";
 
 const STYLE: &str = "
 :root { color-scheme: light dark; --ink: #1c2024; --soft: #60646c; --line: #d9dbe0; --ground: #fbfbfc; --card: #fff; }
@@ -19,7 +20,7 @@ const STYLE: &str = "
 * { box-sizing: border-box; }
 body { margin: 0; padding: 3rem 1.25rem; background: var(--ground); color: var(--ink);
   font: 1rem/1.55 system-ui, sans-serif; }
-main { max-width: 54rem; margin: 0 auto; }
+main { max-width: 62rem; margin: 0 auto; }
 h1 { margin: 0 0 .25rem; font-size: 1.5rem; line-height: 1.25; }
 p { margin: 0 0 1.5rem; color: var(--soft); max-width: 44rem; }
 .card { overflow-x: auto; background: var(--card); border: 1px solid var(--line); border-radius: .6rem; }
@@ -33,19 +34,39 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .35rem 1.25rem;
 dt { color: var(--soft); }
 dd { margin: 0; overflow-wrap: anywhere; }
 dd code { white-space: normal; }
+form { margin: 0; }
+button { font: inherit; font-size: .875rem; padding: .25rem .7rem; border: 1px solid var(--line); border-radius: .4rem;
+  background: var(--ground); color: var(--ink); cursor: pointer; white-space: nowrap; }
+button:hover { border-color: var(--soft); }
+button:focus-visible { outline: 3px solid #3b82f6; outline-offset: 1px; }
 ";
 
-pub(crate) async fn index(idp: web::Data<DevIdp>) -> HttpResponse {
+/// Where the portal wants its person back.
+#[derive(Deserialize)]
+pub(crate) struct IndexQuery {
+    redirect_url: Option<String>,
+}
+
+pub(crate) async fn index(request: HttpRequest, idp: web::Data<DevIdp>, query: web::Query<IndexQuery>) -> HttpResponse {
+    let signed_in = frontend_api::signed_in(&request, &idp);
     HttpResponse::Ok()
         .content_type(ContentType::html())
         .insert_header((CONTENT_SECURITY_POLICY, POLICY))
         .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header((REFERRER_POLICY, "no-referrer"))
-        .body(render(&idp))
+        .body(render(&idp, signed_in.as_ref(), query.redirect_url.as_deref().unwrap_or("/portal")))
 }
 
-fn render(idp: &DevIdp) -> String {
-    let rows: String = idp.people().iter().map(row).collect();
+fn render(idp: &DevIdp, signed_in: Option<&Person>, back: &str) -> String {
+    let rows: String = idp.people().iter().map(|person| row(person, back)).collect();
+    let state = match signed_in {
+        Some(person) => format!(
+            "<form method=\"post\" action=\"{PATH}/sign-out\"><p>This browser is signed in as <strong>{}</strong>. \
+             <button>Sign out</button></p></form>",
+            escape(&person.name)
+        ),
+        None => String::new(),
+    };
     let publishable_key = escape(idp.instance().publishable_key());
     let issuer = escape(idp.instance().issuer());
     format!(
@@ -62,11 +83,12 @@ fn render(idp: &DevIdp) -> String {
 <body>
 <main>
 <h1>Local identity provider</h1>
-<p>These people stand in for Clerk users while you develop. The command prints a session token that is good for one
-minute; send it as <code>Authorization: Bearer</code>.</p>
+<p>These people stand in for Clerk users while you develop. Sign in as one of them in this browser, or let the command
+print a session token that is good for one minute, and send it as <code>Authorization: Bearer</code>.</p>
+{state}
 <div class=\"card\">
 <table>
-<thead><tr><th scope=\"col\">Person</th><th scope=\"col\">Role in Acme</th><th scope=\"col\">Session token</th></tr></thead>
+<thead><tr><th scope=\"col\">Person</th><th scope=\"col\">Role in Acme</th><th scope=\"col\">Session token</th><th scope=\"col\">This browser</th></tr></thead>
 <tbody>
 {rows}</tbody>
 </table>
@@ -83,7 +105,7 @@ minute; send it as <code>Authorization: Bearer</code>.</p>
     )
 }
 
-fn row(person: &Person) -> String {
+fn row(person: &Person, back: &str) -> String {
     let role = match person.memberships.iter().find(|held| held.organization.name == "Acme") {
         Some(held) if held.organization.created_by == person.user_id => {
             format!("<code>{}</code>, created it", escape(&held.role))
@@ -93,9 +115,12 @@ fn row(person: &Person) -> String {
     };
     let name = escape(&person.name);
     let email = escape(&person.email);
+    let back = escape(back);
     format!(
         "<tr><th scope=\"row\">{name}<span>{email}</span></th><td>{role}</td>\
-         <td><code>cargo run -- dev token {name}</code></td></tr>\n"
+         <td><code>cargo run -- dev token {name}</code></td>\
+         <td><form method=\"post\" action=\"{PATH}/sign-in\"><input type=\"hidden\" name=\"person\" value=\"{name}\">\
+         <input type=\"hidden\" name=\"redirect_url\" value=\"{back}\"><button>Sign in as {name}</button></form></td></tr>\n"
     )
 }
 
@@ -121,17 +146,17 @@ mod tests {
 
     #[test]
     fn a_row_names_the_role_and_the_command() {
-        let alice = row(&people::person("alice").unwrap());
+        let alice = row(&people::person("alice").unwrap(), "/");
         assert!(alice.contains("<code>org:admin</code>, created it"), "{alice}");
         assert!(alice.contains("cargo run -- dev token alice<"), "{alice}");
-        assert!(row(&people::person("victor").unwrap()).contains("<code>org:viewer</code><"));
-        assert!(row(&people::person("stranger").unwrap()).contains("<td>none</td>"));
+        assert!(row(&people::person("victor").unwrap(), "/").contains("<code>org:viewer</code><"));
+        assert!(row(&people::person("stranger").unwrap(), "/").contains("<td>none</td>"));
     }
 
     #[test]
     fn a_name_cannot_become_markup() {
-        let row = row(&Person::new("<b a='\"&"));
+        let row = row(&Person::new("<b a='\"&"), "/\"><b");
         assert!(row.contains("&lt;b a=&#39;&quot;&amp;"), "{row}");
-        assert!(!row.contains("<b"), "{row}");
+        assert!(!row.contains("<b ") && !row.contains("><b\""), "{row}");
     }
 }

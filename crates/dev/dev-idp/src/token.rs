@@ -223,6 +223,18 @@ impl TokenMint {
         }
     }
 
+    /// What a browser brings back from a handshake: cookies to be set, signed.
+    pub fn handshake(&self, directives: &[String], now: Timestamp) -> String {
+        let header = json!({ "alg": "RS256", "typ": "JWT", "kid": self.key.kid(), "cat": CATEGORY_SESSION });
+        self.encode(&TokenSpec {
+            header: object(header),
+            claims: object(json!({ "handshake": directives, "iat": now.unix_seconds() })),
+            algorithm: SigningAlgorithm::Rs256,
+            signer: None,
+            corrupt: false,
+        })
+    }
+
     /// Writes and signs a token exactly as described, however wrong that is.
     pub fn encode(&self, spec: &TokenSpec) -> String {
         let message = format!("{}.{}", part(&spec.header), part(&spec.claims));
