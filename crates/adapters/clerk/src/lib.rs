@@ -1,29 +1,80 @@
 //! Who sent this request, by the rules of Clerk's own backend SDK, for any Rust service.
 //!
 //! No web framework: the input is method, public URL and headers ([`RequestParts`]), the output a [`RequestState`].
-//! Queue workers and web sockets use [`ClerkAuthenticator::verify_token`]. Where the rules may be stricter than
-//! Clerk's, each choice is a switch of [`StrictChoices`]. The vocabulary of `portal-identity` and the clock port of
-//! `portal-kernel` are exported again, so that a service needs no other crate of this workspace.
+//! Queue workers and web sockets use [`ClerkAuthenticator::verify_token`]. The vocabulary of `portal-identity` and the
+//! clock port of `portal-kernel` are exported again, so that a service needs no other crate of this workspace.
 //!
 //! ```no_run
-//! # async fn example(clock: std::sync::Arc<dyn portal_clerk::Clock>) -> Result<(), Box<dyn std::error::Error>> {
+//! use std::sync::Arc;
+//! use std::time::SystemTime;
+//!
 //! use portal_clerk::{
-//!     Auth, AuthenticateRequestOptions, ClerkAuthenticator, ClerkOptions, RequestAuthenticator, RequestParts, RequestState,
+//!     AuthReason, AuthenticateRequestOptions, ClerkAuthenticator, ClerkOptions, Clock, RequestAuthenticator,
+//!     RequestParts, StateHeaders, Timestamp,
 //! };
 //!
-//! let mut options = ClerkOptions::new("pk_live_Y2xlcmsuZXhhbXBsZS5jb20k");
-//! options.secret_key = Some("sk_live_…".into());
-//! options.authorized_parties = vec!["https://portal.example".to_owned()];
-//! let clerk = ClerkAuthenticator::new(options.validate()?, clock)?;
+//! struct SystemClock;
 //!
-//! let request = RequestParts::new("GET", "https://portal.example/v1/me").header("Authorization", "Bearer …");
-//! match clerk.authenticate_request(&request, &AuthenticateRequestOptions::API).await {
-//!     RequestState::SignedIn { auth: Auth::Session(auth), .. } if !auth.is_pending() => println!("{} is signed in", auth.user_id),
-//!     state => println!("nobody is signed in: {:?}", state.reason()),
+//! impl Clock for SystemClock {
+//!     fn now(&self) -> Timestamp {
+//!         SystemTime::now().into()
+//!     }
 //! }
-//! # Ok(())
-//! # }
+//!
+//! /// Once, inside the Tokio runtime of the service; what it gives is shared by all requests.
+//! fn clerk() -> Result<Arc<dyn RequestAuthenticator>, Box<dyn std::error::Error>> {
+//!     let mut options = ClerkOptions::new("pk_live_Y2xlcmsuZXhhbXBsZS5jb20k");
+//!     options.secret_key = Some("sk_live_…".into());
+//!     options.authorized_parties = vec!["https://portal.example".to_owned()];
+//!     Ok(Arc::new(ClerkAuthenticator::new(options.validate()?, Arc::new(SystemClock))?))
+//! }
+//!
+//! /// Status, headers and body for a program, which sends its session token in a header.
+//! async fn api(clerk: &dyn RequestAuthenticator) -> (u16, StateHeaders, String) {
+//!     let request = RequestParts::new("GET", "https://portal.example/v1/me").header("Authorization", "Bearer …");
+//!     let state = clerk.authenticate_request(&request, &AuthenticateRequestOptions::API).await;
+//!     let (status, body) = match state.session() {
+//!         Some(session) => (200, session.user_id.to_string()),
+//!         None if state.is_outage() => (503, "try again".to_owned()),
+//!         None => (401, state.reason().map_or("session-pending".to_owned(), AuthReason::to_string)),
+//!     };
+//!     (status, state.headers().clone(), body)
+//! }
+//!
+//! /// The same for a browser that opens a page. Its session is in cookies, and it may have to ask Clerk first: a handshake.
+//! async fn page(clerk: &dyn RequestAuthenticator) -> (u16, StateHeaders, String) {
+//!     let request = RequestParts::new("GET", "https://portal.example/")
+//!         .header("Cookie", "__session=…; __client_uat=…")
+//!         .header("Sec-Fetch-Dest", "document");
+//!     let state = clerk.authenticate_request(&request, &AuthenticateRequestOptions::DOCUMENT).await;
+//!     let (status, body) = match state.session() {
+//!         _ if state.location().is_some() => (307, String::new()),
+//!         Some(session) => (200, format!("Welcome, {}", session.user_id)),
+//!         None if state.is_outage() => (503, "Try again in a moment".to_owned()),
+//!         None => (401, "Please sign in".to_owned()),
+//!     };
+//!     (status, state.headers().clone(), body)
+//! }
 //! ```
+//!
+//! Three rules for whoever answers. The headers of the verdict go into every answer, errors included: cookies and the
+//! address of a handshake are among them. A session with an outstanding task verifies, yet nobody is signed in:
+//! [`RequestState::session`] knows. And a browser sends cookies whoever made it ask: a route that changes something leaves
+//! the header `Cookie` out of the parts, or checks the origin itself.
+//!
+//! A framework's headers are given as they are: `RequestParts::new(…).headers(request.headers())`, with the `HeaderMap` of
+//! actix-web as with that of axum.
+//!
+//! # Compatibility
+//!
+//! [`Compatibility::Strict`], the default, refuses and repairs what Clerk's SDK lets pass; each departure is a switch of
+//! [`StrictChoices`], and the listed ones are all. [`Compatibility::Exact`] gives status and reason as Clerk's SDK does:
+//! `options.choices = Compatibility::Exact.into()`.
+//!
+//! # Features
+//!
+//! `testing` exports the mocks of the ports and the module `testing`, with verdicts to play through them; for
+//! `[dev-dependencies]`.
 #![warn(missing_docs)]
 
 mod authenticate;
@@ -90,4 +141,6 @@ pub use portal_identity::{
     ReverificationLevel, ScopedSlug, SessionAuth, SessionStatus, SignedOut, SlugScope, StateHeaders, TokenType,
     TokenVerificationErrorReason, reverification_error,
 };
+#[cfg(feature = "testing")]
+pub use portal_identity::{MockIdentityDirectory, MockRequestAuthenticator, testing};
 pub use portal_kernel::{Clock, ExposeSecret, SecretString, Timestamp};

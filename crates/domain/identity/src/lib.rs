@@ -15,6 +15,8 @@ pub mod request;
 pub mod reverification;
 pub mod session;
 pub mod state;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use authorization::Has;
 pub use directory::{DirectoryError, ProviderMembership, ProviderOrganization, ProviderUser};

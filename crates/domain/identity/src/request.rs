@@ -35,6 +35,20 @@ impl<'a> RequestParts<'a> {
         self
     }
 
+    /// Adds the relevant ones of these header lines; a `&HeaderMap`, of the crate `http` as of actix-web, is given as it is.
+    ///
+    /// Bytes that are no text are replaced, which makes a value that no credential equals.
+    #[must_use]
+    pub fn headers<N, V>(self, lines: impl IntoIterator<Item = (&'a N, &'a V)>) -> Self
+    where
+        N: AsRef<str> + ?Sized + 'a,
+        V: AsRef<[u8]> + ?Sized + 'a,
+    {
+        lines
+            .into_iter()
+            .fold(self, |parts, (name, value)| parts.header(name.as_ref(), String::from_utf8_lossy(value.as_ref())))
+    }
+
     /// The method as sent; methods are case-sensitive.
     pub fn method(&self) -> &str {
         &self.method
@@ -92,5 +106,13 @@ mod tests {
         assert_eq!(parts.value("accept").as_deref(), Some("text/html, */*"));
         assert_eq!(parts.value("origin"), None);
         assert_eq!(parts.all("accept").collect::<Vec<_>>(), ["text/html", "*/*"]);
+    }
+
+    #[test]
+    fn a_map_of_headers_is_taken_line_by_line() {
+        let (names, values) = (["Cookie", "X-User-Id", "cookie"], [&b"a=1"[..], b"user_1", b"b=\xff"]);
+        let parts = RequestParts::new("GET", "https://portal.example/").headers(names.iter().zip(&values));
+        assert_eq!(parts.all("cookie").collect::<Vec<_>>(), ["a=1", "b=\u{fffd}"]);
+        assert_eq!(parts.value("x-user-id"), None);
     }
 }

@@ -115,6 +115,15 @@ impl RequestState {
         }
     }
 
+    /// The session of the person who is signed in: none while it is pending, and none for a machine. With none, and without a
+    /// [reason](Self::reason) too, a session task is outstanding or a machine called.
+    pub fn session(&self) -> Option<&Arc<SessionAuth>> {
+        match self {
+            Self::SignedIn { auth: Auth::Session(auth), .. } if !auth.is_pending() => Some(auth),
+            Self::SignedIn { .. } | Self::SignedOut(_) | Self::Handshake(_) => None,
+        }
+    }
+
     /// Clerk's reason; none when signed in.
     pub fn reason(&self) -> Option<&AuthReason> {
         match self {
@@ -144,5 +153,26 @@ impl RequestState {
             Self::SignedOut(out) => out.outage || out.reason.is_infrastructure(),
             Self::SignedIn { .. } | Self::Handshake(_) => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{pending_session, session, signed_in, signed_out};
+    use crate::{AuthReason, TokenVerificationErrorReason};
+
+    #[test]
+    fn nobody_is_signed_in_with_a_pending_session() {
+        assert_eq!(signed_in(session("user_1")).session().map(|auth| auth.user_id.as_str()), Some("user_1"));
+        assert_eq!(signed_in(pending_session("user_1")).session(), None);
+        assert_eq!(signed_out(AuthReason::SessionTokenMissing).session(), None);
+    }
+
+    #[test]
+    fn a_key_source_that_is_down_is_an_outage_and_a_missing_token_is_none() {
+        let down = AuthReason::Token(TokenVerificationErrorReason::RemoteJwkFailedToLoad);
+        assert!(signed_out(down).is_outage());
+        assert!(!signed_out(AuthReason::SessionTokenMissing).is_outage());
+        assert!(!signed_in(session("user_1")).is_outage());
     }
 }

@@ -1,7 +1,7 @@
 //! Points in time, cut to microseconds as PostgreSQL stores them, and the clock they are read from.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -55,6 +55,13 @@ impl Timestamp {
     }
 }
 
+impl From<SystemTime> for Timestamp {
+    /// As [`Timestamp::new`]; what lies outside the years that can be represented panics.
+    fn from(moment: SystemTime) -> Self {
+        Self::new(moment.into())
+    }
+}
+
 impl fmt::Display for Timestamp {
     /// RFC 3339 in UTC.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -90,6 +97,12 @@ mod tests {
         let fine = Timestamp::new(datetime!(2026-02-03 04:05:06.123_456_789 +02:00));
         assert_eq!(fine.to_string(), "2026-02-03T02:05:06.123456Z");
         assert_eq!(fine.unix_millis() % 1_000, 123);
+    }
+
+    #[test]
+    fn a_moment_of_the_standard_library_keeps_its_microseconds() {
+        let moment = SystemTime::UNIX_EPOCH + Duration::from_nanos(1_500_000_999);
+        assert_eq!(Timestamp::from(moment).to_string(), "1970-01-01T00:00:01.5Z");
     }
 
     #[test]
