@@ -15,6 +15,7 @@ mod machine_api;
 mod machine_jwt;
 mod machine_setup;
 mod minting;
+mod outage;
 mod properties;
 mod public_key;
 mod server;

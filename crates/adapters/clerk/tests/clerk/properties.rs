@@ -130,8 +130,8 @@ fn cookies() -> impl Strategy<Value = String> {
 
 fn url() -> impl Strategy<Value = String> {
     let query = prop::collection::vec((select(NAMES.to_vec()), value()), 0..4);
-    let query =
-        query.prop_map(|pairs| pairs.iter().map(|(name, value)| format!("{name}={value}&")).collect::<String>());
+    let query = query
+        .prop_map(|pairs| pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&"));
     prop_oneof![
         (bytes(), bytes()).prop_map(|(path, query)| format!("https://portal.example/{path}?{query}")),
         query.prop_map(|query| format!("https://portal.example/orgs/x?{query}")),
@@ -197,8 +197,11 @@ fn any_request_gets_a_verdict_and_none_of_these_signs_in() {
     assert!(reasons.iter().any(|(status, _)| *status == "handshake"), "{reasons:?}");
 }
 
+/// Names and values.
+type Cookies = Vec<(String, String)>;
+
 /// Cookies of the representative requests. Each name at most once, so that their order cannot matter.
-fn representative(suffix: &str) -> Vec<(&'static str, Vec<(String, String)>)> {
+fn representative(suffix: &str) -> Vec<(&'static str, Cookies)> {
     let (good, expired, forged) =
         (session(&json!({})), session(&json!({ "exp": NOW - 60 })), OTHER.session(&json!({})));
     let foreign = session(&json!({ "iss": "https://clerk.other.com" }));
@@ -206,7 +209,7 @@ fn representative(suffix: &str) -> Vec<(&'static str, Vec<(String, String)>)> {
     let uat = (NOW - 100).to_string();
     let plain = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let suffixed = |name: &str, value: &str| (format!("{name}_{suffix}"), value.to_owned());
-    let browser = |mut cookies: Vec<(String, String)>| {
+    let browser = |mut cookies: Cookies| {
         cookies.push(plain("__clerk_db_jwt", "browser"));
         cookies.push(suffixed("__clerk_db_jwt", "browser"));
         cookies
@@ -252,7 +255,7 @@ fn line(cookies: &[(String, String)]) -> String {
 /// A production and a development instance, each with its requests and what they get.
 struct Known {
     setup: Setup,
-    requests: Vec<(&'static str, Vec<(String, String)>, RequestState)>,
+    requests: Vec<(&'static str, Cookies, RequestState)>,
 }
 
 impl Known {
