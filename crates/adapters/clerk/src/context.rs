@@ -145,7 +145,7 @@ impl Redirects {
             Some(count) => (count - MOST_REDIRECTS).abs() < f64::EPSILON,
             None => strict,
         };
-        Self { count: count.unwrap_or_default(), exhausted }
+        Self { count: if exhausted { MOST_REDIRECTS } else { count.unwrap_or_default() }, exhausted }
     }
 }
 

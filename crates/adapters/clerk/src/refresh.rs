@@ -73,10 +73,16 @@ impl ClerkAuthenticator {
         });
         let own_only = self.settings().choices().own_cookies_only;
         let exchange = self.refreshes().join(expired, refresh_token);
-        let outcome = exchange.get_or_init(|| exchange_once(api.clone(), path, body, own_only)).await;
-        match &**outcome {
-            Ok(cookies) => Ok(cookies.clone()),
-            Err(why) => Err(why.clone()),
+        let (running, asking) = (Arc::clone(&exchange), api.clone());
+        // To its end, even if the request that began it goes away: the others wait for this very answer.
+        api.run(async move {
+            running.get_or_init(|| async { Arc::new(exchange_once(&asking, &path, &body, own_only).await) }).await;
+        })
+        .await;
+        match exchange.get().map(|outcome| &**outcome) {
+            Some(Ok(cookies)) => Ok(cookies.clone()),
+            Some(Err(why)) => Err(why.clone()),
+            None => Err(Refresh::Failed(RefreshFailure::FetchError)),
         }
     }
 
@@ -123,26 +129,19 @@ async fn ask(api: &BackendApi, path: &str, tries: u32) -> Option<Answer> {
     None
 }
 
-/// To its end, even if the request that began it goes away.
-async fn exchange_once(api: BackendApi, path: String, body: Value, own_only: bool) -> Outcome {
-    let asking = api.clone();
-    let answer = api.run(async move { asking.post(&path, &body, LARGEST_ANSWER).await }).await;
-    Arc::new(read(answer, own_only))
-}
-
-fn read(answer: Option<Result<Answer, CallError>>, own_only: bool) -> Result<Cookies, Refresh> {
+async fn exchange_once(api: &BackendApi, path: &str, body: &Value, own_only: bool) -> Result<Cookies, Refresh> {
     let failed = |why| Err(Refresh::Failed(why));
-    match answer {
-        None | Some(Err(CallError::Network(_) | CallError::TimedOut)) => failed(RefreshFailure::FetchError),
-        Some(Err(CallError::TooLarge)) => failed(RefreshFailure::UnexpectedBapiError),
-        Some(Ok(answer)) if !answer.is_success() => match answer.error_code() {
+    match api.post(path, body, LARGEST_ANSWER).await {
+        Err(CallError::Network(_) | CallError::TimedOut) => failed(RefreshFailure::FetchError),
+        Err(CallError::TooLarge) => failed(RefreshFailure::UnexpectedBapiError),
+        Ok(answer) if !answer.is_success() => match answer.error_code() {
             Some(code) if code.is_empty() => failed(RefreshFailure::UnexpectedSdkError),
             Some(code) if code == "unexpected_error" => failed(RefreshFailure::FetchError),
             Some(code) if is_code(&code) => Err(Refresh::Refused(code.into())),
             _ => failed(RefreshFailure::UnexpectedBapiError),
         },
-        Some(Ok(answer)) if answer.body.is_empty() => failed(RefreshFailure::UnexpectedBapiError),
-        Some(Ok(answer)) => match serde_json::from_slice::<Value>(&answer.body) {
+        Ok(answer) if answer.body.is_empty() => failed(RefreshFailure::UnexpectedBapiError),
+        Ok(answer) => match serde_json::from_slice::<Value>(&answer.body) {
             Err(_) => failed(RefreshFailure::FetchError),
             Ok(body) => match strings(&body, "cookies").map(|cookies| Cookies::take(cookies, own_only)) {
                 Some(Some(cookies)) if !cookies.directives.is_empty() => Ok(cookies),

@@ -2,8 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod advisories;
+mod browsing;
 mod cache;
 mod conformance;
+mod cookie_path;
 mod directory;
 mod doctor;
 mod has;
@@ -14,6 +16,8 @@ mod machine_api;
 mod machine_jwt;
 mod machine_setup;
 mod minting;
+mod outage;
+mod properties;
 mod public_key;
 mod server;
 mod setup;
