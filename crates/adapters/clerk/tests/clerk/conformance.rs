@@ -64,6 +64,8 @@ fn options(corpus: &Value, case: &Value, api_url: &str, choices: StrictChoices) 
     api_url.clone_into(&mut options.api_url);
     options.choices = choices;
     options.token_cache_entries = 0;
+    // Nothing here is about time: a busy machine makes no verdict.
+    options.timeouts.total = Duration::from_secs(60);
     Some(options)
 }
 
