@@ -65,7 +65,7 @@ fn options(corpus: &Value, case: &Value, api_url: &str, choices: StrictChoices) 
     options.choices = choices;
     options.token_cache_entries = 0;
     // Nothing here is about time: a busy machine makes no verdict.
-    options.timeouts.total = Duration::from_secs(60);
+    options.timeouts.total = Duration::from_mins(1);
     Some(options)
 }
 
