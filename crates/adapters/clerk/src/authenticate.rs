@@ -196,6 +196,11 @@ impl ClerkAuthenticator {
     }
 
     fn out(&self, error: &TokenVerificationError, carrier: TokenCarrier) -> RequestState {
+        if error.is_unnamed() && !self.settings().choices().name_key_outages {
+            let mut out = verdict::out(self.settings(), AuthReason::UnexpectedError, String::new(), Vec::new());
+            out.outage = true;
+            return RequestState::SignedOut(out);
+        }
         verdict::signed_out(self.settings(), AuthReason::Token(error.reason()), error.full_message(carrier))
     }
 }

@@ -89,6 +89,14 @@ pub struct StrictChoices {
     pub no_refresh_for_headers: bool,
     /// A development instance sends a browser back only to configured satellites. Clerk's SDK redirects to any address in the query.
     pub known_satellites_only: bool,
+    /// Claims of a version that is not known give no organization. Clerk's SDK reads everything but the number 2 as version 1.
+    pub known_claim_versions_only: bool,
+    /// If there are as many permission masks (`fpm`) as features in all, each belongs to the feature at its place. Clerk's SDK counts
+    /// the organization's features only; published descriptions count all.
+    pub count_user_features: bool,
+    /// A key source that cannot be reached, or sends what is no JSON, has the reason `jwk-remote-failed-to-load`. In Clerk's SDK it is
+    /// `unexpected-error`, which says nothing. An outage it is in both.
+    pub name_key_outages: bool,
     /// The header `x-clerk-auth-message` is left out; messages may name configured authorized parties.
     pub omit_message_header: bool,
     /// Configured authorized parties do not count for JWTs of machines and OAuth clients. Clerk mints those without `azp`, so
@@ -132,6 +140,9 @@ impl StrictChoices {
             lenient_cookie_azp: false,
             no_refresh_for_headers: false,
             known_satellites_only: false,
+            known_claim_versions_only: false,
+            count_user_features: false,
+            name_key_outages: false,
             omit_message_header: false,
             machine_ignores_azp: false,
             check_machine_state: false,
@@ -163,6 +174,9 @@ impl StrictChoices {
             lenient_cookie_azp: true,
             no_refresh_for_headers: true,
             known_satellites_only: true,
+            known_claim_versions_only: true,
+            count_user_features: true,
+            name_key_outages: true,
             omit_message_header: true,
             machine_ignores_azp: true,
             check_machine_state: true,

@@ -56,7 +56,7 @@ pub(crate) fn check(
         let message = format!("Invalid JWT issuer claim (iss) {}. Expected \"{}\".", quote(iss), settings.issuer());
         return Err(TokenVerificationError::claim(message));
     }
-    let auth = session::read(claims, user_id, session_id, times, choices.reject_malformed_actor)?;
+    let auth = session::read(claims, user_id, session_id, times, choices)?;
     Ok(CheckedClaims { auth, window: times.window, cookie_only })
 }
 

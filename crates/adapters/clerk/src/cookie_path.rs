@@ -87,7 +87,7 @@ impl ClerkAuthenticator {
             HandshakeResult::Nonce(nonce) => self.handshake_payload(nonce).await,
             HandshakeResult::Token(token) => match self.verifier().handshake(token).await {
                 Ok(payload) => payload,
-                Err(error) if self.settings().is_production() => {
+                Err(error) if self.settings().is_production() || self.is_ignored(&error) => {
                     tracing::warn!(auth.reason = %error.reason(), "a handshake token does not verify");
                     return None;
                 }
@@ -126,6 +126,11 @@ impl ClerkAuthenticator {
         tracing::warn!(auth.reason = %error.reason(), "the clock of this machine is wrong: set it to the correct time");
         let how = How { carrier: TokenCarrier::Cookie, skew_ms: DEVELOPMENT_SKEW_MS };
         self.verifier().verify(token, how).await.map(|session| session.auth).map_err(Refusal::into_error)
+    }
+
+    /// What Clerk's SDK has no reason for does not stop it.
+    fn is_ignored(&self, error: &TokenVerificationError) -> bool {
+        error.is_unnamed() && !self.settings().choices().name_key_outages
     }
 
     /// Usually the keys were switched while a browser still had a handshake of the old instance.

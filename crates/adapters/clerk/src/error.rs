@@ -40,6 +40,8 @@ pub struct TokenVerificationError {
     reason: Reason,
     message: Cow<'static, str>,
     action: Option<&'static str>,
+    /// Clerk's SDK has no reason for it.
+    unnamed: bool,
 }
 
 impl TokenVerificationError {
@@ -55,17 +57,17 @@ impl TokenVerificationError {
 
     /// Message, advice and reason in one line, as Clerk's SDK writes them.
     pub fn full_message(&self, carrier: TokenCarrier) -> String {
-        let Self { reason, message, action } = self;
+        let Self { reason, message, action, .. } = self;
         let gap = if message.is_empty() || action.is_none() { "" } else { " " };
         format!("{message}{gap}{} (reason={reason}, token-carrier={carrier})", action.unwrap_or_default())
     }
 
     fn bare(reason: Reason, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason, message: message.into(), action: None }
+        Self { reason, message: message.into(), action: None, unnamed: false }
     }
 
     fn not_from_clerk(reason: Reason, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason, message: message.into(), action: Some(ENSURE_CLERK_JWT) }
+        Self { reason, message: message.into(), action: Some(ENSURE_CLERK_JWT), unnamed: false }
     }
 
     pub(crate) fn shape() -> Self {
@@ -131,11 +133,26 @@ impl TokenVerificationError {
              that the __session cookie or the HTTP authorization header contain a Clerk-generated session JWT.",
             cut(&kid.unwrap_or("undefined").escape_debug().to_string())
         );
-        Self { reason: Reason::JwkKidMismatch, message: message.into(), action: Some(CHECK_KEYS) }
+        Self { reason: Reason::JwkKidMismatch, message: message.into(), action: Some(CHECK_KEYS), unnamed: false }
+    }
+
+    /// No answer from the key source, or none that could be read.
+    pub(crate) fn keys_unreachable() -> Self {
+        Self { unnamed: true, ..Self::keys_unavailable("Failed to load JWKS from Clerk Backend or Frontend API.") }
+    }
+
+    /// Whether Clerk's SDK calls this `unexpected-error`.
+    pub(crate) fn is_unnamed(&self) -> bool {
+        self.unnamed
     }
 
     pub(crate) fn keys_unavailable(message: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason: Reason::RemoteJwkFailedToLoad, message: message.into(), action: Some(CONTACT_SUPPORT) }
+        Self {
+            reason: Reason::RemoteJwkFailedToLoad,
+            message: message.into(),
+            action: Some(CONTACT_SUPPORT),
+            unnamed: false,
+        }
     }
 
     pub(crate) fn secret_key_refused() -> Self {
@@ -143,6 +160,7 @@ impl TokenVerificationError {
             reason: Reason::SecretKeyInvalid,
             message: Cow::Borrowed("The provided Clerk Secret Key is invalid."),
             action: Some(CONTACT_SUPPORT),
+            unnamed: false,
         }
     }
 }

@@ -31,6 +31,8 @@ pub(crate) enum FetchFailure {
     Unreachable,
     #[error("the key source answers with status {0}")]
     Status(u16),
+    #[error("the key source sends something that is no JSON")]
+    NotJson,
     #[error("the key source sends something else than a set of signing keys")]
     Unusable,
     #[error("the key source refuses the secret key")]
@@ -41,7 +43,7 @@ impl FetchFailure {
     /// The source is down, rather than refusing us: what it said before still holds.
     pub(crate) fn is_outage(self) -> bool {
         match self {
-            Self::Unreachable | Self::Unusable => true,
+            Self::Unreachable | Self::NotJson | Self::Unusable => true,
             Self::Status(status) => matches!(status, 300..400 | 408 | 429 | 500..),
             Self::SecretKeyRefused => false,
         }
@@ -51,7 +53,7 @@ impl FetchFailure {
         match self {
             Self::Unreachable => true,
             Self::Status(status) => matches!(status, 429 | 500..),
-            Self::Unusable | Self::SecretKeyRefused => false,
+            Self::NotJson | Self::Unusable | Self::SecretKeyRefused => false,
         }
     }
 }
@@ -64,9 +66,7 @@ impl From<FetchFailure> for TokenVerificationError {
                 Self::keys_unavailable(format!("Error loading Clerk JWKS with code={status}."))
             }
             FetchFailure::Unusable => Self::keys_unavailable("The JWKS endpoint did not contain any signing keys."),
-            FetchFailure::Unreachable => {
-                Self::keys_unavailable("Failed to load JWKS from Clerk Backend or Frontend API.")
-            }
+            FetchFailure::Unreachable | FetchFailure::NotJson => Self::keys_unreachable(),
         }
     }
 }
@@ -105,13 +105,13 @@ fn read(answer: &Answer) -> Result<Document, FetchFailure> {
         let refused = answer.has_error("clerk_key_invalid");
         return Err(if refused { FetchFailure::SecretKeyRefused } else { FetchFailure::Status(answer.status) });
     }
-    let keys = parse(&answer.body);
+    let body: Value = serde_json::from_slice(&answer.body).map_err(|_| FetchFailure::NotJson)?;
+    let keys = parse(&body);
     if keys.is_empty() { Err(FetchFailure::Unusable) } else { Ok(Document { keys, date: answer.date }) }
 }
 
 /// Skips what is not an RSA key for RS256 signatures. Of entries with the same id the last counts, as in Clerk's SDK.
-fn parse(body: &[u8]) -> Keys {
-    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+fn parse(body: &Value) -> Keys {
     let entries = body.get("keys").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     entries.iter().filter_map(key).collect()
 }
@@ -160,8 +160,7 @@ mod tests {
     }
 
     fn ids(entries: &[Value]) -> Vec<String> {
-        let mut ids: Vec<_> =
-            parse(json!({ "keys": entries }).to_string().as_bytes()).into_keys().map(String::from).collect();
+        let mut ids: Vec<_> = parse(&json!({ "keys": entries })).into_keys().map(String::from).collect();
         ids.sort();
         ids
     }
@@ -193,7 +192,7 @@ mod tests {
     #[test]
     fn of_keys_with_the_same_id_the_last_counts() {
         let other = json!({ "n": modulus(0xc3, 256) });
-        let keys = parse(json!({ "keys": [entry(&json!({})), entry(&other)] }).to_string().as_bytes());
+        let keys = parse(&json!({ "keys": [entry(&json!({})), entry(&other)] }));
         let last = VerificationKey::from_jwk(&modulus(0xc3, 256), "AQAB", true).unwrap();
         assert!(keys["ins_1"].same_as(&last));
     }
@@ -210,7 +209,8 @@ mod tests {
             r#"{"keys":[]}"#,
             r#"{"keys":[null,1,[]]}"#,
         ] {
-            assert!(parse(body.as_bytes()).is_empty(), "{body}");
+            let answer = Answer { status: 200, date: None, retry_after: None, body: body.into() };
+            assert!(read(&answer).is_err(), "{body}");
         }
     }
 

@@ -5,14 +5,15 @@
 use portal_identity::{ActiveOrganization, ProviderOrganizationId};
 use serde_json::Value;
 
+use crate::StrictChoices;
 use crate::json::Members;
 
-/// The organization of the claims; none without one, and none if the version of the claims is unknown.
-pub(crate) fn read(claims: &Members) -> Option<ActiveOrganization> {
+/// The organization of the claims; none without one, and in strict none if the version of the claims is unknown.
+pub(crate) fn read(claims: &Members, choices: &StrictChoices) -> Option<ActiveOrganization> {
     match claims.get("v") {
+        Some(v) if v.as_f64() == Some(2.0) => second_version(claims, choices),
         None => first_version(claims),
-        Some(v) if v.as_f64() == Some(1.0) => first_version(claims),
-        Some(v) if v.as_f64() == Some(2.0) => second_version(claims),
+        Some(v) if v.as_f64() == Some(1.0) || !choices.known_claim_versions_only => first_version(claims),
         Some(_) => {
             if claims.contains_key("o") || claims.contains_key("org_id") {
                 tracing::warn!("a session token has claims of an unknown version: its organization is ignored");
@@ -36,7 +37,7 @@ fn first_version(claims: &Members) -> Option<ActiveOrganization> {
     })
 }
 
-fn second_version(claims: &Members) -> Option<ActiveOrganization> {
+fn second_version(claims: &Members, choices: &StrictChoices) -> Option<ActiveOrganization> {
     let organization = match claims.get("o")? {
         Value::Object(organization) => organization,
         Value::Null => return None,
@@ -48,7 +49,9 @@ fn second_version(claims: &Members) -> Option<ActiveOrganization> {
     };
     let permissions =
         match (text_of(claims.get("fea")), text_of(organization.get("per")), text_of(organization.get("fpm"))) {
-            (Some(features), Some(verbs), Some(masks)) => permissions(&features, &verbs, &masks),
+            (Some(features), Some(verbs), Some(masks)) => {
+                permissions(&features, &verbs, &masks, choices.count_user_features)
+            }
             _ => None,
         };
     Some(ActiveOrganization {
@@ -85,9 +88,9 @@ fn role(value: Option<&Value>) -> Option<String> {
 /// scope.
 ///
 /// `fpm` has one number per feature, whose lowest bit stands for the first verb of `per`. Published descriptions
-/// disagree on whether features of the user alone are counted. They are if there are as many numbers as features in
-/// all.
-fn permissions(features: &str, verbs: &str, masks: &str) -> Option<Vec<String>> {
+/// disagree on whether features of the user alone are counted. With `count_all` they are if there are as many numbers as
+/// features in all.
+fn permissions(features: &str, verbs: &str, masks: &str, count_all: bool) -> Option<Vec<String>> {
     if features.is_empty() {
         return Some(Vec::new());
     }
@@ -101,7 +104,7 @@ fn permissions(features: &str, verbs: &str, masks: &str) -> Option<Vec<String>> 
     }
     let verbs: Vec<&str> = verbs.split(',').map(str::trim).collect();
     let masks: Vec<&str> = masks.split(',').map(str::trim).collect();
-    if masks.len() != all.len() {
+    if !count_all || masks.len() != all.len() {
         all.retain(|(organization, _)| *organization);
     }
 
@@ -145,7 +148,7 @@ mod tests {
     use super::*;
 
     fn organization(claims: &Value) -> Option<ActiveOrganization> {
-        read(claims.as_object().unwrap())
+        read(claims.as_object().unwrap(), &StrictChoices::strict())
     }
 
     fn granted(features: &str, verbs: &str, masks: &str) -> Vec<String> {
@@ -179,6 +182,17 @@ mod tests {
         // Bits beyond the list are dropped.
         assert_eq!(granted("o:f", "read", "18446744073709551617"), ["org:f:read"]);
         assert_eq!(granted("o:f", "read", "18446744073709551616"), [""; 0]);
+    }
+
+    #[test]
+    fn in_exact_users_features_are_never_counted_and_every_other_version_is_the_first() {
+        let exact = |claims: Value| read(claims.as_object().unwrap(), &StrictChoices::exact());
+        let claims = json!({ "v": 2, "fea": "u:mail,o:repos,ou:wiki", "o": { "id": "org_1", "per": "read,write", "fpm": "3,1,2" } });
+        assert_eq!(exact(claims).unwrap().permissions, ["org:repos:read", "org:repos:write", "org:wiki:read"]);
+        for v in [json!(3), json!("2"), json!(null), json!(true)] {
+            let found = exact(json!({ "v": v, "org_id": "org_1", "org_role": "org:admin" })).unwrap();
+            assert_eq!(found.role.as_deref(), Some("org:admin"), "{v}");
+        }
     }
 
     #[test]

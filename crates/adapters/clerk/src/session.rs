@@ -6,6 +6,7 @@ use portal_identity::{
 };
 use serde_json::Value;
 
+use crate::StrictChoices;
 use crate::error::TokenVerificationError;
 use crate::json::Members;
 use crate::organization;
@@ -17,11 +18,11 @@ pub(crate) fn read(
     user_id: ProviderUserId,
     session_id: Option<ProviderSessionId>,
     times: Times,
-    reject_malformed_actor: bool,
+    choices: &StrictChoices,
 ) -> Result<SessionAuth, TokenVerificationError> {
     let actor = match claims.get("act") {
         None | Some(Value::Null) => None,
-        Some(act) => Some(match (actor(act), reject_malformed_actor) {
+        Some(act) => Some(match (actor(act), choices.reject_malformed_actor) {
             (Some(actor), _) => actor,
             (None, false) => Actor { subject: "unknown".to_owned(), kind: ActorKind::Impersonator },
             (None, true) => {
@@ -36,7 +37,7 @@ pub(crate) fn read(
         session_id,
         session_status: status(claims.get("sts")),
         actor,
-        organization: organization::read(claims),
+        organization: organization::read(claims, choices),
         factor_verification_age: factor_verification_age(claims.get("fva")),
         features: scoped_slugs(claims.get("fea")),
         plans: scoped_slugs(claims.get("pla")),
@@ -108,7 +109,8 @@ mod tests {
     fn session(claims: &Value, strict: bool) -> Result<SessionAuth, TokenVerificationError> {
         let expires_at = Timestamp::from_unix_seconds(60).unwrap();
         let times = Times { window: Window { from: 0, until: 60_000 }, expires_at, issued_at: None };
-        read(claims.as_object().unwrap(), ProviderUserId::parse("user_1").unwrap(), None, times, strict)
+        let choices = if strict { StrictChoices::strict() } else { StrictChoices::exact() };
+        read(claims.as_object().unwrap(), ProviderUserId::parse("user_1").unwrap(), None, times, &choices)
     }
 
     #[test]
