@@ -34,35 +34,54 @@ impl Kit {
     }
 }
 
-/// What [`crate::observe`] attaches to a request, and whoever answers it fills.
+/// What is known of a request beside itself: made when the first of it is, since most requests need none before they are answered.
+#[derive(Default)]
 pub(crate) struct Observed {
-    pub(crate) id: RequestId,
+    id: Option<RequestId>,
     /// Of the provider's verdict.
-    pub(crate) headers: StateHeaders,
+    headers: StateHeaders,
 }
 
-/// The id of a request; none for one that did not pass [`crate::observe`].
+impl Observed {
+    fn of<R>(req: &HttpRequest, change: impl FnOnce(&mut Self) -> R) -> R {
+        let mut extensions = req.extensions_mut();
+        if let Some(observed) = extensions.get_mut::<Self>() {
+            return change(observed);
+        }
+        let mut observed = Self::default();
+        let result = change(&mut observed);
+        extensions.insert(observed);
+        result
+    }
+
+    /// For the answer: the headers of the verdict, and the id if one was asked for.
+    pub(crate) fn take(req: &HttpRequest) -> (Option<RequestId>, StateHeaders) {
+        let mut extensions = req.extensions_mut();
+        let observed =
+            extensions.get_mut::<Self>().map(|observed| (observed.id, std::mem::take(&mut observed.headers)));
+        observed.unwrap_or_default()
+    }
+}
+
+/// The id of a request, the same whenever it is asked for; none outside of the program that [`crate::observe`] wraps.
 pub(crate) fn request_id(req: &HttpRequest) -> Option<RequestId> {
-    req.extensions().get::<Observed>().map(|observed| observed.id)
+    let kit = Kit::of(req).ok()?;
+    Some(Observed::of(req, |observed| *observed.id.get_or_insert_with(|| kit.ids.make())))
 }
 
 /// Keeps the headers of the provider's verdict, which go into the answer.
 pub(crate) fn keep_headers(req: &HttpRequest, state: &RequestState) {
-    if state.headers().is_empty() {
-        return;
-    }
-    if let Some(observed) = req.extensions_mut().get_mut::<Observed>() {
-        observed.headers.clone_from(state.headers());
+    if !state.headers().is_empty() {
+        Observed::of(req, |observed| observed.headers.clone_from(state.headers()));
     }
 }
 
 /// Says why a session that verifies does not count, in Clerk's headers for whoever debugs.
 pub(crate) fn keep_reason(req: &HttpRequest, reason: &str) {
-    if let Some(observed) = req.extensions_mut().get_mut::<Observed>() {
-        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let status = AuthStatus::SignedOut.as_str();
-        observed.headers.extend([header("x-clerk-auth-status", status), header("x-clerk-auth-reason", reason)]);
-    }
+    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let status = AuthStatus::SignedOut.as_str();
+    let headers = [header("x-clerk-auth-status", status), header("x-clerk-auth-reason", reason)];
+    Observed::of(req, |observed| observed.headers.extend(headers));
 }
 
 /// Circumstances of a request, for the audit trail.

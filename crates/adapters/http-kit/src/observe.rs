@@ -1,14 +1,11 @@
 //! The outermost layer: a request id, the limit on headers, and the headers that every answer has.
 
+use actix_cors::CorsError;
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, VARY, X_CONTENT_TYPE_OPTIONS};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage, web};
-use portal_identity::StateHeaders;
-use portal_kernel::RequestId;
-
-use actix_cors::CorsError;
+use actix_web::{Error, web};
 
 use crate::Kit;
 use crate::context::Observed;
@@ -22,11 +19,9 @@ pub async fn observe<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
-    let id: RequestId = match request.app_data::<web::Data<Kit>>() {
-        Some(kit) => kit.ids.make(),
-        None => return Ok(next.call(request).await?.map_into_left_body()),
+    let Some(kit) = request.app_data::<web::Data<Kit>>().cloned() else {
+        return Ok(next.call(request).await?.map_into_left_body());
     };
-    request.extensions_mut().insert(Observed { id, headers: StateHeaders::new() });
     let size: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     let mut response = if size > HEADER_LIMIT {
         let (request, _) = request.into_parts();
@@ -42,10 +37,10 @@ pub async fn observe<B: MessageBody + 'static>(
             response.map_into_left_body()
         }
     };
-    let verdict =
-        response.request().extensions_mut().get_mut::<Observed>().map(|observed| std::mem::take(&mut observed.headers));
+    let (id, verdict) = Observed::take(response.request());
+    let id = id.unwrap_or_else(|| kit.ids.make());
     let headers = response.headers_mut();
-    for (name, value) in verdict.iter().flatten() {
+    for (name, value) in &verdict {
         // The verdict's headers must arrive whatever the answer is; one that is not legal is skipped.
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), HeaderValue::from_str(value)) {
             headers.append(name, value);

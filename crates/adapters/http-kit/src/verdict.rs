@@ -1,7 +1,5 @@
 //! The provider's verdict on a request of this server.
 
-use std::sync::LazyLock;
-
 use actix_web::HttpRequest;
 use actix_web::http::Method;
 use actix_web::http::header::{AUTHORIZATION, COOKIE, HeaderName};
@@ -58,18 +56,8 @@ pub(crate) fn has_ignored_session(req: &HttpRequest) -> bool {
 
 const SESSION: &[u8] = b"__session";
 
-/// The headers that can change a verdict, as this framework names them.
-static RELEVANT: LazyLock<[HeaderName; RequestParts::RELEVANT_HEADERS.len()]> =
-    LazyLock::new(|| RequestParts::RELEVANT_HEADERS.map(HeaderName::from_static));
-
 fn parts<'r>(req: &'r HttpRequest, kit: &Kit, with_cookies: bool) -> RequestParts<'r> {
     let target = req.uri().path_and_query().map_or("/", |target| target.as_str());
-    let parts = RequestParts::new(req.method().as_str(), [kit.public_origin.as_str(), target].concat());
-    let names = RELEVANT.iter().filter(|name| with_cookies || **name != COOKIE);
-    let lines = names.flat_map(|name| req.headers().get_all(name).map(move |value| (name, value)));
-    lines.fold(parts, |parts, (name, value)| match std::str::from_utf8(value.as_bytes()) {
-        Ok(value) => parts.header(name.as_str(), value),
-        // Bytes that are no text make a value that no credential equals.
-        Err(_) => parts.header(name.as_str(), String::from_utf8_lossy(value.as_bytes())),
-    })
+    RequestParts::new(req.method().as_str(), [kit.public_origin.as_str(), target].concat())
+        .headers(req.headers().iter().filter(|(name, _)| with_cookies || **name != COOKIE))
 }

@@ -29,7 +29,7 @@ impl<'a> RequestParts<'a> {
     #[must_use]
     #[inline]
     pub fn header(mut self, name: &str, value: impl Into<Cow<'a, str>>) -> Self {
-        if let Some(known) = Self::RELEVANT_HEADERS.iter().find(|known| known.eq_ignore_ascii_case(name)) {
+        if let Some(known) = relevant(name) {
             self.headers.push((known, value.into()));
         }
         self
@@ -39,14 +39,17 @@ impl<'a> RequestParts<'a> {
     ///
     /// Bytes that are no text are replaced, which makes a value that no credential equals.
     #[must_use]
-    pub fn headers<N, V>(self, lines: impl IntoIterator<Item = (&'a N, &'a V)>) -> Self
+    pub fn headers<N, V>(mut self, lines: impl IntoIterator<Item = (&'a N, &'a V)>) -> Self
     where
         N: AsRef<str> + ?Sized + 'a,
         V: AsRef<[u8]> + ?Sized + 'a,
     {
-        lines
-            .into_iter()
-            .fold(self, |parts, (name, value)| parts.header(name.as_ref(), String::from_utf8_lossy(value.as_ref())))
+        for (name, value) in lines {
+            if let Some(known) = relevant(name.as_ref()) {
+                self.headers.push((known, text(value.as_ref())));
+            }
+        }
+        self
     }
 
     /// The method as sent; methods are case-sensitive.
@@ -73,6 +76,15 @@ impl<'a> RequestParts<'a> {
         let blank = [' ', '\t'];
         self.headers.iter().filter(move |(known, _)| *known == name).map(move |(_, value)| value.trim_matches(blank))
     }
+}
+
+fn relevant(name: &str) -> Option<&'static str> {
+    RequestParts::RELEVANT_HEADERS.into_iter().find(|known| known.eq_ignore_ascii_case(name))
+}
+
+fn text(value: &[u8]) -> Cow<'_, str> {
+    // The usual case first: replacing looks at every byte, checking at many at once.
+    std::str::from_utf8(value).map_or_else(|_| String::from_utf8_lossy(value), Cow::Borrowed)
 }
 
 impl std::fmt::Debug for RequestParts<'_> {
