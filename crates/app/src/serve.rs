@@ -9,6 +9,7 @@ use actix_web::middleware::{Condition, from_fn};
 use actix_web::{App, HttpServer, web};
 use portal_http_api::mount_metrics;
 use portal_http_kit::{cors, observe};
+use portal_postgres::PgFeed;
 
 use crate::settings::{HttpSettings, MetricsSettings};
 use crate::wire::Wired;
@@ -43,13 +44,16 @@ pub struct Bound {
     pub metrics_address: Option<SocketAddr>,
     server: Server,
     metrics: Option<Server>,
+    feed: Arc<PgFeed>,
 }
 
 impl Bound {
     /// Serves until a signal arrives or the handle stops it; running requests get the configured time to end.
     pub async fn run(self) -> Result<(), ServeError> {
         let metrics = self.metrics.map(tokio::spawn);
+        let feed = tokio::spawn(self.feed.run());
         let outcome = self.server.await.map_err(ServeError::Run);
+        feed.abort();
         if let Some(metrics) = metrics {
             metrics.abort();
         }
@@ -96,7 +100,7 @@ pub fn bind(
             (Some(server.run()), Some(address))
         }
     };
-    Ok(Bound { address, metrics_address, server, metrics })
+    Ok(Bound { address, metrics_address, server, metrics, feed: wired.feed.clone() })
 }
 
 /// 0 stands for one per core.

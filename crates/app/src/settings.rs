@@ -55,6 +55,8 @@ pub struct Settings {
     pub database: PgSettings,
     /// The identity provider.
     pub clerk: ClerkSettings,
+    /// How many people are remembered.
+    pub principal_cache_entries: usize,
     /// Where people sign in.
     pub sign_in_url: String,
     /// API keys and service tokens.
@@ -156,6 +158,7 @@ impl Settings {
         }
         let clerk = clerk.and_then(|options| agree(reader, options, origin.as_deref(), http.as_ref()));
         let sign_in_url = sign_in_url(reader);
+        let people = reader.number("accounts.cache_entries", 10_000, 1..=10_000_000);
         let clerk = clerk?;
         Some(Self {
             public_origin: origin?,
@@ -163,6 +166,7 @@ impl Settings {
             database: database?,
             sign_in_url: sign_in_url?.unwrap_or_else(|| format!("{}/sign-in", clerk.accounts_origin())),
             clerk,
+            principal_cache_entries: usize::try_from(people?).ok()?,
             keys: keys?,
             metrics: metrics?,
             log: log?,
@@ -225,9 +229,13 @@ fn database(reader: &mut Reader) -> Option<PgSettings> {
     let pool_size = reader.number("database.pool_size", 10, 2..=1000);
     let acquire = reader.number("database.acquire_timeout_ms", 3000, 10..=60_000);
     let statement = reader.number("database.statement_timeout_ms", 5000, 10..=600_000);
+    let direct = reader
+        .text("database.direct_url")
+        .map(|url| PgTarget::parse(&url).map_err(|error| reader.mistake("database.direct_url", &error.to_string())));
     let target = PgTarget::parse(&url?).map_err(|error| reader.mistake("database.url", &error.to_string()));
     Some(PgSettings {
         target: target.ok()?,
+        direct: direct.transpose().ok()?,
         pool_size: u32::try_from(pool_size?).ok()?,
         acquire_timeout: Duration::from_millis(acquire?),
         statement_timeout: Duration::from_millis(statement?),

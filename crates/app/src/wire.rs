@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use portal_accounts::{Accounts, AccountsStore, RoleMap, SignIn};
+use portal_accounts::{Accounts, AccountsStore, KnownUsers, RoleMap, SignIn};
 use portal_api_keys::{ApiKeys, ApiKeysStore, Peppers, ServiceTokens, Verifier};
 use portal_clerk::{ClerkAuthenticator, ClerkDirectory};
 use portal_http_api::Api;
 use portal_http_kit::{Counter, HttpMetrics, Kit};
 use portal_kernel::{Clock, Entropy, IdGen};
-use portal_postgres::PgStore;
+use portal_postgres::{PgFeed, PgStore};
 use portal_web::Web;
 
 use crate::settings::{KeySettings, Settings};
@@ -22,6 +22,8 @@ pub struct Wired {
     pub web: Web,
     /// The database.
     pub store: Arc<PgStore>,
+    /// What other replicas change; runs as long as the server.
+    pub feed: Arc<PgFeed>,
     /// The identity provider.
     pub authenticator: Arc<ClerkAuthenticator>,
     /// What operators do to service tokens.
@@ -69,8 +71,9 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let KeySettings { brand, peppers } = settings.keys;
     let peppers = Arc::new(peppers);
     let service_tokens = service_tokens(store.clone(), peppers.clone(), surroundings);
+    let feed = Arc::new(store.feed());
     let sign_in = SignIn {
-        reader: store.clone(),
+        reader: Arc::new(KnownUsers::new(store.clone(), feed.clone(), settings.principal_cache_entries)),
         store: store.clone() as Arc<AccountsStore>,
         directory: Arc::new(directory),
         role_map: RoleMap::default(),
@@ -107,7 +110,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         metrics: Arc::new(metrics),
         open_metrics: settings.metrics.open,
     };
-    Ok(Wired { api, web, store, authenticator, service_tokens })
+    Ok(Wired { api, web, store, feed, authenticator, service_tokens })
 }
 
 /// The use cases of an operator's command.

@@ -71,7 +71,7 @@ impl Ports {
     /// An owner is signed in.
     fn signed_in() -> Self {
         let mut sign_in = MockSignInReader::new();
-        sign_in.expect_find().returning(|_, _| Ok(Some(owner())));
+        sign_in.expect_find().returning(|_, _| Ok(Some(Arc::new(owner()))));
         let state = RequestState::SignedIn { auth: Auth::Session(Arc::new(session())), headers: Vec::new() };
         Self { state, sign_in, accounts: MockAccountReader::new(), keys: MockApiKeyReader::new() }
     }

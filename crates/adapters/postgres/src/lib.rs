@@ -4,6 +4,7 @@
 
 mod connect;
 mod error;
+mod feed;
 mod migrate;
 mod pool;
 mod reader;
@@ -16,5 +17,6 @@ mod tls;
 mod tx;
 
 pub use connect::{InvalidDatabaseUrl, PgTarget};
+pub use feed::PgFeed;
 pub use migrate::{MigrateError, migrate, pending_migrations};
 pub use pool::{ConnectError, PgSettings, PgStore, Probe};

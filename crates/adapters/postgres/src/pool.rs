@@ -15,6 +15,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::connect::PgTarget;
 use crate::error::{ends_connection, store_error};
+use crate::feed::{Hub, PgFeed};
 use crate::tls::TlsError;
 use crate::tx::PgTx;
 
@@ -25,6 +26,8 @@ pub(crate) type Connection = bb8::PooledConnection<'static, AsyncDieselConnectio
 pub struct PgSettings {
     /// Where.
     pub target: PgTarget,
+    /// The same database without a pooler in between, for the change feed; none if `target` is that.
+    pub direct: Option<PgTarget>,
     /// Connections at most; at least 2.
     pub pool_size: u32,
     /// How long a request waits for a free connection before the database counts as unavailable.
@@ -72,6 +75,8 @@ pub struct PgStore {
     runtime: Handle,
     last_failure: LastFailure,
     checkouts: AtomicU64,
+    direct: PgTarget,
+    hub: Arc<Hub>,
 }
 
 /// An attempt to connect is given up after this, or after the time that a request waits if that is longer. The pool counts attempts
@@ -120,7 +125,13 @@ impl PgStore {
             .test_on_check_out(false)
             .build_unchecked(AsyncDieselConnectionManager::new_with_config("", config));
         let (runtime, checkouts) = (Handle::current(), AtomicU64::new(0));
-        Ok(Self { pool, pool_size, acquire_timeout, runtime, last_failure, checkouts })
+        let (direct, hub) = (settings.direct.as_ref().unwrap_or(&settings.target).clone(), Arc::default());
+        Ok(Self { pool, pool_size, acquire_timeout, runtime, last_failure, checkouts, direct, hub })
+    }
+
+    /// The changes of all replicas, on a connection of its own. Make one per process, and run it.
+    pub fn feed(&self) -> PgFeed {
+        PgFeed::new(self.direct.clone(), self.hub.clone())
     }
 
     /// How often a connection was taken from the pool: zero more of these means no query ran.
@@ -196,7 +207,7 @@ impl PgStore {
     pub(crate) async fn open(&self) -> Result<PgTx, StoreError> {
         let mut conn = self.connection().await?;
         AnsiTransactionManager::begin_transaction(&mut *conn).await.map_err(|error| refused(&mut conn, error))?;
-        Ok(PgTx::new(conn))
+        Ok(PgTx::new(conn, self.hub.clone()))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Readers: one autocommitted statement each, outside any transaction.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -42,7 +44,7 @@ impl SignInReader for PgStore {
         &self,
         _: &Authorized<BuildPrincipal, Platform>,
         id: ProviderUserId,
-    ) -> Result<Option<KnownUser>, StoreError> {
+    ) -> Result<Option<Arc<KnownUser>>, StoreError> {
         let mut conn = self.connection().await?;
         let rows: Vec<(UserRow, MembershipRow, Option<String>)> = users::table
             .inner_join(memberships::table.on(memberships::user_id.eq(users::id)))
@@ -60,7 +62,7 @@ impl SignInReader for PgStore {
             known.push(known_membership(membership, organization)?);
         }
         let Some(person) = person else { return Ok(None) };
-        Ok(Some(KnownUser { user: User::try_from(person)?, memberships: known }))
+        Ok(Some(Arc::new(KnownUser { user: User::try_from(person)?, memberships: known })))
     }
 }
 

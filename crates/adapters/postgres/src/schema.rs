@@ -110,6 +110,22 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    changes (seq) {
+        seq -> BigInt,
+        xid -> BigInt,
+        kind -> Text,
+        subject -> Text,
+    }
+}
+
+diesel::table! {
+    change_marks (at) {
+        at -> Timestamptz,
+        oldest -> BigInt,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     accounts,
     users,

@@ -63,6 +63,7 @@ impl TestDatabase {
     pub fn store(&self, pool_size: u32) -> Result<PgStore, TestError> {
         let settings = PgSettings {
             target: self.target()?,
+            direct: None,
             pool_size,
             acquire_timeout: Duration::from_secs(20),
             statement_timeout: Duration::from_secs(10),

@@ -1,22 +1,28 @@
 //! One transaction, which implements every repository itself.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use diesel::QueryResult;
-use diesel_async::{AnsiTransactionManager, TransactionManager};
+use diesel::{ExpressionMethods, QueryResult};
+use diesel_async::{AnsiTransactionManager, RunQueryDsl, TransactionManager};
 use portal_accounts::{AccountRepository, AccountsTx, UserRepository};
 use portal_api_keys::{ApiKeyRepository, ApiKeysTx, ServiceTokenRepository};
 use portal_audit::AuditLog;
-use portal_kernel::{Begin, Finish, StoreError};
+use portal_kernel::{Begin, Change, ChangeLog, Finish, StoreError};
 
 use crate::PgStore;
 use crate::error::store_error;
+use crate::feed::Hub;
 use crate::pool::{Connection, refused};
+use crate::schema::changes;
 
 /// An open transaction on its own connection. Dropped unfinished, the connection goes back to the pool, which sees the open transaction
 /// and closes it; the server rolls back.
 pub(crate) struct PgTx {
     pub(crate) conn: Connection,
     failed: bool,
+    hub: Arc<Hub>,
+    changes: Vec<Change>,
 }
 
 /// Somebody wanted to commit what the server had refused.
@@ -25,8 +31,8 @@ pub(crate) struct PgTx {
 struct AlreadyFailed;
 
 impl PgTx {
-    pub(crate) fn new(conn: Connection) -> Self {
-        Self { conn, failed: false }
+    pub(crate) fn new(conn: Connection, hub: Arc<Hub>) -> Self {
+        Self { conn, failed: false, hub, changes: Vec::new() }
     }
 
     /// Takes note of a statement's outcome. After an error the server accepts nothing but the end of the transaction.
@@ -45,11 +51,24 @@ impl Finish for PgTx {
             return Err(StoreError::Other(AlreadyFailed.into()));
         }
         let committed = AnsiTransactionManager::commit_transaction(&mut *self.conn).await;
+        // Also after an error: the server may have committed.
+        self.hub.committed(&self.changes);
         committed.map_err(|error| refused(&mut self.conn, error))
     }
 
     async fn rollback(mut self: Box<Self>) -> Result<(), StoreError> {
         AnsiTransactionManager::rollback_transaction(&mut *self.conn).await.map_err(store_error)
+    }
+}
+
+#[async_trait]
+impl ChangeLog for PgTx {
+    async fn changed(&mut self, change: Change) -> Result<(), StoreError> {
+        let row = (changes::kind.eq(change.kind()), changes::subject.eq(change.subject()));
+        let inserted = diesel::insert_into(changes::table).values(row).execute(&mut self.conn).await;
+        self.noted(inserted)?;
+        self.changes.push(change);
+        Ok(())
     }
 }
 
@@ -63,6 +82,10 @@ impl AccountsTx for PgTx {
     }
 
     fn audit(&mut self) -> &mut dyn AuditLog {
+        self
+    }
+
+    fn changes(&mut self) -> &mut dyn ChangeLog {
         self
     }
 }

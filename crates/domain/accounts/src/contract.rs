@@ -9,6 +9,7 @@ pub mod users;
 
 use std::fmt::Debug;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use portal_authz::action::{BuildPrincipal, ViewSelf};
@@ -38,7 +39,8 @@ impl Ports<'_> {
     }
 
     async fn known(self, user: &User) -> Option<KnownUser> {
-        self.sign_in.find(&cleared(), user.provider_id.clone()).await.expect("a person is looked up")
+        let found = self.sign_in.find(&cleared(), user.provider_id.clone()).await.expect("a person is looked up");
+        found.map(Arc::unwrap_or_clone)
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod account;
 #[cfg(feature = "testing")]
 pub mod contract;
+pub mod known_users;
 pub mod link;
 pub mod membership;
 pub mod ports;
@@ -17,6 +18,7 @@ mod testing;
 pub mod user;
 
 pub use account::{Account, AccountKind};
+pub use known_users::KnownUsers;
 pub use membership::{KnownMembership, Membership, RoleMap};
 pub use ports::{AccountReader, AccountRepository, AccountsStore, AccountsTx, SignInReader, UserRepository};
 #[cfg(any(test, feature = "testing"))]

@@ -3,7 +3,7 @@
 use portal_audit::{AuditAction, AuditRecord, Caller, Subject};
 use portal_authz::Role;
 use portal_identity::ProviderMembership;
-use portal_kernel::{StoreError, finish};
+use portal_kernel::{Change, StoreError, finish};
 
 use crate::ports::AccountsTx;
 use crate::sign_in::Clearance;
@@ -59,7 +59,8 @@ impl SignIn {
                 tx.audit().record(record).await?;
             }
         }
-        tx.users().save_profile(cleared, user.id, profile, at).await
+        tx.users().save_profile(cleared, user.id, profile, at).await?;
+        tx.changes().changed(Change::User(user.id)).await
     }
 }
 
@@ -92,7 +93,7 @@ mod tests {
         claim.users.expect_claim_profile().returning(|_, _, _, _| Ok(true));
         let store = Arc::new(MockAccountsStore::new([claim, tx]));
         let mut reader = MockSignInReader::new();
-        reader.expect_find().returning(|_, _| Ok(Some(known(false))));
+        reader.expect_find().returning(|_, _| Ok(Some(Arc::new(known(false)))));
         let mut directory = MockIdentityDirectory::new();
         directory.expect_user().returning(|_| Ok(Some(provider_user())));
         directory.expect_memberships().return_once(|_| Ok(memberships));

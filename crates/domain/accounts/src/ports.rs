@@ -1,11 +1,13 @@
 //! What users and accounts need from a store.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use portal_audit::AuditLog;
 use portal_authz::action::{BuildPrincipal, ViewSelf};
 use portal_authz::{Authorized, Platform, Unchecked};
 use portal_identity::{ProviderOrganization, ProviderUserId};
-use portal_kernel::{AccountId, Begin, Finish, StoreError, Timestamp, UserId};
+use portal_kernel::{AccountId, Begin, ChangeLog, Finish, StoreError, Timestamp, UserId};
 
 use crate::{Account, AccountOfUser, KnownUser, Membership, Profile, User};
 
@@ -74,12 +76,14 @@ pub trait AccountsTx: Finish {
     fn accounts(&mut self) -> &mut dyn AccountRepository;
     /// The trail.
     fn audit(&mut self) -> &mut dyn AuditLog;
+    /// What other replicas hear of.
+    fn changes(&mut self) -> &mut dyn ChangeLog;
 }
 
 /// Where transactions come from.
 pub type AccountsStore = dyn Begin<dyn AccountsTx>;
 
-/// Looks up who stands behind a session, outside any transaction.
+/// Looks up who stands behind a session, outside any transaction. May answer from memory what was so a moment ago.
 #[cfg_attr(any(test, feature = "testing"), mockall::automock)]
 #[async_trait]
 pub trait SignInReader: Send + Sync {
@@ -88,7 +92,7 @@ pub trait SignInReader: Send + Sync {
         &self,
         cleared: &Authorized<BuildPrincipal, Platform>,
         id: ProviderUserId,
-    ) -> Result<Option<KnownUser>, StoreError>;
+    ) -> Result<Option<Arc<KnownUser>>, StoreError>;
 }
 
 /// Reads accounts, outside any transaction.

@@ -41,7 +41,7 @@ pub struct SignedIn {
     /// Decides what is allowed.
     pub principal: Principal,
     /// The person.
-    pub user: User,
+    pub known: Arc<KnownUser>,
     /// The account of the organization that is active in the session, else the personal one.
     pub active_account: AccountId,
 }
@@ -86,8 +86,8 @@ impl SignIn {
         &self,
         cleared: &Clearance,
         caller: &Caller,
-        known: KnownUser,
-    ) -> Result<KnownUser, SignInError> {
+        known: Arc<KnownUser>,
+    ) -> Result<Arc<KnownUser>, SignInError> {
         if known.user.profile_read_at.is_some() || !self.claim_profile(cleared, known.user.id).await? {
             return Ok(known);
         }
@@ -99,7 +99,7 @@ impl SignIn {
         cleared: &Clearance,
         caller: &Caller,
         auth: &SessionAuth,
-    ) -> Result<KnownUser, SignInError> {
+    ) -> Result<Arc<KnownUser>, SignInError> {
         let made = self.provision(cleared, caller, auth).await.map_err(SignInError::ProvisioningFailed)?;
         let known = self.reader.find(cleared, auth.user_id.clone()).await?.ok_or(StoreError::Stale)?;
         if made { self.ask_provider(cleared, caller, known).await } else { Ok(known) }
@@ -166,8 +166,8 @@ impl SignIn {
         &self,
         cleared: &Clearance,
         caller: &Caller,
-        known: KnownUser,
-    ) -> Result<KnownUser, SignInError> {
+        known: Arc<KnownUser>,
+    ) -> Result<Arc<KnownUser>, SignInError> {
         let id = &known.user.provider_id;
         let answer = match self.directory.user(id).await {
             Ok(Some(person)) => self.directory.memberships(id).await.map(|memberships| Some((person, memberships))),
@@ -196,7 +196,7 @@ impl SignIn {
         }
     }
 
-    fn principal(&self, known: KnownUser, auth: &SessionAuth) -> SignedIn {
+    fn principal(&self, known: Arc<KnownUser>, auth: &SessionAuth) -> SignedIn {
         let active = auth.organization.as_ref();
         let roles: Roles = known
             .memberships
@@ -221,7 +221,7 @@ impl SignIn {
                 }
             }
         };
-        SignedIn { principal, user: known.user, active_account }
+        SignedIn { principal, active_account, known }
     }
 }
 
@@ -266,11 +266,11 @@ mod tests {
     #[tokio::test]
     async fn a_known_person_is_read_and_nothing_is_written() {
         let mut fixture = Fixture::new();
-        fixture.reader.expect_find().once().returning(|_, _| Ok(Some(known(true))));
+        fixture.reader.expect_find().once().returning(|_, _| Ok(Some(Arc::new(known(true)))));
         let (sign_in, store) = fixture.build();
         let signed_in = sign_in.sign_in(&session(), &Provenance::default()).await.unwrap();
         assert!(matches!(signed_in.principal, Principal::User(_)));
-        assert_eq!(signed_in.active_account, signed_in.user.personal_account);
+        assert_eq!(signed_in.active_account, signed_in.known.user.personal_account);
         assert_eq!(store.endings(), []);
     }
 
@@ -280,7 +280,7 @@ mod tests {
         let mut asked = 0;
         fixture.reader.expect_find().times(2).returning(move |_, _| {
             asked += 1;
-            Ok((asked == 2).then(|| known(false)))
+            Ok((asked == 2).then(|| Arc::new(known(false))))
         });
         fixture.tx.accounts.expect_insert().once().returning(|_, _| Ok(()));
         fixture.tx.users.expect_insert().once().returning(|_, _| Ok(true));
@@ -314,7 +314,7 @@ mod tests {
         let mut asked = 0;
         fixture.reader.expect_find().times(2).returning(move |_, _| {
             asked += 1;
-            Ok((asked == 2).then(|| known(false)))
+            Ok((asked == 2).then(|| Arc::new(known(false))))
         });
         fixture.tx.accounts.expect_insert().once().returning(|_, _| Ok(()));
         fixture.tx.users.expect_insert().once().returning(|_, _| Ok(false));
@@ -322,7 +322,7 @@ mod tests {
         fixture.directory.expect_user().never();
         let (sign_in, store) = fixture.build();
         let signed_in = sign_in.sign_in(&session(), &Provenance::default()).await.unwrap();
-        assert_eq!(signed_in.user, known(false).user);
+        assert_eq!(signed_in.known.user, known(false).user);
         assert_eq!(store.endings(), [Ending::RolledBack]);
     }
 
@@ -354,7 +354,7 @@ mod tests {
     #[tokio::test]
     async fn an_impersonator_is_not_the_person() {
         let mut fixture = Fixture::new();
-        fixture.reader.expect_find().returning(|_, _| Ok(Some(known(true))));
+        fixture.reader.expect_find().returning(|_, _| Ok(Some(Arc::new(known(true)))));
         let (sign_in, _) = fixture.build();
         for (kind, expect_agent) in [(ActorKind::Impersonator, false), (ActorKind::Agent, true)] {
             let auth = SessionAuth { actor: Some(Actor { subject: "user_support".to_owned(), kind }), ..session() };
@@ -370,7 +370,7 @@ mod tests {
         let mut asked = 0;
         fixture.reader.expect_find().times(2).returning(move |_, _| {
             asked += 1;
-            Ok(Some(known(asked == 2)))
+            Ok(Some(Arc::new(known(asked == 2))))
         });
         fixture.tx.users.expect_claim_profile().once().returning(|_, _, now, before| {
             assert_eq!(now.since(before), PROFILE_RETRY);
@@ -379,9 +379,9 @@ mod tests {
         fixture.directory.expect_user().never();
         let (sign_in, store) = fixture.build();
         let first = sign_in.sign_in(&session(), &Provenance::default()).await.unwrap();
-        assert_eq!(first.user.profile_read_at, None, "somebody else is asking");
+        assert_eq!(first.known.user.profile_read_at, None, "somebody else is asking");
         let second = sign_in.sign_in(&session(), &Provenance::default()).await.unwrap();
-        assert!(second.user.profile_read_at.is_some());
+        assert!(second.known.user.profile_read_at.is_some());
         assert_eq!(store.endings(), [Ending::Committed]);
     }
 
@@ -397,20 +397,20 @@ mod tests {
                 provider_role: Some("org:admin".to_owned()),
                 provider_organization: Some(organization("org:admin").id),
             });
-            Ok(Some(person))
+            Ok(Some(Arc::new(person)))
         });
         let (sign_in, _) = fixture.build();
         let with = |role| SessionAuth { organization: Some(organization(role)), ..session() };
         let signed_in = sign_in.sign_in(&with("org:admin"), &Provenance::default()).await.unwrap();
         assert_eq!(signed_in.active_account, acme);
         let unmapped = sign_in.sign_in(&with("org:unheard_of"), &Provenance::default()).await.unwrap();
-        assert_eq!(unmapped.active_account, unmapped.user.personal_account, "an unmapped role gives no access");
+        assert_eq!(unmapped.active_account, unmapped.known.user.personal_account, "an unmapped role gives no access");
     }
 
     #[tokio::test]
     async fn a_person_unknown_to_the_provider_stays_signed_in_without_a_profile() {
         let mut fixture = Fixture::new();
-        fixture.reader.expect_find().once().returning(|_, _| Ok(Some(known(false))));
+        fixture.reader.expect_find().once().returning(|_, _| Ok(Some(Arc::new(known(false)))));
         fixture.tx.users.expect_claim_profile().once().returning(|_, _, _, _| Ok(true));
         fixture.directory.expect_user().once().returning(|_| Ok::<Option<ProviderUser>, _>(None));
         let (sign_in, _) = fixture.build();

@@ -9,7 +9,7 @@ use portal_authz::Role;
 use portal_identity::{
     ActiveOrganization, ProviderOrganizationId, ProviderSessionId, ProviderUser, ProviderUserId, SessionAuth,
 };
-use portal_kernel::{Begin, Clock, Finish, StoreError};
+use portal_kernel::{Begin, ChangeLog, Clock, Finish, MockChangeLog, StoreError};
 use portal_testkit::FixedClock;
 
 use crate::ports::{AccountRepository, AccountsTx, UserRepository};
@@ -21,12 +21,22 @@ pub(crate) enum Ending {
     RolledBack,
 }
 
-#[derive(Default)]
 pub(crate) struct MockTx {
     pub(crate) users: MockUserRepository,
     pub(crate) accounts: MockAccountRepository,
     pub(crate) audit: MockAuditLog,
+    /// Hears of anything.
+    pub(crate) changes: MockChangeLog,
     endings: Arc<Mutex<Vec<Ending>>>,
+}
+
+impl Default for MockTx {
+    fn default() -> Self {
+        let mut changes = MockChangeLog::new();
+        changes.expect_changed().returning(|_| Ok(()));
+        let (users, accounts, audit) = (MockUserRepository::new(), MockAccountRepository::new(), MockAuditLog::new());
+        Self { users, accounts, audit, changes, endings: Arc::default() }
+    }
 }
 
 impl AccountsTx for MockTx {
@@ -40,6 +50,10 @@ impl AccountsTx for MockTx {
 
     fn audit(&mut self) -> &mut dyn AuditLog {
         &mut self.audit
+    }
+
+    fn changes(&mut self) -> &mut dyn ChangeLog {
+        &mut self.changes
     }
 }
 

@@ -3,12 +3,16 @@
 //! Nothing here knows what an account or a key is, and nothing here does I/O.
 #![warn(missing_docs)]
 
+pub mod feed;
 pub mod id;
 pub mod page;
 pub mod secret;
 pub mod store;
 pub mod time;
 
+#[cfg(any(test, feature = "testing"))]
+pub use feed::MockChangeLog;
+pub use feed::{Change, ChangeFeed, ChangeListener, ChangeLog};
 pub use id::{AccountId, ApiKeyId, AuditEventId, Id, IdGen, InvalidId, RequestId, ServiceTokenId, UserId};
 pub use page::{InvalidPageSize, Page, PageRequest, PageSize};
 pub use secret::{Entropy, ExposeSecret, SecretSlice, SecretString};

@@ -86,7 +86,7 @@ async fn get(
     let one = PageRequest { size: PageSize::ONE, after: None };
     let has_api_key = !keys.list(who.principal(), active, one).await?.items.is_empty();
     Ok(HttpResponse::Ok().json(Me {
-        user: UserView::from(&who.signed_in().user),
+        user: UserView::from(&who.signed_in().known.user),
         active_account: account.into(),
         permissions: permissions(who.principal(), active),
         onboarding: Onboarding { has_api_key },

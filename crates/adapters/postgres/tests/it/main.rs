@@ -5,6 +5,7 @@ mod catalogue;
 mod contracts;
 mod corrupt;
 mod errors;
+mod feed;
 mod migrations;
 mod outages;
 mod races;

@@ -74,7 +74,7 @@ async fn thousand_concurrent_first_sign_ins_make_one_person() {
         tasks.spawn(async move { sign_in.sign_in(&session("user_alice"), &Provenance::default()).await });
     }
     let signed_in = soon("a thousand sign-ins", tasks.join_all()).await;
-    let users: Vec<UserId> = signed_in.into_iter().map(|outcome| outcome.expect("a sign-in").user.id).collect();
+    let users: Vec<UserId> = signed_in.into_iter().map(|outcome| outcome.expect("a sign-in").known.user.id).collect();
     assert_eq!(users.len(), 1000);
     assert!(users.iter().all(|user| *user == users[0]));
     for table in ["users", "accounts", "memberships", "audit_events"] {
@@ -155,7 +155,7 @@ fn roles(signed_in: &SignedIn, boss: &str) -> (bool, Vec<Role>) {
     let Principal::User(user) = &signed_in.principal else { panic!("not a person: {:?}", signed_in.principal) };
     let mut roles: Vec<_> = user.roles.iter().map(|(_, role)| role).collect();
     roles.sort();
-    (signed_in.user.provider_id.as_str() == boss, roles)
+    (signed_in.known.user.provider_id.as_str() == boss, roles)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -40,6 +40,7 @@ pub(crate) async fn store() -> (TestDatabase, PgStore) {
 pub(crate) fn impatient(url: &str, statement_timeout: Duration) -> PgStore {
     let settings = PgSettings {
         target: PgTarget::parse(url).expect("a URL"),
+        direct: None,
         pool_size: 2,
         acquire_timeout: Duration::from_millis(500),
         statement_timeout,

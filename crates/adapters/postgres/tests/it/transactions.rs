@@ -25,7 +25,7 @@ async fn is_free(database: &TestDatabase, user: &User) {
 
 async fn email(store: &PgStore, user: &User) -> Option<String> {
     let known = SignInReader::find(store, &cleared(), user.provider_id.clone()).await.expect("an answer");
-    known.expect("a person").user.profile.email
+    known.expect("a person").user.profile.email.clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,101 @@
+//! What changed, told to every cache of every replica.
+//!
+//! The transaction that changes something writes the change down ([`ChangeLog`]); every process reads what was written
+//! ([`ChangeFeed`]) and tells its caches ([`ChangeListener`]). A cache answers only while the feed is current, so that no replica
+//! goes on with what another one ended.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::{AccountId, StoreError, UserId};
+
+/// What changed. Says where to look again, not what is there now.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Change {
+    /// A person: state, profile, where they are a member, or in which role.
+    User(UserId),
+    /// An account: its state or its name.
+    Account(AccountId),
+    /// A session ended; the identity provider's id.
+    Session(String),
+}
+
+impl Change {
+    /// The stored text of what kind of thing it is.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::User(_) => "user",
+            Self::Account(_) => "account",
+            Self::Session(_) => "session",
+        }
+    }
+
+    /// The stored text of which one it is.
+    pub fn subject(&self) -> String {
+        match self {
+            Self::User(id) => id.to_string(),
+            Self::Account(id) => id.to_string(),
+            Self::Session(id) => id.clone(),
+        }
+    }
+
+    /// From the stored texts; none for those of a later version of the program.
+    pub fn parse(kind: &str, subject: &str) -> Option<Self> {
+        match kind {
+            "user" => subject.parse().ok().map(Self::User),
+            "account" => subject.parse().ok().map(Self::Account),
+            "session" => Some(Self::Session(subject.to_owned())),
+            _ => None,
+        }
+    }
+}
+
+/// Writes changes down, inside the transaction that makes them.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait ChangeLog: Send {
+    /// Every replica hears of it soon after the commit, and only if there is one.
+    async fn changed(&mut self, change: Change) -> Result<(), StoreError>;
+}
+
+/// Something that remembers what the store said.
+pub trait ChangeListener: Send + Sync {
+    /// Forgets what depends on it. Called from one thread; must be quick.
+    fn changed(&self, change: &Change);
+
+    /// Forgets everything: changes may have been missed.
+    fn missed(&self);
+}
+
+/// Reads what all replicas wrote.
+pub trait ChangeFeed: Send + Sync {
+    /// Whether everything that was committed up to a moment ago has been told. While this is false, and it is before the feed runs, no
+    /// cache may answer.
+    fn is_current(&self) -> bool;
+
+    /// Tells this listener too, from now on.
+    fn subscribe(&self, listener: Arc<dyn ChangeListener>);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_stored_is_read_back() {
+        for change in [
+            Change::User("usr_00000000000000000000000001".parse().unwrap()),
+            Change::Account("acc_00000000000000000000000001".parse().unwrap()),
+            Change::Session("sess_1".to_owned()),
+        ] {
+            assert_eq!(Change::parse(change.kind(), &change.subject()), Some(change));
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_none() {
+        assert_eq!(Change::parse("galaxy", "gal_1"), None);
+        assert_eq!(Change::parse("user", "acc_00000000000000000000000001"), None);
+    }
+}

@@ -1,0 +1,2 @@
+DROP TABLE change_marks;
+DROP TABLE changes;
