@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portal_accounts::{Accounts, AccountsStore, KnownUsers, RoleMap, SignIn};
+use portal_accounts::{Accounts, AccountsStore, Facts, KnownUsers, RoleMap, SignIn};
 use portal_api_keys::{ApiKeys, ApiKeysStore, Peppers, ServiceTokens, Verifier};
 use portal_clerk::{ClerkAuthenticator, ClerkDirectory};
 use portal_http_api::Api;
@@ -76,9 +76,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         reader: Arc::new(KnownUsers::new(store.clone(), feed.clone(), settings.principal_cache_entries)),
         store: store.clone() as Arc<AccountsStore>,
         directory: Arc::new(directory),
-        role_map: RoleMap::default(),
-        ids: ids.clone(),
-        clock: clock.clone(),
+        facts: Arc::new(Facts { role_map: RoleMap::default(), ids: ids.clone(), clock: clock.clone() }),
     };
     let verifier = Arc::new(Verifier { reader: store.clone(), peppers: peppers.clone(), brand: brand.clone() });
     let keys = ApiKeys {

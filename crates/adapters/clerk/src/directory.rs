@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use portal_identity::{
-    DirectoryError, IdentityDirectory, ProviderMembership, ProviderOrganization, ProviderOrganizationId, ProviderUser,
-    ProviderUserId,
+    DirectoryError, IdentityDirectory, ProviderMembership, ProviderMembershipId, ProviderOrganization,
+    ProviderOrganizationId, ProviderUser, ProviderUserId,
 };
-use portal_kernel::BoxError;
+use portal_kernel::{BoxError, Timestamp};
 use serde_json::Value;
 
 use crate::http::{Answer, BackendApi};
@@ -53,9 +53,9 @@ impl ClerkDirectory {
             let Some(body) = Self::read(api, &path).await? else { return Ok(Vec::new()) };
             let data = body.get("data").and_then(Value::as_array).ok_or_else(|| malformed("no list of memberships"))?;
             for entry in data {
-                let membership = membership(entry)?;
+                let membership = membership(entry, id)?;
                 // Pages shift when memberships change meanwhile.
-                if seen.insert(membership.organization.id.clone()) {
+                if seen.insert(membership.id.clone()) {
                     found.push(membership);
                 }
             }
@@ -115,7 +115,6 @@ fn user(body: &Value, asked: &ProviderUserId) -> Result<ProviderUser, DirectoryE
     if body.get("id").and_then(Value::as_str) != Some(asked.as_str()) {
         return Err(malformed("a user without the id that was asked for"));
     }
-    let updated_at = body.get("updated_at").and_then(Value::as_i64).and_then(from_millis);
     let email = primary_email(body);
     let address = email.and_then(|email| text(email, "email_address"));
     Ok(ProviderUser {
@@ -125,7 +124,7 @@ fn user(body: &Value, asked: &ProviderUserId) -> Result<ProviderUser, DirectoryE
         first_name: text(body, "first_name"),
         last_name: text(body, "last_name"),
         image_url: text(body, "image_url"),
-        updated_at: updated_at.ok_or_else(|| malformed("a user without the time of the last change"))?,
+        updated_at: updated_at(body).ok_or_else(|| malformed("a user without the time of the last change"))?,
     })
 }
 
@@ -143,17 +142,31 @@ fn is_verified(email: &Value) -> bool {
 }
 
 /// A membership that cannot be read must not look like one that ended.
-fn membership(entry: &Value) -> Result<ProviderMembership, DirectoryError> {
+fn membership(entry: &Value, user: &ProviderUserId) -> Result<ProviderMembership, DirectoryError> {
+    let id = text(entry, "id").and_then(|id| ProviderMembershipId::parse(&id).ok());
     let organization = entry.get("organization").ok_or_else(|| malformed("a membership without organization"))?;
-    let id = text(organization, "id").and_then(|id| ProviderOrganizationId::parse(&id).ok());
     Ok(ProviderMembership {
-        organization: ProviderOrganization {
-            id: id.ok_or_else(|| malformed("a membership without organization id"))?,
-            name: text(organization, "name").unwrap_or_default(),
-            created_by: text(organization, "created_by").and_then(|id| ProviderUserId::parse(&id).ok()),
-        },
+        id: id.ok_or_else(|| malformed("a membership without id"))?,
+        organization: self::organization(organization)?,
+        user: user.clone(),
         role: text(entry, "role").ok_or_else(|| malformed("a membership without role"))?,
+        updated_at: updated_at(entry).ok_or_else(|| malformed("a membership without the time of the last change"))?,
     })
+}
+
+fn organization(record: &Value) -> Result<ProviderOrganization, DirectoryError> {
+    let id = text(record, "id").and_then(|id| ProviderOrganizationId::parse(&id).ok());
+    Ok(ProviderOrganization {
+        id: id.ok_or_else(|| malformed("an organization without id"))?,
+        name: text(record, "name").unwrap_or_default(),
+        created_by: text(record, "created_by").and_then(|id| ProviderUserId::parse(&id).ok()),
+        updated_at: updated_at(record)
+            .ok_or_else(|| malformed("an organization without the time of the last change"))?,
+    })
+}
+
+fn updated_at(record: &Value) -> Option<Timestamp> {
+    record.get("updated_at").and_then(Value::as_i64).and_then(from_millis)
 }
 
 fn text(object: &Value, name: &str) -> Option<String> {

@@ -10,8 +10,8 @@ use actix_web::test::{TestRequest, call_service, init_service, read_body_json};
 use actix_web::{App, http::StatusCode};
 use async_trait::async_trait;
 use portal_accounts::{
-    Accounts, AccountsTx, KnownMembership, KnownUser, MockAccountReader, MockSignInReader, Profile, RoleMap, SignIn,
-    User,
+    Accounts, AccountsTx, Facts, KnownMembership, KnownUser, MockAccountReader, MockSignInReader, Profile, RoleMap,
+    SignIn, User, UserState, Versioned,
 };
 use portal_api_keys::{
     ApiKey, ApiKeys, ApiKeysTx, Brand, KeyEnvironment, KeyName, Kid, MockApiKeyReader, MockCredentialReader,
@@ -98,9 +98,7 @@ impl Ports {
             reader: Arc::new(self.sign_in),
             store: Arc::new(Down),
             directory: Arc::new(MockIdentityDirectory::new()),
-            role_map: RoleMap::default(),
-            ids: ids.clone(),
-            clock: clock.clone(),
+            facts: Arc::new(Facts { role_map: RoleMap::default(), ids: ids.clone(), clock: clock.clone() }),
         };
         let verifier = Arc::new(Verifier {
             reader: Arc::new(MockCredentialReader::new()),
@@ -161,13 +159,14 @@ fn session() -> SessionAuth {
 
 fn owner() -> KnownUser {
     let (account, now) = (ACCOUNT.parse().unwrap(), FixedClock::default().now());
-    let membership = KnownMembership { account, role: Role::Owner, provider_role: None, provider_organization: None };
+    let membership =
+        KnownMembership { account, role: Some(Role::Owner), provider_role: None, provider_organization: None };
     let user = User {
         id: "usr_00000000000000000000000001".parse().unwrap(),
         provider_id: session().user_id,
         personal_account: account,
-        profile: Profile::default(),
-        profile_read_at: Some(now),
+        state: UserState::Active,
+        copy: Some(Versioned { content: Profile::default(), version: now, doubtful: false }),
         created_at: now,
     };
     KnownUser { user, memberships: vec![membership] }

@@ -276,6 +276,9 @@ impl From<SignInError> for Problem {
                 Self::new(StatusCode::FORBIDDEN, "user_not_provisioned", "This person was never here")
                     .detail("Only the person can be provisioned, by signing in.")
             }
+            SignInError::Deleted => {
+                Self::unauthenticated("user_deleted", "This person was deleted", Some("invalid_token"))
+            }
             SignInError::ProvisioningFailed(cause) => {
                 Self::unavailable("provisioning_failed", "The account could not be prepared").cause(cause)
             }

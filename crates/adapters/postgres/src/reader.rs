@@ -72,6 +72,7 @@ impl AccountReader for PgStore {
         let mut conn = self.connection().await?;
         let row = accounts::table
             .find(id.uuid())
+            .filter(accounts::state.eq("active"))
             .select(AccountRow::as_select())
             .first(&mut conn)
             .await
@@ -86,7 +87,7 @@ impl AccountReader for PgStore {
         user: UserId,
     ) -> Result<Vec<AccountOfUser>, StoreError> {
         let mut conn = self.connection().await?;
-        let rows: Vec<(AccountRow, String)> = accounts::table
+        let rows: Vec<(AccountRow, Option<String>)> = accounts::table
             .inner_join(memberships::table.on(memberships::account_id.eq(accounts::id)))
             .filter(memberships::user_id.eq(user.uuid()))
             .select((AccountRow::as_select(), memberships::role))
@@ -95,7 +96,14 @@ impl AccountReader for PgStore {
             .map_err(|error| refused(&mut conn, error))?;
         let mut found = rows
             .into_iter()
-            .map(|(row, stored)| Ok(AccountOfUser { account: Account::try_from(row)?, role: role(&stored)? }))
+            .filter_map(|(row, stored)| {
+                let account = Account::try_from(row);
+                match (account, role(stored.as_deref())) {
+                    (Ok(account), Ok(Some(role))) => Some(Ok(AccountOfUser { account, role })),
+                    (Ok(_), Ok(None)) => None,
+                    (Err(error), _) | (_, Err(error)) => Some(Err(error)),
+                }
+            })
             .collect::<Result<Vec<_>, StoreError>>()?;
         found.sort_by_cached_key(|of| (kind_order(&of.account), of.account.name.to_lowercase(), of.account.id));
         Ok(found)

@@ -3,5 +3,6 @@
 mod accounts;
 mod audit;
 mod keys;
+mod provider_ids;
 mod service_tokens;
 mod users;

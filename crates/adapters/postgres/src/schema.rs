@@ -6,6 +6,10 @@ diesel::table! {
         name -> Text,
         provider_organization_id -> Nullable<Text>,
         created_at -> Timestamptz,
+        state -> Text,
+        created_by -> Nullable<Text>,
+        provider_updated_at -> Nullable<Timestamptz>,
+        doubtful -> Bool,
     }
 }
 
@@ -20,8 +24,10 @@ diesel::table! {
         last_name -> Nullable<Text>,
         image_url -> Nullable<Text>,
         profile_asked_at -> Nullable<Timestamptz>,
-        profile_read_at -> Nullable<Timestamptz>,
         created_at -> Timestamptz,
+        state -> Text,
+        provider_updated_at -> Nullable<Timestamptz>,
+        doubtful -> Bool,
     }
 }
 
@@ -29,9 +35,12 @@ diesel::table! {
     memberships (account_id, user_id) {
         account_id -> Uuid,
         user_id -> Uuid,
-        role -> Text,
+        role -> Nullable<Text>,
         provider_role -> Nullable<Text>,
         created_at -> Timestamptz,
+        provider_membership_id -> Nullable<Text>,
+        provider_updated_at -> Nullable<Timestamptz>,
+        doubtful -> Bool,
     }
 }
 
@@ -123,6 +132,13 @@ diesel::table! {
     change_marks (at) {
         at -> Timestamptz,
         oldest -> BigInt,
+    }
+}
+
+diesel::table! {
+    buried_provider_ids (id) {
+        id -> Text,
+        at -> Timestamptz,
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use diesel::{ExpressionMethods, QueryResult};
 use diesel_async::{AnsiTransactionManager, RunQueryDsl, TransactionManager};
-use portal_accounts::{AccountRepository, AccountsTx, UserRepository};
+use portal_accounts::{AccountRepository, AccountsTx, ProviderIds, UserRepository};
 use portal_api_keys::{ApiKeyRepository, ApiKeysTx, ServiceTokenRepository};
 use portal_audit::AuditLog;
 use portal_kernel::{Begin, Change, ChangeLog, Finish, StoreError};
@@ -73,6 +73,10 @@ impl ChangeLog for PgTx {
 }
 
 impl AccountsTx for PgTx {
+    fn provider_ids(&mut self) -> &mut dyn ProviderIds {
+        self
+    }
+
     fn users(&mut self) -> &mut dyn UserRepository {
         self
     }

@@ -18,7 +18,7 @@ struct SignInQuery {
 
 /// The first page after signing in.
 async fn portal(who: Page<ViewSelf>) -> Result<HttpResponse, Problem> {
-    let profile = &who.signed_in().known.user.profile;
+    let profile = who.signed_in().known.user.profile();
     let name = profile.first_name.as_deref().or(profile.email.as_deref());
     Ok(page(
         "Overview",

@@ -1,8 +1,14 @@
 //! The tenant: owner of keys, plan, usage and money.
 
 use portal_authz::{Owned, Target};
-use portal_identity::ProviderOrganizationId;
+use portal_identity::{ProviderOrganization, ProviderOrganizationId, ProviderUserId};
 use portal_kernel::{AccountId, Timestamp};
+
+use crate::Versioned;
+use crate::user::displayable;
+
+/// Characters of an account's name.
+const NAME_LENGTH: usize = 256;
 
 /// What an account stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +47,33 @@ impl Account {
     pub fn kind(&self) -> AccountKind {
         if self.provider_organization.is_some() { AccountKind::Organization } else { AccountKind::Personal }
     }
+}
+
+/// What we keep of the provider's record of an organization.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OrganizationRecord {
+    /// Display name.
+    pub name: String,
+    /// The person who created it: its owner, as long as the provider has them as an administrator.
+    pub created_by: Option<ProviderUserId>,
+}
+
+impl From<ProviderOrganization> for OrganizationRecord {
+    fn from(organization: ProviderOrganization) -> Self {
+        let name = displayable(&organization.name, NAME_LENGTH).unwrap_or_else(|| organization.id.to_string());
+        Self { name, created_by: organization.created_by }
+    }
+}
+
+/// The account of an organization, as far as the merge needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrganizationAccount {
+    /// Our id.
+    pub account: AccountId,
+    /// The person who created it.
+    pub created_by: Option<ProviderUserId>,
+    /// What the provider told last; none if it is known from a membership only.
+    pub copy: Option<Versioned<OrganizationRecord>>,
 }
 
 impl Owned for Account {

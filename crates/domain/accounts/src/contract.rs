@@ -14,12 +14,12 @@ use std::time::Duration;
 
 use portal_authz::action::{BuildPrincipal, ViewSelf};
 use portal_authz::{Authorized, Job, Platform, Principal, Role, Roles, Unchecked, UserPrincipal};
-use portal_identity::{ProviderOrganization, ProviderOrganizationId, ProviderUserId};
+use portal_identity::{ProviderMembershipId, ProviderOrganizationId, ProviderUserId};
 use portal_kernel::{AccountId, Id, Timestamp, UserId};
 
 use crate::{
-    Account, AccountReader, AccountsStore, AccountsTx, KnownMembership, KnownUser, Membership, Profile, SignInReader,
-    User,
+    Account, AccountReader, AccountsStore, AccountsTx, KnownMembership, KnownUser, Membership, MembershipRecord,
+    Merging, OrganizationAccount, OrganizationRecord, Profile, SignInReader, User, UserState, Versioned,
 };
 
 /// The store under test, behind all of its ports.
@@ -39,7 +39,7 @@ impl Ports<'_> {
     }
 
     async fn known(self, user: &User) -> Option<KnownUser> {
-        let found = self.sign_in.find(&cleared(), user.provider_id.clone()).await.expect("a person is looked up");
+        let found = self.sign_in.find(&looking_up(), user.provider_id.clone()).await.expect("a person is looked up");
         found.map(Arc::unwrap_or_clone)
     }
 }
@@ -57,14 +57,24 @@ async fn provision_in(tx: &mut dyn AccountsTx, user: &User) {
     tx.accounts().insert(&cleared(), personal(user)).await.expect("a personal account is added");
     let added = tx.users().insert(&cleared(), user.clone()).await.expect("a person is added");
     assert!(added, "the provider id was free");
-    let added = tx.accounts().insert_membership(&cleared(), ownership(user), user.created_at).await;
-    assert!(added.expect("an ownership is added"), "the person was no member");
+    tx.accounts().save_membership(&cleared(), ownership(user), user.created_at).await.expect("an ownership is added");
 }
 
-/// What a sign-in is cleared for.
-pub fn cleared() -> Authorized<BuildPrincipal, Platform> {
+/// For whoever writes what the provider tells.
+pub fn cleared() -> Merging {
+    let who = Principal::System(Job::SignIn);
+    Unchecked::new(Platform).authorize(&who).expect("a sign-in may merge facts")
+}
+
+/// For whoever looks people up.
+pub fn looking_up() -> Authorized<BuildPrincipal, Platform> {
     let who = Principal::System(Job::SignIn);
     Unchecked::new(Platform).authorize(&who).expect("a sign-in may build principals")
+}
+
+/// A version of a profile that the provider told at that moment.
+pub fn told(content: Profile, version: Timestamp) -> Versioned<Profile> {
+    Versioned { content, version, doubtful: false }
 }
 
 fn myself(user: UserId) -> Authorized<ViewSelf, Platform> {
@@ -88,8 +98,8 @@ fn person(number: u32) -> User {
         id: id(number),
         provider_id: ProviderUserId::parse(&format!("user_{number}")).expect("a provider id"),
         personal_account: id(number),
-        profile: Profile::default(),
-        profile_read_at: None,
+        state: UserState::Active,
+        copy: None,
         created_at: at(0),
     }
 }
@@ -104,7 +114,7 @@ fn personal(user: &User) -> Account {
 }
 
 fn ownership(user: &User) -> Membership {
-    Membership { account: user.personal_account, user: user.id, role: Role::Owner, provider_role: None }
+    Membership { account: user.personal_account, user: user.id, role: Some(Role::Owner), copy: None }
 }
 
 fn as_known(user: User) -> KnownUser {
@@ -125,11 +135,27 @@ pub fn profile() -> Profile {
     }
 }
 
-fn organization(name: &str) -> ProviderOrganization {
+/// An account of an organization that nobody told of yet.
+fn organization(number: u32, name: &str) -> Account {
     let id = ProviderOrganizationId::parse(&format!("org_{name}")).expect("a provider id");
-    ProviderOrganization { id, name: name.to_owned(), created_by: None }
+    Account { id: self::id(number), name: name.to_owned(), provider_organization: Some(id), created_at: at(1) }
+}
+
+/// What is told of it later.
+fn named(account: &Account, name: &str) -> OrganizationAccount {
+    let created_by = Some(ProviderUserId::parse("user_boss").expect("a provider id"));
+    let content = OrganizationRecord { name: name.to_owned(), created_by: created_by.clone() };
+    let copy = Some(Versioned { content, version: at(7), doubtful: true });
+    OrganizationAccount { account: account.id, created_by, copy }
+}
+
+async fn add_organization(tx: &mut dyn AccountsTx, account: &Account) {
+    tx.accounts().insert(&cleared(), account.clone()).await.expect("an account is added");
 }
 
 fn editor(account: AccountId, user: &User) -> Membership {
-    Membership { account, user: user.id, role: Role::Editor, provider_role: Some("org:member".to_owned()) }
+    let id = ProviderMembershipId::parse("orgmem_1").expect("a provider id");
+    let content = MembershipRecord { id, role: "org:member".to_owned() };
+    let copy = Some(Versioned { content, version: at(6), doubtful: true });
+    Membership { account, user: user.id, role: Some(Role::Editor), copy }
 }

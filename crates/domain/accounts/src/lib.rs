@@ -7,9 +7,10 @@
 pub mod account;
 #[cfg(feature = "testing")]
 pub mod contract;
+pub mod facts;
 pub mod known_users;
-pub mod link;
 pub mod membership;
+pub mod merge;
 pub mod ports;
 pub mod read;
 pub mod sign_in;
@@ -17,12 +18,16 @@ pub mod sign_in;
 mod testing;
 pub mod user;
 
-pub use account::{Account, AccountKind};
+pub use account::{Account, AccountKind, OrganizationAccount, OrganizationRecord};
+pub use facts::Facts;
 pub use known_users::KnownUsers;
-pub use membership::{KnownMembership, Membership, RoleMap};
-pub use ports::{AccountReader, AccountRepository, AccountsStore, AccountsTx, SignInReader, UserRepository};
+pub use membership::{KnownMembership, Membership, MembershipRecord, RoleMap};
+pub use merge::{Source, Versioned};
+pub use ports::{
+    AccountReader, AccountRepository, AccountsStore, AccountsTx, Merging, ProviderIds, SignInReader, UserRepository,
+};
 #[cfg(any(test, feature = "testing"))]
-pub use ports::{MockAccountReader, MockAccountRepository, MockSignInReader, MockUserRepository};
+pub use ports::{MockAccountReader, MockAccountRepository, MockProviderIds, MockSignInReader, MockUserRepository};
 pub use read::{AccountOfUser, Accounts, ReadAccountError};
 pub use sign_in::{SignIn, SignInError, SignedIn};
-pub use user::{KnownUser, Profile, User};
+pub use user::{KnownUser, Profile, User, UserState};

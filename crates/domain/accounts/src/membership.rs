@@ -3,20 +3,31 @@
 use std::collections::BTreeMap;
 
 use portal_authz::Role;
-use portal_identity::{ActiveOrganization, ProviderOrganizationId};
+use portal_identity::{ActiveOrganization, ProviderMembershipId, ProviderOrganizationId};
 use portal_kernel::{AccountId, UserId};
 
-/// A membership to store.
+use crate::Versioned;
+
+/// What we keep of the provider's record of a membership.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MembershipRecord {
+    /// The provider's id.
+    pub id: ProviderMembershipId,
+    /// The provider's role key.
+    pub role: String,
+}
+
+/// A membership as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Membership {
     /// Where.
     pub account: AccountId,
     /// Who.
     pub user: UserId,
-    /// Our role.
-    pub role: Role,
-    /// The provider's role key that it came with; none in a personal account.
-    pub provider_role: Option<String>,
+    /// Our role; none if the provider's role key is not mapped.
+    pub role: Option<Role>,
+    /// What the provider told last; none in a personal account.
+    pub copy: Option<Versioned<MembershipRecord>>,
 }
 
 /// A membership as the sign-in sees it.
@@ -24,8 +35,8 @@ pub struct Membership {
 pub struct KnownMembership {
     /// Where.
     pub account: AccountId,
-    /// Our role.
-    pub role: Role,
+    /// Our role; none if the provider's role key is not mapped.
+    pub role: Option<Role>,
     /// The provider's role key that it came with.
     pub provider_role: Option<String>,
     /// The organization behind the account.
@@ -38,8 +49,8 @@ impl KnownMembership {
     pub fn effective_role(&self, active: Option<&ActiveOrganization>, map: &RoleMap) -> Option<Role> {
         let named = active.filter(|organization| Some(&organization.id) == self.provider_organization.as_ref());
         match named.and_then(|organization| organization.role.as_deref()) {
-            Some(key) if self.provider_role.as_deref() != Some(key) => map.role(key).map(|role| role.min(self.role)),
-            _ => Some(self.role),
+            Some(key) if self.provider_role.as_deref() != Some(key) => map.role(key).min(self.role),
+            _ => self.role,
         }
     }
 }
@@ -52,6 +63,14 @@ impl RoleMap {
     /// The role, or none for an unmapped key.
     pub fn role(&self, key: &str) -> Option<Role> {
         self.0.get(key).copied()
+    }
+
+    /// The role of a member. Whoever created an organization owns it while the provider has them as an administrator.
+    pub fn member(&self, key: &str, is_creator: bool) -> Option<Role> {
+        match self.role(key) {
+            Some(Role::Admin) if is_creator => Some(Role::Owner),
+            mapped => mapped,
+        }
     }
 }
 
@@ -84,7 +103,7 @@ mod tests {
     fn a_token_can_lower_a_stored_role_and_never_raise_it() {
         let stored = |role, key: &str| KnownMembership {
             account: "acc_00000000000000000000000001".parse().unwrap(),
-            role,
+            role: Some(role),
             provider_role: Some(key.to_owned()),
             provider_organization: Some(ProviderOrganizationId::parse("org_acme").unwrap()),
         };

@@ -4,26 +4,44 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use portal_audit::AuditLog;
-use portal_authz::action::{BuildPrincipal, ViewSelf};
+use portal_authz::action::{BuildPrincipal, MergeFacts, ViewSelf};
 use portal_authz::{Authorized, Platform, Unchecked};
-use portal_identity::{ProviderOrganization, ProviderUserId};
+use portal_identity::{ProviderOrganizationId, ProviderUserId};
 use portal_kernel::{AccountId, Begin, ChangeLog, Finish, StoreError, Timestamp, UserId};
 
-use crate::{Account, AccountOfUser, KnownUser, Membership, Profile, User};
+use crate::{Account, AccountOfUser, KnownUser, Membership, OrganizationAccount, Profile, User, Versioned};
+
+/// The right to write what the provider told.
+pub type Merging = Authorized<MergeFacts, Platform>;
+
+/// Ids that the provider gave, inside a transaction.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait ProviderIds: Send {
+    /// Until the transaction ends nobody else merges facts about these ids. Answers which of them are buried. To be called once and
+    /// first in a transaction, or two transactions could wait for each other.
+    async fn lock(&mut self, cleared: &Merging, ids: Vec<String>) -> Result<Vec<String>, StoreError>;
+
+    /// Remembers for good that the id was deleted. Repeating it changes nothing.
+    async fn bury(&mut self, cleared: &Merging, id: String, at: Timestamp) -> Result<(), StoreError>;
+}
 
 /// People, inside a transaction.
 #[cfg_attr(any(test, feature = "testing"), mockall::automock)]
 #[async_trait]
 pub trait UserRepository: Send {
-    /// False if the provider id is taken, also by a transaction that committed in between. The personal account must exist. Counts as
-    /// asking the provider for the profile: whoever adds a person does that next.
-    async fn insert(&mut self, cleared: &Authorized<BuildPrincipal, Platform>, user: User) -> Result<bool, StoreError>;
+    /// The person.
+    async fn find(&mut self, cleared: &Merging, id: ProviderUserId) -> Result<Option<User>, StoreError>;
 
-    /// Takes the right to ask the provider for a missing profile. False if the profile is known, or if somebody asked later than
+    /// False if the provider id is taken, also by a transaction that committed in between. The personal account must exist. Counts
+    /// as asking the provider: whoever adds a person does that next.
+    async fn insert(&mut self, cleared: &Merging, user: User) -> Result<bool, StoreError>;
+
+    /// Takes the right to ask the provider about a person who is unclear. False if the person is not, or if somebody asked later than
     /// `asked_before`.
-    async fn claim_profile(
+    async fn claim(
         &mut self,
-        cleared: &Authorized<BuildPrincipal, Platform>,
+        cleared: &Merging,
         user: UserId,
         now: Timestamp,
         asked_before: Timestamp,
@@ -32,44 +50,68 @@ pub trait UserRepository: Send {
     /// Stores what the provider told.
     async fn save_profile(
         &mut self,
-        cleared: &Authorized<BuildPrincipal, Platform>,
+        cleared: &Merging,
         user: UserId,
-        profile: Profile,
-        read_at: Timestamp,
+        copy: Versioned<Profile>,
     ) -> Result<(), StoreError>;
+
+    /// Erases the profile, ends all memberships in organizations, and answers in which accounts they were.
+    async fn delete(&mut self, cleared: &Merging, user: UserId) -> Result<Vec<AccountId>, StoreError>;
 }
 
 /// Accounts and memberships, inside a transaction.
 #[cfg_attr(any(test, feature = "testing"), mockall::automock)]
 #[async_trait]
 pub trait AccountRepository: Send {
-    /// Adds a personal account, which nobody can know yet.
-    async fn insert(
+    /// Adds an account, which nobody can know yet.
+    async fn insert(&mut self, cleared: &Merging, account: Account) -> Result<(), StoreError>;
+
+    /// The account of an organization.
+    async fn find_organization(
         &mut self,
-        cleared: &Authorized<BuildPrincipal, Platform>,
-        account: Account,
+        cleared: &Merging,
+        id: ProviderOrganizationId,
+    ) -> Result<Option<OrganizationAccount>, StoreError>;
+
+    /// Stores what the provider told.
+    async fn save_organization(
+        &mut self,
+        cleared: &Merging,
+        organization: OrganizationAccount,
     ) -> Result<(), StoreError>;
 
-    /// The account of an organization, made with the given id if there is none; true if it was made.
-    async fn find_or_insert_organization(
-        &mut self,
-        cleared: &Authorized<BuildPrincipal, Platform>,
-        id: AccountId,
-        organization: ProviderOrganization,
-        at: Timestamp,
-    ) -> Result<(AccountId, bool), StoreError>;
+    /// Closes the account, ends all memberships, and answers whose they were.
+    async fn delete_organization(&mut self, cleared: &Merging, account: AccountId) -> Result<Vec<UserId>, StoreError>;
 
-    /// False if the person is a member already; the stored role then stays.
-    async fn insert_membership(
+    /// The membership.
+    async fn find_membership(
         &mut self,
-        cleared: &Authorized<BuildPrincipal, Platform>,
+        cleared: &Merging,
+        account: AccountId,
+        user: UserId,
+    ) -> Result<Option<Membership>, StoreError>;
+
+    /// Adds or replaces a membership; the account and the person must exist.
+    async fn save_membership(
+        &mut self,
+        cleared: &Merging,
         membership: Membership,
         at: Timestamp,
-    ) -> Result<bool, StoreError>;
+    ) -> Result<(), StoreError>;
+
+    /// Ends a membership. Nothing happens without one.
+    async fn remove_membership(
+        &mut self,
+        cleared: &Merging,
+        account: AccountId,
+        user: UserId,
+    ) -> Result<(), StoreError>;
 }
 
 /// The repositories of one transaction.
 pub trait AccountsTx: Finish {
+    /// Ids that the provider gave.
+    fn provider_ids(&mut self) -> &mut dyn ProviderIds;
     /// People.
     fn users(&mut self) -> &mut dyn UserRepository;
     /// Accounts and memberships.
@@ -87,7 +129,7 @@ pub type AccountsStore = dyn Begin<dyn AccountsTx>;
 #[cfg_attr(any(test, feature = "testing"), mockall::automock)]
 #[async_trait]
 pub trait SignInReader: Send + Sync {
-    /// The person with all memberships, or none on the first sign-in.
+    /// The person with all memberships, or none if they never were here. One who was deleted is found.
     async fn find(
         &self,
         cleared: &Authorized<BuildPrincipal, Platform>,
@@ -99,7 +141,7 @@ pub trait SignInReader: Send + Sync {
 #[cfg_attr(any(test, feature = "testing"), mockall::automock)]
 #[async_trait]
 pub trait AccountReader: Send + Sync {
-    /// Sealed: the caller has not been cleared yet.
+    /// Sealed: the caller has not been cleared yet. An account that was deleted is none.
     async fn find(&self, id: AccountId) -> Result<Option<Unchecked<Account>>, StoreError>;
 
     /// All accounts of a person, the personal one first, then by name.

@@ -3,20 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use portal_audit::{AuditAction, AuditRecord, Caller, Provenance, Subject};
+use portal_audit::{Caller, Provenance};
 use portal_authz::action::BuildPrincipal;
-use portal_authz::{Authorized, Delegate, Denied, Job, Platform, Principal, Role, Roles, Unchecked, UserPrincipal};
-use portal_identity::{ActorKind, IdentityDirectory, SessionAuth};
-use portal_kernel::{AccountId, Clock, IdGen, StoreError, UserId, finish};
+use portal_authz::{Authorized, Delegate, Denied, Job, Platform, Principal, Roles, Unchecked, UserPrincipal};
+use portal_identity::{ActorKind, IdentityDirectory, ProviderEvent, ProviderUserId, SessionAuth};
+use portal_kernel::{AccountId, StoreError, UserId, finish};
 
-use crate::ports::{AccountsStore, AccountsTx, SignInReader};
-use crate::{Account, KnownUser, Membership, Profile, RoleMap, User};
+use crate::facts::{Facts, Found, Merge};
+use crate::ports::{AccountsStore, AccountsTx, Merging, SignInReader};
+use crate::{KnownUser, Source, UserState};
 
 /// How long a failed read of a profile rests before the next request tries again.
 const PROFILE_RETRY: Duration = Duration::from_mins(1);
-
-/// Name of a personal account until the person chooses another.
-const PERSONAL_NAME: &str = "Personal";
 
 /// Why a verified session did not become a principal.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +22,9 @@ pub enum SignInError {
     /// An impersonator or agent acts for a person who never signed in: only the person can be provisioned, by signing in.
     #[error("the person was never here, and only their own sign-in can change that")]
     DelegateOfStranger,
+    /// The provider deleted the person: no token of theirs counts any more.
+    #[error("the person was deleted")]
+    Deleted,
     /// The first sign-in could not be written. Nothing was; repeating is safe.
     #[error("the first sign-in could not be stored")]
     ProvisioningFailed(#[source] StoreError),
@@ -54,15 +55,25 @@ pub struct SignIn {
     pub store: Arc<AccountsStore>,
     /// Tells what the token does not.
     pub directory: Arc<dyn IdentityDirectory>,
-    /// Maps the provider's role keys.
-    pub role_map: RoleMap,
-    /// New ids.
-    pub ids: Arc<dyn IdGen>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
+    /// Writes what the directory tells.
+    pub facts: Arc<Facts>,
 }
 
-pub(crate) type Clearance = Authorized<BuildPrincipal, Platform>;
+/// What signing in needs: to look people up, and to write what the provider tells.
+struct Clearance {
+    look_up: Authorized<BuildPrincipal, Platform>,
+    merge: Merging,
+    caller: Caller,
+}
+
+impl Clearance {
+    fn of(provenance: &Provenance) -> Result<Self, Denied> {
+        let caller = Caller { principal: Principal::System(Job::SignIn), provenance: provenance.clone() };
+        let look_up = Unchecked::new(Platform).authorize(&caller.principal)?;
+        let merge = Unchecked::new(Platform).authorize(&caller.principal)?;
+        Ok(Self { look_up, merge, caller })
+    }
+}
 
 impl SignIn {
     /// Finds or makes the person behind a session that verified and is not pending.
@@ -71,103 +82,63 @@ impl SignIn {
     /// provider is asked for the profile once, after the person exists: if it does not answer, the sign-in succeeds all the same and
     /// a later one asks again.
     pub async fn sign_in(&self, auth: &SessionAuth, provenance: &Provenance) -> Result<SignedIn, SignInError> {
-        let caller = Caller { principal: Principal::System(Job::SignIn), provenance: provenance.clone() };
-        let cleared = Unchecked::new(Platform).authorize::<BuildPrincipal>(&caller.principal)?;
-        let known = match self.reader.find(&cleared, auth.user_id.clone()).await? {
-            Some(known) => self.with_profile(&cleared, &caller, known).await?,
+        let cleared = Clearance::of(provenance)?;
+        let known = match self.reader.find(&cleared.look_up, auth.user_id.clone()).await? {
+            Some(known) if known.user.state == UserState::Deleted => return Err(SignInError::Deleted),
+            Some(known) => self.with_profile(&cleared, known).await?,
             None if auth.actor.is_some() => return Err(SignInError::DelegateOfStranger),
-            None => self.first_sign_in(&cleared, &caller, auth).await?,
+            None => self.first_sign_in(&cleared, auth).await?,
         };
         Ok(self.principal(known, auth))
     }
 
-    /// A known person whose profile is missing gets it now, if nobody else asked a moment ago.
-    async fn with_profile(
-        &self,
-        cleared: &Clearance,
-        caller: &Caller,
-        known: Arc<KnownUser>,
-    ) -> Result<Arc<KnownUser>, SignInError> {
-        if known.user.profile_read_at.is_some() || !self.claim_profile(cleared, known.user.id).await? {
+    /// A known person whose profile is missing or in doubt gets it now, if nobody else asked a moment ago.
+    async fn with_profile(&self, cleared: &Clearance, known: Arc<KnownUser>) -> Result<Arc<KnownUser>, SignInError> {
+        if !known.user.is_unclear() || !self.claim(cleared, known.user.id).await? {
             return Ok(known);
         }
-        self.ask_provider(cleared, caller, known).await
+        self.ask_provider(cleared, known).await
     }
 
-    async fn first_sign_in(
-        &self,
-        cleared: &Clearance,
-        caller: &Caller,
-        auth: &SessionAuth,
-    ) -> Result<Arc<KnownUser>, SignInError> {
-        let made = self.provision(cleared, caller, auth).await.map_err(SignInError::ProvisioningFailed)?;
-        let known = self.reader.find(cleared, auth.user_id.clone()).await?.ok_or(StoreError::Stale)?;
-        if made { self.ask_provider(cleared, caller, known).await } else { Ok(known) }
+    async fn first_sign_in(&self, cleared: &Clearance, auth: &SessionAuth) -> Result<Arc<KnownUser>, SignInError> {
+        let made = match self.provision(cleared, &auth.user_id).await.map_err(SignInError::ProvisioningFailed)? {
+            Found::Deleted => return Err(SignInError::Deleted),
+            Found::Made(_) => true,
+            Found::Known(_) => false,
+        };
+        let known = self.reader.find(&cleared.look_up, auth.user_id.clone()).await?.ok_or(StoreError::Stale)?;
+        if made { self.ask_provider(cleared, known).await } else { Ok(known) }
     }
 
-    /// True if this call made the person, false if another one did first.
-    async fn provision(&self, cleared: &Clearance, caller: &Caller, auth: &SessionAuth) -> Result<bool, StoreError> {
+    async fn provision(&self, cleared: &Clearance, id: &ProviderUserId) -> Result<Found, StoreError> {
         let mut tx = self.store.begin().await?;
-        match self.provision_in(&mut *tx, cleared, caller, auth).await {
-            Ok(false) => {
-                tx.rollback().await?;
-                Ok(false)
-            }
-            outcome => finish(tx, outcome).await,
-        }
+        let outcome = self.provision_in(&mut *tx, cleared, id).await;
+        finish(tx, outcome).await
     }
 
     async fn provision_in(
         &self,
         tx: &mut dyn AccountsTx,
         cleared: &Clearance,
-        caller: &Caller,
-        auth: &SessionAuth,
-    ) -> Result<bool, StoreError> {
-        let at = self.clock.now();
-        let (user, account) = (self.ids.make::<UserId>(), self.ids.make::<AccountId>());
-        let personal =
-            Account { id: account, name: PERSONAL_NAME.to_owned(), provider_organization: None, created_at: at };
-        tx.accounts().insert(cleared, personal).await?;
-        let person = User {
-            id: user,
-            provider_id: auth.user_id.clone(),
-            personal_account: account,
-            profile: Profile::default(),
-            profile_read_at: None,
-            created_at: at,
-        };
-        if !tx.users().insert(cleared, person).await? {
-            return Ok(false);
+        id: &ProviderUserId,
+    ) -> Result<Found, StoreError> {
+        if !tx.provider_ids().lock(&cleared.merge, vec![id.to_string()]).await?.is_empty() {
+            return Ok(Found::Deleted);
         }
-        let owner = Membership { account, user, role: Role::Owner, provider_role: None };
-        tx.accounts().insert_membership(cleared, owner, at).await?;
-        let record = AuditRecord::now(
-            (&*self.ids, &*self.clock),
-            caller,
-            Some(account),
-            AuditAction::UserProvisioned,
-            Subject::User(user),
-        );
-        tx.audit().record(record).await?;
-        Ok(true)
+        let mut merge = Merge { tx, cleared: &cleared.merge, caller: &cleared.caller };
+        self.facts.person(&mut merge, id).await
     }
 
-    async fn claim_profile(&self, cleared: &Clearance, user: UserId) -> Result<bool, StoreError> {
-        let now = self.clock.now();
+    async fn claim(&self, cleared: &Clearance, user: UserId) -> Result<bool, StoreError> {
+        let now = self.facts.clock.now();
         let mut tx = self.store.begin().await?;
-        let outcome = tx.users().claim_profile(cleared, user, now, now.minus(PROFILE_RETRY)).await;
+        let outcome = tx.users().claim(&cleared.merge, user, now, now.minus(PROFILE_RETRY)).await;
         finish(tx, outcome).await
     }
 
     /// Reads profile and organizations from the provider, with no transaction open, and merges them. A provider that does not answer
     /// leaves everything as it is.
-    async fn ask_provider(
-        &self,
-        cleared: &Clearance,
-        caller: &Caller,
-        known: Arc<KnownUser>,
-    ) -> Result<Arc<KnownUser>, SignInError> {
+    async fn ask_provider(&self, cleared: &Clearance, known: Arc<KnownUser>) -> Result<Arc<KnownUser>, SignInError> {
         let id = &known.user.provider_id;
         let answer = match self.directory.user(id).await {
             Ok(Some(person)) => self.directory.memberships(id).await.map(|memberships| Some((person, memberships))),
@@ -176,13 +147,15 @@ impl SignIn {
         };
         match answer {
             Ok(Some((person, memberships))) => {
-                let id = id.clone();
-                if let Err(error) = self.merge(cleared, caller, &known.user, person.into(), memberships).await {
+                let events = std::iter::once(ProviderEvent::User(person))
+                    .chain(memberships.into_iter().map(ProviderEvent::Membership))
+                    .collect();
+                if let Err(error) = self.merge(cleared, events).await {
                     let cause = std::error::Error::source(&error).map(ToString::to_string);
                     tracing::warn!(user.id = %known.user.id, %error, cause, "the profile was not stored and will be asked for again");
                     return Ok(known);
                 }
-                Ok(self.reader.find(cleared, id).await?.ok_or(StoreError::Stale)?)
+                Ok(self.reader.find(&cleared.look_up, id.clone()).await?.ok_or(StoreError::Stale)?)
             }
             Ok(None) => {
                 tracing::warn!(user.id = %known.user.id, "the identity provider does not know a person whose token it signed");
@@ -196,12 +169,19 @@ impl SignIn {
         }
     }
 
+    async fn merge(&self, cleared: &Clearance, events: Vec<ProviderEvent>) -> Result<(), StoreError> {
+        let mut tx = self.store.begin().await?;
+        let mut merge = Merge { tx: &mut *tx, cleared: &cleared.merge, caller: &cleared.caller };
+        let outcome = self.facts.apply(&mut merge, events, Source::Read).await;
+        finish(tx, outcome).await
+    }
+
     fn principal(&self, known: Arc<KnownUser>, auth: &SessionAuth) -> SignedIn {
         let active = auth.organization.as_ref();
         let roles: Roles = known
             .memberships
             .iter()
-            .filter_map(|member| Some((member.account, member.effective_role(active, &self.role_map)?)))
+            .filter_map(|member| Some((member.account, member.effective_role(active, &self.facts.role_map)?)))
             .collect();
         let active_account = active
             .and_then(|organization| {
@@ -227,12 +207,15 @@ impl SignIn {
 
 #[cfg(test)]
 mod tests {
+    use portal_audit::AuditAction;
+    use portal_authz::Role;
     use portal_identity::{Actor, DirectoryError, MockIdentityDirectory, ProviderUser};
+    use portal_kernel::Timestamp;
     use portal_testkit::{CountingIds, FixedClock};
 
     use super::*;
     use crate::testing::{Ending, MockAccountsStore, MockTx, known, organization, session};
-    use crate::{KnownMembership, MockSignInReader};
+    use crate::{KnownMembership, Membership, MockSignInReader, RoleMap};
 
     struct Fixture {
         reader: MockSignInReader,
@@ -247,13 +230,12 @@ mod tests {
 
         fn build(self) -> (SignIn, Arc<MockAccountsStore>) {
             let store = Arc::new(MockAccountsStore::new([self.tx]));
+            let (ids, clock) = (Arc::new(CountingIds::default()), Arc::new(FixedClock::default()));
             let sign_in = SignIn {
                 reader: Arc::new(self.reader),
                 store: store.clone(),
                 directory: Arc::new(self.directory),
-                role_map: RoleMap::default(),
-                ids: Arc::new(CountingIds::default()),
-                clock: Arc::new(FixedClock::default()),
+                facts: Arc::new(Facts { role_map: RoleMap::default(), ids, clock }),
             };
             (sign_in, store)
         }
@@ -282,15 +264,13 @@ mod tests {
             asked += 1;
             Ok((asked == 2).then(|| Arc::new(known(false))))
         });
-        fixture.tx.accounts.expect_insert().once().returning(|_, _| Ok(()));
-        fixture.tx.users.expect_insert().once().returning(|_, _| Ok(true));
-        fixture
-            .tx
-            .accounts
-            .expect_insert_membership()
-            .withf(|_, member, _| member.role == Role::Owner)
-            .once()
-            .returning(|_, _, _| Ok(true));
+        let tx = &mut fixture.tx;
+        tx.provider_ids.expect_lock().once().returning(|_, _| Ok(Vec::new()));
+        tx.users.expect_find().once().returning(|_, _| Ok(None));
+        tx.accounts.expect_insert().once().returning(|_, _| Ok(()));
+        tx.users.expect_insert().once().returning(|_, _| Ok(true));
+        let is_owner = |_: &Merging, member: &Membership, _: &Timestamp| member.role == Some(Role::Owner);
+        tx.accounts.expect_save_membership().withf(is_owner).once().returning(|_, _, _| Ok(()));
         fixture
             .tx
             .audit
@@ -309,28 +289,42 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_loses_the_race_rolls_back_and_reads_what_the_winner_wrote() {
+    async fn whoever_loses_the_race_reads_what_the_winner_wrote() {
         let mut fixture = Fixture::new();
         let mut asked = 0;
         fixture.reader.expect_find().times(2).returning(move |_, _| {
             asked += 1;
             Ok((asked == 2).then(|| Arc::new(known(false))))
         });
-        fixture.tx.accounts.expect_insert().once().returning(|_, _| Ok(()));
-        fixture.tx.users.expect_insert().once().returning(|_, _| Ok(false));
-        fixture.tx.audit.expect_record().never();
+        fixture.tx.provider_ids.expect_lock().once().returning(|_, _| Ok(Vec::new()));
+        fixture.tx.users.expect_find().once().returning(|_, _| Ok(Some(known(false).user)));
         fixture.directory.expect_user().never();
-        let (sign_in, store) = fixture.build();
+        let (sign_in, _) = fixture.build();
         let signed_in = sign_in.sign_in(&session(), &Provenance::default()).await.unwrap();
         assert_eq!(signed_in.known.user, known(false).user);
-        assert_eq!(store.endings(), [Ending::RolledBack]);
+    }
+
+    #[tokio::test]
+    async fn whoever_was_deleted_is_refused_whether_they_were_here_or_not() {
+        let mut here = Fixture::new();
+        let mut person = known(true);
+        (person.user.state, person.user.copy) = (UserState::Deleted, None);
+        here.reader.expect_find().returning(move |_, _| Ok(Some(Arc::new(person.clone()))));
+        let mut elsewhere = Fixture::new();
+        elsewhere.reader.expect_find().returning(|_, _| Ok(None));
+        elsewhere.tx.provider_ids.expect_lock().once().returning(|_, ids| Ok(ids));
+        for fixture in [here, elsewhere] {
+            let (sign_in, _) = fixture.build();
+            let outcome = sign_in.sign_in(&session(), &Provenance::default()).await;
+            assert!(matches!(outcome, Err(SignInError::Deleted)));
+        }
     }
 
     #[tokio::test]
     async fn a_failed_first_write_has_its_own_name_and_leaves_nothing() {
         let mut fixture = Fixture::new();
         fixture.reader.expect_find().returning(|_, _| Ok(None));
-        fixture.tx.accounts.expect_insert().returning(|_, _| Err(StoreError::Unavailable("gone".into())));
+        fixture.tx.provider_ids.expect_lock().returning(|_, _| Err(StoreError::Unavailable("gone".into())));
         let (sign_in, store) = fixture.build();
         let outcome = sign_in.sign_in(&session(), &Provenance::default()).await;
         assert!(matches!(outcome, Err(SignInError::ProvisioningFailed(StoreError::Unavailable(_)))));
@@ -372,16 +366,16 @@ mod tests {
             asked += 1;
             Ok(Some(Arc::new(known(asked == 2))))
         });
-        fixture.tx.users.expect_claim_profile().once().returning(|_, _, now, before| {
+        fixture.tx.users.expect_claim().once().returning(|_, _, now, before| {
             assert_eq!(now.since(before), PROFILE_RETRY);
             Ok(false)
         });
         fixture.directory.expect_user().never();
         let (sign_in, store) = fixture.build();
         let first = sign_in.sign_in(&session(), &Provenance::default()).await.unwrap();
-        assert_eq!(first.known.user.profile_read_at, None, "somebody else is asking");
+        assert_eq!(first.known.user.copy, None, "somebody else is asking");
         let second = sign_in.sign_in(&session(), &Provenance::default()).await.unwrap();
-        assert!(second.known.user.profile_read_at.is_some());
+        assert!(second.known.user.copy.is_some());
         assert_eq!(store.endings(), [Ending::Committed]);
     }
 
@@ -393,7 +387,7 @@ mod tests {
             let mut person = known(true);
             person.memberships.push(KnownMembership {
                 account: acme,
-                role: Role::Owner,
+                role: Some(Role::Owner),
                 provider_role: Some("org:admin".to_owned()),
                 provider_organization: Some(organization("org:admin").id),
             });
@@ -411,7 +405,7 @@ mod tests {
     async fn a_person_unknown_to_the_provider_stays_signed_in_without_a_profile() {
         let mut fixture = Fixture::new();
         fixture.reader.expect_find().once().returning(|_, _| Ok(Some(Arc::new(known(false)))));
-        fixture.tx.users.expect_claim_profile().once().returning(|_, _, _, _| Ok(true));
+        fixture.tx.users.expect_claim().once().returning(|_, _, _, _| Ok(true));
         fixture.directory.expect_user().once().returning(|_| Ok::<Option<ProviderUser>, _>(None));
         let (sign_in, _) = fixture.build();
         assert!(sign_in.sign_in(&session(), &Provenance::default()).await.is_ok());

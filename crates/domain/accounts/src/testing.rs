@@ -1,5 +1,7 @@
 //! Doubles and samples of this crate's unit tests.
 
+pub(crate) mod memory;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
@@ -12,8 +14,10 @@ use portal_identity::{
 use portal_kernel::{Begin, ChangeLog, Clock, Finish, MockChangeLog, StoreError};
 use portal_testkit::FixedClock;
 
-use crate::ports::{AccountRepository, AccountsTx, UserRepository};
-use crate::{KnownMembership, KnownUser, MockAccountRepository, MockUserRepository, Profile, User};
+use crate::ports::{AccountRepository, AccountsTx, ProviderIds, UserRepository};
+use crate::{
+    KnownMembership, KnownUser, MockAccountRepository, MockProviderIds, MockUserRepository, User, UserState, Versioned,
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
@@ -22,6 +26,7 @@ pub(crate) enum Ending {
 }
 
 pub(crate) struct MockTx {
+    pub(crate) provider_ids: MockProviderIds,
     pub(crate) users: MockUserRepository,
     pub(crate) accounts: MockAccountRepository,
     pub(crate) audit: MockAuditLog,
@@ -35,11 +40,16 @@ impl Default for MockTx {
         let mut changes = MockChangeLog::new();
         changes.expect_changed().returning(|_| Ok(()));
         let (users, accounts, audit) = (MockUserRepository::new(), MockAccountRepository::new(), MockAuditLog::new());
-        Self { users, accounts, audit, changes, endings: Arc::default() }
+        let provider_ids = MockProviderIds::new();
+        Self { provider_ids, users, accounts, audit, changes, endings: Arc::default() }
     }
 }
 
 impl AccountsTx for MockTx {
+    fn provider_ids(&mut self) -> &mut dyn ProviderIds {
+        &mut self.provider_ids
+    }
+
     fn users(&mut self) -> &mut dyn UserRepository {
         &mut self.users
     }
@@ -139,13 +149,13 @@ pub(crate) fn known(with_profile: bool) -> KnownUser {
             id: "usr_00000000000000000000000001".parse().unwrap(),
             provider_id: session().user_id,
             personal_account,
-            profile: if with_profile { provider_user().into() } else { Profile::default() },
-            profile_read_at: with_profile.then_some(now),
+            state: UserState::Active,
+            copy: with_profile.then(|| Versioned { content: provider_user().into(), version: now, doubtful: false }),
             created_at: now,
         },
         memberships: vec![KnownMembership {
             account: personal_account,
-            role: Role::Owner,
+            role: Some(Role::Owner),
             provider_role: None,
             provider_organization: None,
         }],

@@ -3,7 +3,31 @@
 use portal_identity::{ProviderUser, ProviderUserId};
 use portal_kernel::{AccountId, Timestamp, UserId};
 
-use crate::KnownMembership;
+use crate::{KnownMembership, Versioned};
+
+/// Whether a person can use the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserState {
+    /// Yes.
+    Active,
+    /// The provider deleted them. The profile is erased; nothing brings the person back.
+    Deleted,
+}
+
+impl UserState {
+    /// The stored text.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Deleted => "deleted",
+        }
+    }
+
+    /// From the stored text.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Active, Self::Deleted].into_iter().find(|state| state.as_str() == text)
+    }
+}
 
 /// A person as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,16 +38,28 @@ pub struct User {
     pub provider_id: ProviderUserId,
     /// The account that came with the person.
     pub personal_account: AccountId,
-    /// What the provider told; empty until it answered once.
-    pub profile: Profile,
-    /// When the provider answered last; none if it never did.
-    pub profile_read_at: Option<Timestamp>,
-    /// First sign-in.
+    /// Whether they can use the program.
+    pub state: UserState,
+    /// What the provider told last; none if it never did.
+    pub copy: Option<Versioned<Profile>>,
+    /// When the person appeared here.
     pub created_at: Timestamp,
 }
 
+impl User {
+    /// Empty until the provider told something.
+    pub fn profile(&self) -> &Profile {
+        self.copy.as_ref().map_or(&Profile::EMPTY, |copy| &copy.content)
+    }
+
+    /// Whether the provider has to be asked.
+    pub fn is_unclear(&self) -> bool {
+        self.copy.as_ref().is_none_or(|copy| copy.doubtful)
+    }
+}
+
 /// What we keep of the provider's record of a person.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Profile {
     /// Primary address, for display only.
     pub email: Option<String>,
@@ -35,6 +71,10 @@ pub struct Profile {
     pub last_name: Option<String>,
     /// Avatar.
     pub image_url: Option<String>,
+}
+
+impl Profile {
+    const EMPTY: Self = Self { email: None, email_verified: false, first_name: None, last_name: None, image_url: None };
 }
 
 impl From<ProviderUser> for Profile {

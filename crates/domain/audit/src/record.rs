@@ -30,6 +30,14 @@ audit_actions! {
     AccountCreated = "account.created";
     /// A person became a member.
     MembershipCreated = "membership.created";
+    /// The role of a member became another one.
+    MembershipChanged = "membership.changed";
+    /// A person is no member any more.
+    MembershipRemoved = "membership.removed";
+    /// The identity provider deleted a person; the profile was erased.
+    UserDeleted = "user.deleted";
+    /// The identity provider deleted an organization; its account was closed.
+    AccountDeleted = "account.deleted";
     /// An API key was made.
     ApiKeyCreated = "api_key.created";
     /// An API key was ended for good.

@@ -60,6 +60,8 @@ actions! {
     ReadMetrics = "read-metrics";
     /// Look up and provision the person behind a verified session.
     BuildPrincipal = "build-principal";
+    /// Write what the identity provider tells about people and organizations.
+    MergeFacts = "merge-facts";
     /// Look up the record behind a presented credential.
     LookUpCredential = "look-up-credential";
     /// Make, list and revoke service tokens.

@@ -54,7 +54,7 @@ const fn rule(kind: Kind) -> Rule {
         Kind::RevokeKey => Rule::Maker { own: Role::Editor, others: Role::Admin },
         Kind::VerifyKeys => Rule::Service(Scope::KeysVerify),
         Kind::ReadMetrics => Rule::Service(Scope::MetricsRead),
-        Kind::BuildPrincipal => Rule::Job(Job::SignIn),
+        Kind::BuildPrincipal | Kind::MergeFacts => Rule::Job(Job::SignIn),
         Kind::LookUpCredential => Rule::Job(Job::VerifyKey),
         Kind::ManageServiceTokens => Rule::Job(Job::Operator),
     }

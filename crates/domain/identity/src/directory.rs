@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use portal_kernel::{BoxError, Timestamp};
 
-use crate::{ProviderOrganizationId, ProviderUserId};
+use crate::{ProviderMembershipId, ProviderOrganizationId, ProviderUserId};
 
 /// A person, as the provider knows them now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct ProviderUser {
     pub updated_at: Timestamp,
 }
 
-/// An organization, as far as a membership tells.
+/// An organization, as the provider knows it now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderOrganization {
     /// The provider's id.
@@ -34,15 +34,47 @@ pub struct ProviderOrganization {
     pub name: String,
     /// The person who created it; becomes its first owner.
     pub created_by: Option<ProviderUserId>,
+    /// Version of the record: the provider's time of the last change.
+    pub updated_at: Timestamp,
 }
 
 /// A person in an organization.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderMembership {
-    /// Where.
+    /// The provider's id.
+    pub id: ProviderMembershipId,
+    /// Where. Part of the record, and not newer than the record.
     pub organization: ProviderOrganization,
+    /// Who.
+    pub user: ProviderUserId,
     /// The provider's role key, for example `org:admin`.
     pub role: String,
+    /// Version of the record: the provider's time of the last change.
+    pub updated_at: Timestamp,
+}
+
+/// Something that the provider tells about a person, an organization or a membership. May come twice, late and in any order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProviderEvent {
+    /// A person is, or was, so.
+    User(ProviderUser),
+    /// A person is gone for good.
+    UserDeleted(ProviderUserId),
+    /// An organization is, or was, so.
+    Organization(ProviderOrganization),
+    /// An organization is gone for good.
+    OrganizationDeleted(ProviderOrganizationId),
+    /// A membership is, or was, so.
+    Membership(ProviderMembership),
+    /// A membership is gone for good.
+    MembershipDeleted {
+        /// The provider's id.
+        id: ProviderMembershipId,
+        /// Where it was.
+        organization: ProviderOrganizationId,
+        /// Whose it was.
+        user: ProviderUserId,
+    },
 }
 
 /// Why the provider's directory did not answer.

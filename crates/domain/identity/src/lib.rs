@@ -19,14 +19,15 @@ pub mod state;
 pub mod testing;
 
 pub use authorization::Has;
-pub use directory::{DirectoryError, ProviderMembership, ProviderOrganization, ProviderUser};
+pub use directory::{DirectoryError, ProviderEvent, ProviderMembership, ProviderOrganization, ProviderUser};
 pub use machine::MachineAuth;
 pub use options::{AcceptsToken, AuthenticateRequestOptions};
 pub use ports::{IdentityDirectory, RequestAuthenticator};
 #[cfg(any(test, feature = "testing"))]
 pub use ports::{MockIdentityDirectory, MockRequestAuthenticator};
 pub use provider_id::{
-    InvalidProviderId, ProviderMachineId, ProviderOrganizationId, ProviderSessionId, ProviderUserId,
+    InvalidProviderId, ProviderMachineId, ProviderMembershipId, ProviderOrganizationId, ProviderSessionId,
+    ProviderUserId,
 };
 pub use reason::{AuthReason, Refresh, RefreshFailure, TokenVerificationErrorReason};
 pub use request::RequestParts;

@@ -1,4 +1,4 @@
-//! Ids that the identity provider made: `user_…`, `sess_…`, `org_…`, `mch_…`. Never ours, never keyed by e-mail.
+//! Ids that the identity provider made: `user_…`, `sess_…`, `org_…`, `orgmem_…`, `mch_…`. Never ours, never keyed by e-mail.
 
 use std::fmt;
 use std::sync::Arc;
@@ -60,6 +60,8 @@ provider_id! {
     ProviderSessionId = "sess_";
     /// An organization at the provider.
     ProviderOrganizationId = "org_";
+    /// One stay of a person in an organization: whoever leaves and comes back gets another one.
+    ProviderMembershipId = "orgmem_";
     /// A machine at the provider.
     ProviderMachineId = "mch_";
 }

@@ -138,7 +138,12 @@ async fn silence_ends_in_time_and_errors_tell_no_secret() {
 
 #[tokio::test]
 async fn all_pages_of_memberships_are_read_once_each() {
-    let entry = |number: usize| json!({ "role": "org:member", "organization": { "id": format!("org_{number}"), "name": "Acme", "created_by": "user_9" } });
+    let entry = |number: usize| {
+        json!({
+            "id": format!("orgmem_{number}"), "role": "org:member", "updated_at": 1_767_225_600_123_i64,
+            "organization": { "id": format!("org_{number}"), "name": "Acme", "created_by": "user_9", "updated_at": 1_767_225_600_456_i64 },
+        })
+    };
     let page = |range: std::ops::Range<usize>| {
         let data: Vec<_> = range.map(entry).collect();
         Reply::json(200, &json!({ "data": data, "total_count": 205 }))

@@ -39,7 +39,7 @@ pub(crate) struct UserView {
 
 impl From<&User> for UserView {
     fn from(user: &User) -> Self {
-        let profile = user.profile.clone();
+        let profile = user.profile().clone();
         Self {
             id: user.id.to_string(),
             clerk_id: user.provider_id.to_string(),

@@ -3,73 +3,99 @@
 use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use portal_accounts::{Account, AccountRepository, Membership};
-use portal_authz::action::BuildPrincipal;
-use portal_authz::{Authorized, Platform};
-use portal_identity::ProviderOrganization;
-use portal_kernel::{AccountId, Id, StoreError, Timestamp};
+use portal_accounts::{Account, AccountRepository, Membership, Merging, OrganizationAccount};
+use portal_identity::ProviderOrganizationId;
+use portal_kernel::{AccountId, Id, StoreError, Timestamp, UserId};
 
-use crate::row::account::{AccountRow, MembershipRow};
+use crate::row::account::{AccountRow, MembershipRow, OrganizationRow};
 use crate::schema::{accounts, memberships};
 use crate::tx::PgTx;
 
 #[async_trait]
 impl AccountRepository for PgTx {
-    async fn insert(&mut self, _: &Authorized<BuildPrincipal, Platform>, account: Account) -> Result<(), StoreError> {
+    async fn insert(&mut self, _: &Merging, account: Account) -> Result<(), StoreError> {
         let inserted =
             diesel::insert_into(accounts::table).values(AccountRow::from(account)).execute(&mut self.conn).await;
         self.noted(inserted).map(drop)
     }
 
-    async fn find_or_insert_organization(
+    async fn find_organization(
         &mut self,
-        _: &Authorized<BuildPrincipal, Platform>,
-        id: AccountId,
-        organization: ProviderOrganization,
-        at: Timestamp,
-    ) -> Result<(AccountId, bool), StoreError> {
-        let row = AccountRow {
-            id: id.uuid(),
-            name: organization.name,
-            provider_organization_id: Some(organization.id.to_string()),
-            created_at: at.to_offset(),
-        };
-        let inserted = diesel::insert_into(accounts::table)
-            .values(row)
-            .on_conflict(accounts::provider_organization_id)
-            .do_nothing()
-            .execute(&mut self.conn)
-            .await;
-        if self.noted(inserted)? == 1 {
-            return Ok((id, true));
-        }
-        let existing = accounts::table
-            .filter(accounts::provider_organization_id.eq(organization.id.as_str()))
-            .select(accounts::id)
+        _: &Merging,
+        id: ProviderOrganizationId,
+    ) -> Result<Option<OrganizationAccount>, StoreError> {
+        let found = accounts::table
+            .filter(accounts::provider_organization_id.eq(id.as_str()))
+            .select(OrganizationRow::as_select())
             .first(&mut self.conn)
-            .await;
-        Ok((AccountId::from_uuid(self.noted(existing)?), false))
+            .await
+            .optional();
+        self.noted(found)?.map(OrganizationAccount::try_from).transpose()
     }
 
-    async fn insert_membership(
-        &mut self,
-        _: &Authorized<BuildPrincipal, Platform>,
-        membership: Membership,
-        at: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let row = MembershipRow {
-            account_id: membership.account.uuid(),
-            user_id: membership.user.uuid(),
-            role: membership.role.to_string(),
-            provider_role: membership.provider_role,
-            created_at: at.to_offset(),
+    async fn save_organization(&mut self, _: &Merging, organization: OrganizationAccount) -> Result<(), StoreError> {
+        let created_by = organization.created_by.map(|id| id.to_string());
+        let row = accounts::table.find(organization.account.uuid());
+        let saved = match organization.copy {
+            Some(copy) => {
+                let told = (
+                    accounts::name.eq(copy.content.name),
+                    accounts::created_by.eq(created_by),
+                    accounts::provider_updated_at.eq(copy.version.to_offset()),
+                    accounts::doubtful.eq(copy.doubtful),
+                );
+                diesel::update(row).set(told).execute(&mut self.conn).await
+            }
+            None => diesel::update(row).set(accounts::created_by.eq(created_by)).execute(&mut self.conn).await,
         };
-        let inserted = diesel::insert_into(memberships::table)
-            .values(row)
-            .on_conflict((memberships::account_id, memberships::user_id))
-            .do_nothing()
+        if self.noted(saved)? == 1 { Ok(()) } else { Err(StoreError::Stale) }
+    }
+
+    async fn delete_organization(&mut self, _: &Merging, account: AccountId) -> Result<Vec<UserId>, StoreError> {
+        let closed = diesel::update(accounts::table.find(account.uuid()))
+            .set(accounts::state.eq("deleted"))
             .execute(&mut self.conn)
             .await;
-        Ok(self.noted(inserted)? == 1)
+        self.noted(closed)?;
+        let members = diesel::delete(memberships::table)
+            .filter(memberships::account_id.eq(account.uuid()))
+            .returning(memberships::user_id)
+            .get_results(&mut self.conn)
+            .await;
+        Ok(self.noted(members)?.into_iter().map(UserId::from_uuid).collect())
+    }
+
+    async fn find_membership(
+        &mut self,
+        _: &Merging,
+        account: AccountId,
+        user: UserId,
+    ) -> Result<Option<Membership>, StoreError> {
+        let found = memberships::table
+            .find((account.uuid(), user.uuid()))
+            .select(MembershipRow::as_select())
+            .first(&mut self.conn)
+            .await
+            .optional();
+        self.noted(found)?.map(Membership::try_from).transpose()
+    }
+
+    async fn save_membership(&mut self, _: &Merging, membership: Membership, at: Timestamp) -> Result<(), StoreError> {
+        let row = MembershipRow::new(membership, at);
+        let content = row.content();
+        let saved = diesel::insert_into(memberships::table)
+            .values(row)
+            .on_conflict((memberships::account_id, memberships::user_id))
+            .do_update()
+            .set(content)
+            .execute(&mut self.conn)
+            .await;
+        self.noted(saved).map(drop)
+    }
+
+    async fn remove_membership(&mut self, _: &Merging, account: AccountId, user: UserId) -> Result<(), StoreError> {
+        let removed =
+            diesel::delete(memberships::table.find((account.uuid(), user.uuid()))).execute(&mut self.conn).await;
+        self.noted(removed).map(drop)
     }
 }

@@ -3,32 +3,29 @@
 use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use portal_accounts::{Profile, User, UserRepository};
-use portal_authz::action::BuildPrincipal;
-use portal_authz::{Authorized, Platform};
-use portal_kernel::{Id, StoreError, Timestamp, UserId};
+use portal_accounts::{Merging, Profile, User, UserRepository, UserState, Versioned};
+use portal_identity::ProviderUserId;
+use portal_kernel::{AccountId, Id, StoreError, Timestamp, UserId};
+use uuid::Uuid;
 
 use crate::row::account::UserRow;
-use crate::schema::users;
+use crate::schema::{memberships, users};
 use crate::tx::PgTx;
 
 #[async_trait]
 impl UserRepository for PgTx {
-    async fn insert(&mut self, _: &Authorized<BuildPrincipal, Platform>, user: User) -> Result<bool, StoreError> {
-        let row = UserRow {
-            id: user.id.uuid(),
-            provider_id: user.provider_id.to_string(),
-            personal_account_id: user.personal_account.uuid(),
-            email: user.profile.email,
-            email_verified: user.profile.email_verified,
-            first_name: user.profile.first_name,
-            last_name: user.profile.last_name,
-            image_url: user.profile.image_url,
-            // Whoever inserts asks the provider next.
-            profile_asked_at: Some(user.created_at.to_offset()),
-            profile_read_at: user.profile_read_at.map(Timestamp::to_offset),
-            created_at: user.created_at.to_offset(),
-        };
+    async fn find(&mut self, _: &Merging, id: ProviderUserId) -> Result<Option<User>, StoreError> {
+        let found = users::table
+            .filter(users::provider_id.eq(id.as_str()))
+            .select(UserRow::as_select())
+            .first(&mut self.conn)
+            .await
+            .optional();
+        self.noted(found)?.map(User::try_from).transpose()
+    }
+
+    async fn insert(&mut self, _: &Merging, user: User) -> Result<bool, StoreError> {
+        let row = UserRow::from(user);
         let inserted = diesel::insert_into(users::table)
             .values(row)
             .on_conflict(users::provider_id)
@@ -38,16 +35,17 @@ impl UserRepository for PgTx {
         Ok(self.noted(inserted)? == 1)
     }
 
-    async fn claim_profile(
+    async fn claim(
         &mut self,
-        _: &Authorized<BuildPrincipal, Platform>,
+        _: &Merging,
         user: UserId,
         now: Timestamp,
         asked_before: Timestamp,
     ) -> Result<bool, StoreError> {
         let rested = users::profile_asked_at.is_null().or(users::profile_asked_at.le(asked_before.to_offset()));
         let claimed = diesel::update(users::table.find(user.uuid()))
-            .filter(users::profile_read_at.is_null())
+            .filter(users::provider_updated_at.is_null().or(users::doubtful))
+            .filter(users::state.eq(UserState::Active.as_str()))
             .filter(rested)
             .set(users::profile_asked_at.eq(now.to_offset()))
             .execute(&mut self.conn)
@@ -55,13 +53,8 @@ impl UserRepository for PgTx {
         Ok(self.noted(claimed)? == 1)
     }
 
-    async fn save_profile(
-        &mut self,
-        _: &Authorized<BuildPrincipal, Platform>,
-        user: UserId,
-        profile: Profile,
-        read_at: Timestamp,
-    ) -> Result<(), StoreError> {
+    async fn save_profile(&mut self, _: &Merging, user: UserId, copy: Versioned<Profile>) -> Result<(), StoreError> {
+        let Versioned { content: profile, version, doubtful } = copy;
         let saved = diesel::update(users::table.find(user.uuid()))
             .set((
                 users::email.eq(profile.email),
@@ -69,10 +62,38 @@ impl UserRepository for PgTx {
                 users::first_name.eq(profile.first_name),
                 users::last_name.eq(profile.last_name),
                 users::image_url.eq(profile.image_url),
-                users::profile_read_at.eq(read_at.to_offset()),
+                users::provider_updated_at.eq(version.to_offset()),
+                users::doubtful.eq(doubtful),
             ))
             .execute(&mut self.conn)
             .await;
         if self.noted(saved)? == 1 { Ok(()) } else { Err(StoreError::Stale) }
+    }
+
+    async fn delete(&mut self, _: &Merging, user: UserId) -> Result<Vec<AccountId>, StoreError> {
+        let nothing = None::<String>;
+        let erased = diesel::update(users::table.find(user.uuid()))
+            .set((
+                users::state.eq(UserState::Deleted.as_str()),
+                users::email.eq(&nothing),
+                users::email_verified.eq(false),
+                users::first_name.eq(&nothing),
+                users::last_name.eq(&nothing),
+                users::image_url.eq(&nothing),
+                users::provider_updated_at.eq(None::<time::OffsetDateTime>),
+                users::doubtful.eq(false),
+            ))
+            .returning(users::personal_account_id)
+            .get_result(&mut self.conn)
+            .await
+            .optional();
+        let personal: Uuid = self.noted(erased)?.ok_or(StoreError::Stale)?;
+        let left = diesel::delete(memberships::table)
+            .filter(memberships::user_id.eq(user.uuid()))
+            .filter(memberships::account_id.ne(personal))
+            .returning(memberships::account_id)
+            .get_results(&mut self.conn)
+            .await;
+        Ok(self.noted(left)?.into_iter().map(AccountId::from_uuid).collect())
     }
 }

@@ -1,14 +1,16 @@
 //! `accounts`, `users`, `memberships`.
 
 use diesel::prelude::*;
-use portal_accounts::{Account, AccountKind, KnownMembership, Profile, User};
+use portal_accounts::{
+    Account, AccountKind, KnownMembership, Membership, MembershipRecord, OrganizationAccount, OrganizationRecord,
+    Profile, User, UserState, Versioned,
+};
 use portal_authz::Role;
-use portal_identity::{ProviderOrganizationId, ProviderUserId};
+use portal_identity::{ProviderMembershipId, ProviderOrganizationId, ProviderUserId};
 use portal_kernel::{AccountId, Id, StoreError, Timestamp, UserId};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::moment;
 use crate::error::corrupt;
 
 #[derive(Queryable, Selectable, Insertable)]
@@ -51,67 +53,178 @@ pub(crate) fn organization(stored: Option<String>) -> Result<Option<ProviderOrga
         .map_err(|_| corrupt("accounts", "provider_organization_id"))
 }
 
-pub(crate) fn role(stored: &str) -> Result<Role, StoreError> {
-    Role::parse(stored).ok_or_else(|| corrupt("memberships", "role"))
+fn copy<T>(content: T, version: Option<OffsetDateTime>, doubtful: bool) -> Option<Versioned<T>> {
+    version.map(|version| Versioned { content, version: Timestamp::new(version), doubtful })
+}
+
+/// The account of an organization, with the provider's record.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = crate::schema::accounts, check_for_backend(diesel::pg::Pg))]
+pub(crate) struct OrganizationRow {
+    id: Uuid,
+    name: String,
+    created_by: Option<String>,
+    provider_updated_at: Option<OffsetDateTime>,
+    doubtful: bool,
+}
+
+impl TryFrom<OrganizationRow> for OrganizationAccount {
+    type Error = StoreError;
+
+    fn try_from(row: OrganizationRow) -> Result<Self, StoreError> {
+        let created_by = row.created_by.map(|id| ProviderUserId::parse(&id)).transpose();
+        let created_by = created_by.map_err(|_| corrupt("accounts", "created_by"))?;
+        let record = OrganizationRecord { name: row.name, created_by: created_by.clone() };
+        let copy = copy(record, row.provider_updated_at, row.doubtful);
+        Ok(Self { account: AccountId::from_uuid(row.id), created_by, copy })
+    }
 }
 
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = crate::schema::users, check_for_backend(diesel::pg::Pg))]
 pub(crate) struct UserRow {
-    pub(crate) id: Uuid,
-    pub(crate) provider_id: String,
-    pub(crate) personal_account_id: Uuid,
-    pub(crate) email: Option<String>,
-    pub(crate) email_verified: bool,
-    pub(crate) first_name: Option<String>,
-    pub(crate) last_name: Option<String>,
-    pub(crate) image_url: Option<String>,
-    pub(crate) profile_asked_at: Option<OffsetDateTime>,
-    pub(crate) profile_read_at: Option<OffsetDateTime>,
-    pub(crate) created_at: OffsetDateTime,
+    id: Uuid,
+    provider_id: String,
+    personal_account_id: Uuid,
+    email: Option<String>,
+    email_verified: bool,
+    first_name: Option<String>,
+    last_name: Option<String>,
+    image_url: Option<String>,
+    profile_asked_at: Option<OffsetDateTime>,
+    created_at: OffsetDateTime,
+    state: String,
+    provider_updated_at: Option<OffsetDateTime>,
+    doubtful: bool,
+}
+
+impl From<User> for UserRow {
+    fn from(user: User) -> Self {
+        let (provider_updated_at, doubtful) =
+            user.copy.as_ref().map_or((None, false), |copy| (Some(copy.version.to_offset()), copy.doubtful));
+        let profile = user.copy.map(|copy| copy.content).unwrap_or_default();
+        Self {
+            id: user.id.uuid(),
+            provider_id: user.provider_id.to_string(),
+            personal_account_id: user.personal_account.uuid(),
+            email: profile.email,
+            email_verified: profile.email_verified,
+            first_name: profile.first_name,
+            last_name: profile.last_name,
+            image_url: profile.image_url,
+            // Whoever adds a person asks the provider next.
+            profile_asked_at: Some(user.created_at.to_offset()),
+            created_at: user.created_at.to_offset(),
+            state: user.state.as_str().to_owned(),
+            provider_updated_at,
+            doubtful,
+        }
+    }
 }
 
 impl TryFrom<UserRow> for User {
     type Error = StoreError;
 
     fn try_from(row: UserRow) -> Result<Self, StoreError> {
+        let profile = Profile {
+            email: row.email,
+            email_verified: row.email_verified,
+            first_name: row.first_name,
+            last_name: row.last_name,
+            image_url: row.image_url,
+        };
         Ok(Self {
             id: UserId::from_uuid(row.id),
             provider_id: ProviderUserId::parse(&row.provider_id).map_err(|_| corrupt("users", "provider_id"))?,
             personal_account: AccountId::from_uuid(row.personal_account_id),
-            profile: Profile {
-                email: row.email,
-                email_verified: row.email_verified,
-                first_name: row.first_name,
-                last_name: row.last_name,
-                image_url: row.image_url,
-            },
-            profile_read_at: moment(row.profile_read_at),
+            state: UserState::parse(&row.state).ok_or_else(|| corrupt("users", "state"))?,
+            copy: copy(profile, row.provider_updated_at, row.doubtful),
             created_at: Timestamp::new(row.created_at),
         })
     }
 }
 
+/// What changes of a membership.
+#[derive(Queryable, Selectable, AsChangeset)]
+#[diesel(table_name = crate::schema::memberships, check_for_backend(diesel::pg::Pg), treat_none_as_null = true)]
+pub(crate) struct MembershipContent {
+    role: Option<String>,
+    provider_role: Option<String>,
+    provider_membership_id: Option<String>,
+    provider_updated_at: Option<OffsetDateTime>,
+    doubtful: bool,
+}
+
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = crate::schema::memberships, check_for_backend(diesel::pg::Pg))]
 pub(crate) struct MembershipRow {
-    pub(crate) account_id: Uuid,
-    pub(crate) user_id: Uuid,
-    pub(crate) role: String,
-    pub(crate) provider_role: Option<String>,
-    pub(crate) created_at: OffsetDateTime,
+    account_id: Uuid,
+    user_id: Uuid,
+    role: Option<String>,
+    provider_role: Option<String>,
+    created_at: OffsetDateTime,
+    provider_membership_id: Option<String>,
+    provider_updated_at: Option<OffsetDateTime>,
+    doubtful: bool,
+}
+
+impl MembershipRow {
+    pub(crate) fn new(membership: Membership, at: Timestamp) -> Self {
+        let version = membership.copy.as_ref().map(|copy| copy.version.to_offset());
+        let doubtful = membership.copy.as_ref().is_some_and(|copy| copy.doubtful);
+        let record = membership.copy.map(|copy| copy.content);
+        Self {
+            account_id: membership.account.uuid(),
+            user_id: membership.user.uuid(),
+            role: membership.role.map(|role| role.to_string()),
+            provider_role: record.as_ref().map(|record| record.role.clone()),
+            created_at: at.to_offset(),
+            provider_membership_id: record.map(|record| record.id.to_string()),
+            provider_updated_at: version,
+            doubtful,
+        }
+    }
+
+    pub(crate) fn content(&self) -> MembershipContent {
+        MembershipContent {
+            role: self.role.clone(),
+            provider_role: self.provider_role.clone(),
+            provider_membership_id: self.provider_membership_id.clone(),
+            provider_updated_at: self.provider_updated_at,
+            doubtful: self.doubtful,
+        }
+    }
+}
+
+pub(crate) fn role(stored: Option<&str>) -> Result<Option<Role>, StoreError> {
+    stored.map(|role| Role::parse(role).ok_or_else(|| corrupt("memberships", "role"))).transpose()
+}
+
+impl TryFrom<MembershipRow> for Membership {
+    type Error = StoreError;
+
+    fn try_from(row: MembershipRow) -> Result<Self, StoreError> {
+        let id = row.provider_membership_id.map(|id| ProviderMembershipId::parse(&id)).transpose();
+        let id = id.map_err(|_| corrupt("memberships", "provider_membership_id"))?;
+        let record = id.zip(row.provider_role).map(|(id, role)| MembershipRecord { id, role });
+        Ok(Self {
+            account: AccountId::from_uuid(row.account_id),
+            user: UserId::from_uuid(row.user_id),
+            role: role(row.role.as_deref())?,
+            copy: record.and_then(|record| copy(record, row.provider_updated_at, row.doubtful)),
+        })
+    }
 }
 
 pub(crate) fn known_membership(
     row: MembershipRow,
     provider_organization: Option<String>,
 ) -> Result<KnownMembership, StoreError> {
-    let provider_organization = organization(provider_organization)?;
     Ok(KnownMembership {
         account: AccountId::from_uuid(row.account_id),
-        role: role(&row.role)?,
+        role: role(row.role.as_deref())?,
         provider_role: row.provider_role,
-        provider_organization,
+        provider_organization: organization(provider_organization)?,
     })
 }
 

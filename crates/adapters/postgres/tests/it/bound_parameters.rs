@@ -4,13 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use portal_accounts::contract::{cleared, provision};
-use portal_accounts::{AccountReader, Profile, SignInReader};
+use portal_accounts::contract::{cleared, looking_up, provision, told};
+use portal_accounts::{Account, AccountReader, Profile, SignInReader};
 use portal_api_keys::contract::{Owner, look_up, new, operator};
 use portal_api_keys::{ApiKey, ApiKeyReader, Brand, Code, CredentialReader, KeyName, Kid, ServiceName, Verifier};
 use portal_authz::action::ReadAccount;
 use portal_authz::{Principal, Scope, Scopes, ServicePrincipal, Unchecked};
-use portal_identity::{ProviderOrganization, ProviderOrganizationId, ProviderUserId};
+use portal_identity::{ProviderOrganizationId, ProviderUserId};
 use portal_kernel::{PageRequest, PageSize};
 
 use crate::support::{accounts, api_keys, checkout, now, peppers, store};
@@ -153,7 +153,7 @@ async fn t25_hostile_texts_find_nothing_and_fail_nowhere() {
         }
         let provider_id = format!("user_{}", tamed(&text));
         for id in [ProviderUserId::parse(&text), ProviderUserId::parse(&provider_id)].into_iter().flatten() {
-            let found = SignInReader::find(&*store, &cleared(), id.clone()).await.unwrap();
+            let found = SignInReader::find(&*store, &looking_up(), id.clone()).await.unwrap();
             assert_eq!(found.is_some(), id == owner.0.provider_id, "{id}");
             looked_up += 1;
         }
@@ -198,16 +198,20 @@ async fn t25_hostile_texts_are_stored_and_read_back_as_they_are() {
     let mut made = Vec::new();
     for (number, text) in (0..).zip(texts.iter().take(300)) {
         let id = ProviderOrganizationId::parse(&format!("org_{number}")).unwrap();
-        let organization = ProviderOrganization { id, name: text.clone(), created_by: None };
-        let account = format!("acc_{:026}", 1000 + number).parse().unwrap();
+        let account = Account {
+            id: format!("acc_{:026}", 1000 + number).parse().unwrap(),
+            name: text.clone(),
+            provider_organization: Some(id),
+            created_at: now(),
+        };
         let profile = Profile { email: Some(text.clone()), first_name: Some(text.clone()), ..Profile::default() };
         let mut tx = accounts(&store).await;
-        tx.accounts().find_or_insert_organization(&cleared(), account, organization, now()).await.unwrap();
-        tx.users().save_profile(&cleared(), owner.0.id, profile, now()).await.unwrap();
+        tx.accounts().insert(&cleared(), account.clone()).await.unwrap();
+        tx.users().save_profile(&cleared(), owner.0.id, told(profile, now())).await.unwrap();
         tx.commit().await.unwrap();
-        let known = SignInReader::find(&store, &cleared(), owner.0.provider_id.clone()).await.unwrap().unwrap();
-        assert_eq!(known.user.profile.email.as_ref(), Some(text));
-        made.push((account, text));
+        let known = SignInReader::find(&store, &looking_up(), owner.0.provider_id.clone()).await.unwrap().unwrap();
+        assert_eq!(known.user.profile().email.as_ref(), Some(text));
+        made.push((account.id, text));
     }
     let roles = made.iter().map(|(account, _)| (*account, portal_authz::Role::Viewer)).collect();
     let reader = Principal::User(portal_authz::UserPrincipal { user: owner.0.id, roles });
@@ -216,5 +220,5 @@ async fn t25_hostile_texts_are_stored_and_read_back_as_they_are() {
         assert_eq!(found.authorize::<ReadAccount>(&reader).unwrap().name, *text);
     }
     let tables = "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public'";
-    assert_eq!(database.count(tables).await.unwrap(), 12, "nothing was dropped");
+    assert_eq!(database.count(tables).await.unwrap(), 13, "nothing was dropped");
 }

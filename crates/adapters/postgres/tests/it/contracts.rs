@@ -45,6 +45,9 @@ mod of_accounts {
             of_two_concurrent_claims_one_wins
             a_claim_that_is_rolled_back_is_free_again
             a_known_profile_is_never_claimed
+            a_doubtful_profile_is_claimed
+            a_person_is_found_inside_a_transaction
+            a_deleted_person_is_erased_and_a_member_nowhere
             a_profile_is_read_back_as_written
             the_profile_of_a_vanished_person_is_stale
         }
@@ -53,9 +56,11 @@ mod of_accounts {
             an_account_is_read_back_as_written
             a_taken_account_id_is_a_duplicate
             an_organization_has_one_account
-            concurrent_callers_get_the_same_account
-            a_member_keeps_the_stored_role
+            what_is_told_of_an_organization_is_read_back
+            a_deleted_organization_is_none_and_has_no_members
             a_membership_is_read_back_as_written
+            a_membership_without_a_role_gives_no_account
+            ids_are_merged_by_one_transaction_at_a_time
             a_membership_of_nobody_or_nowhere_is_refused
             accounts_of_a_person_begin_with_the_personal_one
         }

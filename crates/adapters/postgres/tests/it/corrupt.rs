@@ -1,6 +1,6 @@
 //! Rows that no version of the program writes: a reader says so, names the column, and never repeats the value.
 
-use portal_accounts::contract::{cleared, provision};
+use portal_accounts::contract::{looking_up, provision};
 use portal_accounts::{AccountReader, SignInReader};
 use portal_api_keys::contract::{Owner, look_up, new, operator};
 use portal_api_keys::{
@@ -42,7 +42,7 @@ async fn read_all(store: &PgStore, owner: &Owner) -> Vec<Result<(), StoreError>>
     let myself = Unchecked::new(Platform).authorize::<ViewSelf>(&owner.principal()).expect("a person sees themselves");
     let key = owner.key(1);
     vec![
-        SignInReader::find(store, &cleared(), user.provider_id).await.map(drop),
+        SignInReader::find(store, &looking_up(), user.provider_id).await.map(drop),
         AccountReader::find(store, user.personal_account).await.map(drop),
         store.of_user(&myself, user.id).await.map(drop),
         ApiKeyReader::find(store, key.id).await.map(drop),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use portal_accounts::contract::{cleared, profile, provision};
+use portal_accounts::contract::{cleared, looking_up, profile, provision, told};
 use portal_accounts::{Account, AccountsTx, SignInReader, User};
 use portal_api_keys::ApiKeyReader;
 use portal_api_keys::contract::{Owner, new};
@@ -16,7 +16,7 @@ use crate::support::{accounts, api_keys, chain, database, impatient, now, soon, 
 const AMPLE: Duration = Duration::from_secs(20);
 
 async fn save(tx: &mut dyn AccountsTx, user: &User) -> Result<(), StoreError> {
-    tx.users().save_profile(&cleared(), user.id, profile(), now()).await
+    tx.users().save_profile(&cleared(), user.id, told(profile(), now())).await
 }
 
 fn update(user: &User) -> String {
@@ -147,7 +147,7 @@ async fn a_server_that_only_reads_is_an_outage_for_writers_and_none_for_readers(
     let (_database, store, [one, _]) = two_people("default_transaction_read_only = 'on'", AMPLE).await;
     let outcome = save(&mut *accounts(&store).await, &one).await;
     assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{outcome:?}");
-    let found = SignInReader::find(&store, &cleared(), one.provider_id).await.unwrap();
+    let found = SignInReader::find(&store, &looking_up(), one.provider_id).await.unwrap();
     assert!(found.is_some());
     assert!(store.probe().await.unwrap().read_only);
 }
@@ -173,6 +173,6 @@ async fn anything_else_is_a_defect() {
     let Err(error @ StoreError::Other(_)) = outcome else { panic!("{outcome:?}") };
     assert!(chain(&error).contains("users_odd"), "the log names the constraint: {}", chain(&error));
     database.execute("DROP TABLE users CASCADE").await.unwrap();
-    let outcome = SignInReader::find(&store, &cleared(), one.provider_id).await;
+    let outcome = SignInReader::find(&store, &looking_up(), one.provider_id).await;
     assert!(matches!(outcome, Err(StoreError::Other(_))), "{outcome:?}");
 }

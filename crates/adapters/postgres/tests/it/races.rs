@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use portal_accounts::contract::provision;
-use portal_accounts::{RoleMap, SignIn, SignedIn};
+use portal_accounts::{Facts, RoleMap, SignIn, SignedIn};
 use portal_api_keys::contract::{Owner, new};
 use portal_api_keys::{ApiKeys, Brand, KeyState};
 use portal_audit::{Caller, Provenance};
 use portal_authz::{Principal, Role};
 use portal_identity::{
-    DirectoryError, IdentityDirectory, MockIdentityDirectory, ProviderMembership, ProviderOrganization,
-    ProviderOrganizationId, ProviderSessionId, ProviderUser, ProviderUserId, SessionAuth,
+    DirectoryError, IdentityDirectory, MockIdentityDirectory, ProviderMembership, ProviderMembershipId,
+    ProviderOrganization, ProviderOrganizationId, ProviderSessionId, ProviderUser, ProviderUserId, SessionAuth,
 };
 use portal_kernel::{IdGen, UserId};
 use portal_postgres::PgStore;
@@ -54,9 +54,7 @@ fn sign_in(store: &Arc<PgStore>, directory: impl IdentityDirectory + 'static) ->
         reader: store.clone(),
         store: store.clone(),
         directory: Arc::new(directory),
-        role_map: RoleMap::default(),
-        ids: Arc::new(CountingIds::default()),
-        clock: Arc::new(FixedClock::default()),
+        facts: facts(Arc::new(CountingIds::default())),
     })
 }
 
@@ -83,6 +81,10 @@ async fn thousand_concurrent_first_sign_ins_make_one_person() {
     assert_eq!(database.count("SELECT count(*) FROM users WHERE email = 'user_alice@example.test'").await.unwrap(), 1);
 }
 
+fn facts(ids: Arc<dyn IdGen>) -> Arc<Facts> {
+    Arc::new(Facts { role_map: RoleMap::default(), ids, clock: Arc::new(FixedClock::default()) })
+}
+
 /// Two organizations, told to each colleague in another order, and to both at the same moment.
 struct Colleagues {
     meet: Barrier,
@@ -101,8 +103,16 @@ impl IdentityDirectory for Colleagues {
             id: ProviderOrganizationId::parse(&format!("org_{name}{}", self.round)).expect("a provider id"),
             name: name.to_owned(),
             created_by: Some(self.created_by.clone()),
+            updated_at: now(),
         };
-        let member = |name| ProviderMembership { organization: organization(name), role: "org:member".to_owned() };
+        let role = if *id == self.created_by { "org:admin" } else { "org:member" };
+        let member = |name: &str| ProviderMembership {
+            id: ProviderMembershipId::parse(&format!("orgmem_{name}_{id}")).expect("a provider id"),
+            organization: organization(name),
+            user: id.clone(),
+            role: role.to_owned(),
+            updated_at: now(),
+        };
         let mut memberships = vec![member("acme"), member("beta"), member("zeta")];
         if *id == self.created_by {
             memberships.reverse();
@@ -125,9 +135,7 @@ async fn colleagues_who_sign_in_together_share_one_account_and_never_deadlock() 
             reader: store.clone(),
             store: store.clone(),
             directory: Arc::new(colleagues),
-            role_map: RoleMap::default(),
-            ids: ids.clone(),
-            clock: Arc::new(FixedClock::default()),
+            facts: facts(ids.clone()),
         });
         let mut tasks = JoinSet::new();
         for person in [boss.clone(), member] {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use portal_accounts::SignInReader;
-use portal_accounts::contract::{cleared, provision};
+use portal_accounts::contract::{looking_up, provision};
 use portal_dev_postgres::testing::OwnServer;
 use portal_postgres::testing::TestSession;
 use portal_postgres::{PgTarget, migrate, pending_migrations};
@@ -22,5 +22,5 @@ async fn an_ordinary_role_migrates_and_stores() {
     assert!(pending_migrations(&target).await.unwrap().is_empty());
     let store = impatient(&url, Duration::from_secs(5));
     let user = provision(&store, 1).await;
-    assert!(SignInReader::find(&store, &cleared(), user.provider_id).await.unwrap().is_some());
+    assert!(SignInReader::find(&store, &looking_up(), user.provider_id).await.unwrap().is_some());
 }

@@ -1,6 +1,6 @@
 //! How transactions end when nobody ends them: locks go at once, and the pool hands out clean connections.
 
-use portal_accounts::contract::{cleared, profile, provision};
+use portal_accounts::contract::{cleared, looking_up, profile, provision, told};
 use portal_accounts::{SignInReader, User};
 use portal_postgres::PgStore;
 use portal_postgres::testing::TestDatabase;
@@ -10,7 +10,7 @@ use crate::support::{PATIENCE, accounts, database, impatient, now, soon, store, 
 /// Takes the lock on a person's row and keeps it as long as the transaction lives.
 async fn lock(store: &PgStore, user: &User) -> Box<dyn portal_accounts::AccountsTx> {
     let mut tx = accounts(store).await;
-    tx.users().save_profile(&cleared(), user.id, profile(), now()).await.expect("a lock");
+    tx.users().save_profile(&cleared(), user.id, told(profile(), now())).await.expect("a lock");
     tx
 }
 
@@ -24,8 +24,8 @@ async fn is_free(database: &TestDatabase, user: &User) {
 }
 
 async fn email(store: &PgStore, user: &User) -> Option<String> {
-    let known = SignInReader::find(store, &cleared(), user.provider_id.clone()).await.expect("an answer");
-    known.expect("a person").user.profile.email.clone()
+    let known = SignInReader::find(store, &looking_up(), user.provider_id.clone()).await.expect("an answer");
+    known.expect("a person").user.profile().email.clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,7 +62,7 @@ async fn a_task_that_is_cancelled_while_a_statement_runs_changes_nothing() {
     blocker.execute(&blocking).await.unwrap();
     let mut tx = lock(&store, &other).await;
     let id = user.id;
-    let waiting = tokio::spawn(async move { tx.users().save_profile(&cleared(), id, profile(), now()).await });
+    let waiting = tokio::spawn(async move { tx.users().save_profile(&cleared(), id, told(profile(), now())).await });
     let waiters = "SELECT count(*) FROM pg_locks WHERE NOT granted";
     until("the statement waits for the lock", async || database.count(waiters).await.unwrap() == 1).await;
     waiting.abort();

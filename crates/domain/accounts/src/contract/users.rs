@@ -3,8 +3,11 @@
 use futures_util::future::join;
 use portal_kernel::StoreError;
 
-use super::{Ports, as_known, at, cleared, ownership, person, personal, profile, provision, provision_in};
-use crate::Profile;
+use super::{
+    Ports, add_organization, as_known, at, cleared, editor, organization, ownership, person, personal, profile,
+    provision, provision_in, told,
+};
+use crate::{Profile, UserState, Versioned};
 
 /// Nobody is found in an empty store.
 pub async fn an_unknown_person_is_none(ports: Ports<'_>) {
@@ -118,7 +121,7 @@ pub async fn the_right_to_ask_for_a_profile_goes_to_one_caller_per_rest(ports: P
         (at(120), at(60), true),
     ] {
         let mut tx = ports.begin().await;
-        let claimed = tx.users().claim_profile(&cleared(), user.id, now, asked_before).await.expect("an answer");
+        let claimed = tx.users().claim(&cleared(), user.id, now, asked_before).await.expect("an answer");
         tx.commit().await.expect("a commit");
         assert_eq!(claimed, expected, "at {now}, if nobody asked after {asked_before}");
     }
@@ -128,10 +131,9 @@ pub async fn the_right_to_ask_for_a_profile_goes_to_one_caller_per_rest(ports: P
 pub async fn of_two_concurrent_claims_one_wins(ports: Ports<'_>) {
     let user = provision(ports.store, 1).await;
     let (mut winner, mut loser) = (ports.begin().await, ports.begin().await);
-    let won = winner.users().claim_profile(&cleared(), user.id, at(60), at(0)).await.expect("an answer");
-    let late = async {
-        loser.users().claim_profile(&cleared(), user.id, at(60), at(0)).await.expect("an answer after the wait")
-    };
+    let won = winner.users().claim(&cleared(), user.id, at(60), at(0)).await.expect("an answer");
+    let late =
+        async { loser.users().claim(&cleared(), user.id, at(60), at(0)).await.expect("an answer after the wait") };
     let (also_won, committed) = join(late, winner.commit()).await;
     committed.expect("a commit");
     assert!(won && !also_won);
@@ -143,7 +145,7 @@ pub async fn a_claim_that_is_rolled_back_is_free_again(ports: Ports<'_>) {
     let user = provision(ports.store, 1).await;
     for attempt in 1..=2 {
         let mut tx = ports.begin().await;
-        let claimed = tx.users().claim_profile(&cleared(), user.id, at(60), at(0)).await.expect("an answer");
+        let claimed = tx.users().claim(&cleared(), user.id, at(60), at(0)).await.expect("an answer");
         tx.rollback().await.expect("a rollback");
         assert!(claimed, "attempt {attempt}");
     }
@@ -153,9 +155,9 @@ pub async fn a_claim_that_is_rolled_back_is_free_again(ports: Ports<'_>) {
 pub async fn a_known_profile_is_never_claimed(ports: Ports<'_>) {
     let user = provision(ports.store, 1).await;
     let mut tx = ports.begin().await;
-    tx.users().save_profile(&cleared(), user.id, profile(), at(5)).await.expect("a profile is saved");
+    tx.users().save_profile(&cleared(), user.id, told(profile(), at(5))).await.expect("a profile is saved");
     for id in [user.id, person(9).id] {
-        let claimed = tx.users().claim_profile(&cleared(), id, at(9_000), at(8_000)).await.expect("an answer");
+        let claimed = tx.users().claim(&cleared(), id, at(9_000), at(8_000)).await.expect("an answer");
         assert!(!claimed, "{id}");
     }
     tx.commit().await.expect("a commit");
@@ -166,18 +168,62 @@ pub async fn a_profile_is_read_back_as_written(ports: Ports<'_>) {
     let (mut user, other) = (provision(ports.store, 1).await, provision(ports.store, 2).await);
     for (second, saved) in [(5, profile()), (6, Profile::default())] {
         let mut tx = ports.begin().await;
-        tx.users().save_profile(&cleared(), user.id, saved.clone(), at(second)).await.expect("a profile is saved");
+        tx.users()
+            .save_profile(&cleared(), user.id, told(saved.clone(), at(second)))
+            .await
+            .expect("a profile is saved");
         tx.commit().await.expect("a commit");
-        (user.profile, user.profile_read_at) = (saved, Some(at(second)));
+        user.copy = Some(told(saved, at(second)));
         assert_eq!(ports.known(&user).await, Some(as_known(user.clone())));
     }
     assert_eq!(ports.known(&other).await, Some(as_known(other)));
 }
 
+/// Who is in doubt can be asked for again.
+pub async fn a_doubtful_profile_is_claimed(ports: Ports<'_>) {
+    let user = provision(ports.store, 1).await;
+    let mut tx = ports.begin().await;
+    let doubtful = Versioned { doubtful: true, ..told(profile(), at(5)) };
+    tx.users().save_profile(&cleared(), user.id, doubtful).await.expect("a profile is saved");
+    assert!(tx.users().claim(&cleared(), user.id, at(9_000), at(8_000)).await.expect("an answer"));
+    tx.commit().await.expect("a commit");
+}
+
+/// Whoever writes in a transaction finds what is written, the person included.
+pub async fn a_person_is_found_inside_a_transaction(ports: Ports<'_>) {
+    let user = person(1);
+    let mut tx = ports.begin().await;
+    assert_eq!(tx.users().find(&cleared(), user.provider_id.clone()).await.expect("an answer"), None);
+    provision_in(&mut *tx, &user).await;
+    assert_eq!(tx.users().find(&cleared(), user.provider_id.clone()).await.expect("an answer"), Some(user));
+    tx.rollback().await.expect("a rollback");
+}
+
+/// Of a person who is deleted nothing stays but the ids and the personal account.
+pub async fn a_deleted_person_is_erased_and_a_member_nowhere(ports: Ports<'_>) {
+    let (mut user, other) = (provision(ports.store, 1).await, provision(ports.store, 2).await);
+    let acme = organization(7, "acme");
+    let mut tx = ports.begin().await;
+    tx.users().save_profile(&cleared(), user.id, told(profile(), at(5))).await.expect("a profile is saved");
+    add_organization(&mut *tx, &acme).await;
+    for member in [&user, &other] {
+        tx.accounts().save_membership(&cleared(), editor(acme.id, member), at(5)).await.expect("a membership");
+    }
+    let left = tx.users().delete(&cleared(), user.id).await.expect("an answer");
+    assert_eq!(left, [acme.id]);
+    tx.commit().await.expect("a commit");
+    user.state = UserState::Deleted;
+    assert_eq!(ports.known(&user).await, Some(as_known(user)));
+    assert_eq!(ports.known(&other).await.expect("a person").memberships.len(), 2, "nobody else is touched");
+    let mut tx = ports.begin().await;
+    let nobody = tx.users().delete(&cleared(), person(9).id).await;
+    assert!(matches!(nobody, Err(StoreError::Stale)), "{nobody:?}");
+}
+
 /// A profile of somebody who is not there is `Stale`.
 pub async fn the_profile_of_a_vanished_person_is_stale(ports: Ports<'_>) {
     let mut tx = ports.begin().await;
-    let saved = tx.users().save_profile(&cleared(), person(1).id, profile(), at(5)).await;
+    let saved = tx.users().save_profile(&cleared(), person(1).id, told(profile(), at(5))).await;
     assert!(matches!(saved, Err(StoreError::Stale)), "{saved:?}");
-    assert!(tx.accounts().insert_membership(&cleared(), ownership(&person(1)), at(5)).await.is_err());
+    assert!(tx.accounts().save_membership(&cleared(), ownership(&person(1)), at(5)).await.is_err());
 }

@@ -1,0 +1,47 @@
+//! Ids that the identity provider gave.
+
+use async_trait::async_trait;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text};
+use diesel_async::RunQueryDsl;
+use portal_accounts::{Merging, ProviderIds};
+use portal_kernel::{StoreError, Timestamp};
+
+use crate::schema::buried_provider_ids;
+use crate::tx::PgTx;
+
+diesel::define_sql_function! { fn pg_advisory_xact_lock(key: BigInt) }
+diesel::define_sql_function! { fn hashtextextended(text: Text, seed: BigInt) -> BigInt }
+
+/// Makes our locks differ from those of other users of the server. Arbitrary.
+const SEED: i64 = 3_108_771_902_554_131_207;
+
+#[async_trait]
+impl ProviderIds for PgTx {
+    async fn lock(&mut self, _: &Merging, mut ids: Vec<String>) -> Result<Vec<String>, StoreError> {
+        // One after the other and in one order: a statement for all would take them in the order of its plan.
+        ids.sort_unstable();
+        for id in &ids {
+            let lock = diesel::select(pg_advisory_xact_lock(hashtextextended(id, SEED)));
+            let locked = lock.execute(&mut self.conn).await;
+            self.noted(locked)?;
+        }
+        // A statement of its own, so that it sees what was committed before the locks were free.
+        let buried = buried_provider_ids::table
+            .filter(buried_provider_ids::id.eq_any(ids))
+            .select(buried_provider_ids::id)
+            .load(&mut self.conn)
+            .await;
+        self.noted(buried)
+    }
+
+    async fn bury(&mut self, _: &Merging, id: String, at: Timestamp) -> Result<(), StoreError> {
+        let row = (buried_provider_ids::id.eq(id), buried_provider_ids::at.eq(at.to_offset()));
+        let buried = diesel::insert_into(buried_provider_ids::table)
+            .values(row)
+            .on_conflict_do_nothing()
+            .execute(&mut self.conn)
+            .await;
+        self.noted(buried).map(drop)
+    }
+}

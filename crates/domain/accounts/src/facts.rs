@@ -1,0 +1,307 @@
+//! What the provider tells becomes users, accounts and memberships: the one road behind first requests, webhooks and the reconciler.
+
+#[cfg(test)]
+mod schedules;
+
+use std::sync::Arc;
+
+use portal_audit::{AuditAction, AuditRecord, Caller, Subject};
+use portal_authz::Role;
+use portal_identity::{
+    ProviderEvent, ProviderMembership, ProviderMembershipId, ProviderOrganization, ProviderOrganizationId,
+    ProviderUser, ProviderUserId,
+};
+use portal_kernel::{AccountId, Change, Clock, IdGen, StoreError};
+
+use crate::ports::{AccountsTx, Merging};
+use crate::{
+    Account, Membership, MembershipRecord, OrganizationAccount, OrganizationRecord, Profile, RoleMap, Source, User,
+    UserState, Versioned,
+};
+
+/// Name of a personal account until the person chooses another.
+const PERSONAL_NAME: &str = "Personal";
+
+/// Applies facts inside a transaction.
+pub struct Facts {
+    /// Maps the provider's role keys.
+    pub role_map: RoleMap,
+    /// New ids.
+    pub ids: Arc<dyn IdGen>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// A person in the transaction.
+pub(crate) enum Found {
+    /// Was there.
+    Known(User),
+    /// Was made just now.
+    Made(User),
+    /// Was deleted at the provider.
+    Deleted,
+}
+
+/// One transaction with all that writing in it takes.
+pub(crate) struct Merge<'a> {
+    pub(crate) tx: &'a mut dyn AccountsTx,
+    pub(crate) cleared: &'a Merging,
+    pub(crate) caller: &'a Caller,
+}
+
+impl Facts {
+    /// Applies facts in their order, in one transaction. Facts that were applied before, or that newer ones overtook, change nothing.
+    pub(crate) async fn apply(
+        &self,
+        merge: &mut Merge<'_>,
+        events: Vec<ProviderEvent>,
+        source: Source,
+    ) -> Result<(), StoreError> {
+        let mut ids: Vec<String> = events.iter().flat_map(ids_of).collect();
+        // Everybody takes them in one order, so that nobody waits in a circle.
+        ids.sort_unstable();
+        ids.dedup();
+        let mut buried = merge.tx.provider_ids().lock(merge.cleared, ids).await?;
+        for event in events {
+            if let Some(id) = deleted_id(&event) {
+                if !buried.contains(&id) {
+                    merge.tx.provider_ids().bury(merge.cleared, id.clone(), self.clock.now()).await?;
+                    self.remove(merge, event).await?;
+                    buried.push(id);
+                }
+            } else if !ids_of(&event).any(|id| buried.contains(&id)) {
+                self.keep(merge, event, source).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The person behind a provider id, made with a personal account if there is none. The id must be locked.
+    pub(crate) async fn person(&self, merge: &mut Merge<'_>, id: &ProviderUserId) -> Result<Found, StoreError> {
+        if let Some(user) = merge.tx.users().find(merge.cleared, id.clone()).await? {
+            return Ok(if user.state == UserState::Deleted { Found::Deleted } else { Found::Known(user) });
+        }
+        let at = self.clock.now();
+        let personal = Account {
+            id: self.ids.make(),
+            name: PERSONAL_NAME.to_owned(),
+            provider_organization: None,
+            created_at: at,
+        };
+        let user = User {
+            id: self.ids.make(),
+            provider_id: id.clone(),
+            personal_account: personal.id,
+            state: UserState::Active,
+            copy: None,
+            created_at: at,
+        };
+        let owner = Membership { account: personal.id, user: user.id, role: Some(Role::Owner), copy: None };
+        merge.tx.accounts().insert(merge.cleared, personal).await?;
+        if !merge.tx.users().insert(merge.cleared, user.clone()).await? {
+            return Err(StoreError::Stale);
+        }
+        merge.tx.accounts().save_membership(merge.cleared, owner, at).await?;
+        self.record(merge, Some(user.personal_account), AuditAction::UserProvisioned, Subject::User(user.id)).await?;
+        Ok(Found::Made(user))
+    }
+
+    async fn keep(&self, merge: &mut Merge<'_>, event: ProviderEvent, source: Source) -> Result<(), StoreError> {
+        match event {
+            ProviderEvent::User(user) => self.keep_user(merge, user, source).await,
+            ProviderEvent::Organization(organization) => self.keep_organization(merge, organization, source).await,
+            ProviderEvent::Membership(membership) => self.keep_membership(merge, membership, source).await,
+            ProviderEvent::UserDeleted(_)
+            | ProviderEvent::OrganizationDeleted(_)
+            | ProviderEvent::MembershipDeleted { .. } => Ok(()),
+        }
+    }
+
+    async fn keep_user(&self, merge: &mut Merge<'_>, user: ProviderUser, source: Source) -> Result<(), StoreError> {
+        let (Found::Known(known) | Found::Made(known)) = self.person(merge, &user.id).await? else { return Ok(()) };
+        let version = user.updated_at;
+        if let Some(copy) = Versioned::merged(known.copy, Profile::from(user), version, source) {
+            merge.tx.users().save_profile(merge.cleared, known.id, copy).await?;
+            merge.tx.changes().changed(Change::User(known.id)).await?;
+        }
+        Ok(())
+    }
+
+    async fn keep_organization(
+        &self,
+        merge: &mut Merge<'_>,
+        organization: ProviderOrganization,
+        source: Source,
+    ) -> Result<(), StoreError> {
+        let version = organization.updated_at;
+        let stored = self.organization(merge, &organization).await?;
+        let record = OrganizationRecord::from(organization);
+        let Some(copy) = Versioned::merged(stored.copy, record, version, source) else { return Ok(()) };
+        let created_by = copy.content.created_by.clone().or_else(|| stored.created_by.clone());
+        let owner_changed = created_by != stored.created_by;
+        let now = OrganizationAccount { account: stored.account, created_by, copy: Some(copy) };
+        merge.tx.accounts().save_organization(merge.cleared, now.clone()).await?;
+        merge.tx.changes().changed(Change::Account(stored.account)).await?;
+        if owner_changed && let Some(creator) = &now.created_by {
+            self.judge_again(merge, now.account, creator).await?;
+        }
+        Ok(())
+    }
+
+    /// It became known who created the organization: the role of that person may be another one.
+    async fn judge_again(
+        &self,
+        merge: &mut Merge<'_>,
+        account: AccountId,
+        creator: &ProviderUserId,
+    ) -> Result<(), StoreError> {
+        let Some(user) = merge.tx.users().find(merge.cleared, creator.clone()).await? else { return Ok(()) };
+        let found = merge.tx.accounts().find_membership(merge.cleared, account, user.id).await?;
+        let Some(Membership { copy: Some(copy), .. }) = found else { return Ok(()) };
+        let role = self.role_map.member(&copy.content.role, true);
+        self.save_membership(merge, Membership { account, user: user.id, role, copy: Some(copy) }).await
+    }
+
+    async fn keep_membership(
+        &self,
+        merge: &mut Merge<'_>,
+        membership: ProviderMembership,
+        source: Source,
+    ) -> Result<(), StoreError> {
+        let ProviderMembership { id, organization, user, role: key, updated_at } = membership;
+        let organization = self.organization(merge, &organization).await?;
+        let (Found::Known(person) | Found::Made(person)) = self.person(merge, &user).await? else { return Ok(()) };
+        let (account, person) = (organization.account, person.id);
+        let stored = merge.tx.accounts().find_membership(merge.cleared, account, person).await?;
+        let is_new = stored.is_none();
+        let record = MembershipRecord { id, role: key };
+        let copy = Versioned::merged(stored.and_then(|stored| stored.copy), record, updated_at, source);
+        let Some(copy) = copy else { return Ok(()) };
+        let role = self.role_map.member(&copy.content.role, organization.created_by.as_ref() == Some(&user));
+        if role.is_none() {
+            tracing::warn!(account = %account, role = copy.content.role, "an unmapped role gives no access");
+        }
+        self.save_membership(merge, Membership { account, user: person, role, copy: Some(copy) }).await?;
+        let action = if is_new { AuditAction::MembershipCreated } else { AuditAction::MembershipChanged };
+        self.record(merge, Some(account), action, Subject::User(person)).await
+    }
+
+    async fn save_membership(&self, merge: &mut Merge<'_>, membership: Membership) -> Result<(), StoreError> {
+        let user = membership.user;
+        merge.tx.accounts().save_membership(merge.cleared, membership, self.clock.now()).await?;
+        merge.tx.changes().changed(Change::User(user)).await
+    }
+
+    /// The account of an organization, made if there is none: then without a copy, which only a fact about the organization itself brings.
+    async fn organization(
+        &self,
+        merge: &mut Merge<'_>,
+        organization: &ProviderOrganization,
+    ) -> Result<OrganizationAccount, StoreError> {
+        if let Some(found) = merge.tx.accounts().find_organization(merge.cleared, organization.id.clone()).await? {
+            return Ok(found);
+        }
+        let record = OrganizationRecord::from(organization.clone());
+        let account = Account {
+            id: self.ids.make(),
+            name: record.name,
+            provider_organization: Some(organization.id.clone()),
+            created_at: self.clock.now(),
+        };
+        let made = OrganizationAccount { account: account.id, created_by: record.created_by, copy: None };
+        merge.tx.accounts().insert(merge.cleared, account).await?;
+        merge.tx.accounts().save_organization(merge.cleared, made.clone()).await?;
+        let subject = Subject::Account(made.account);
+        self.record(merge, Some(made.account), AuditAction::AccountCreated, subject).await?;
+        Ok(made)
+    }
+
+    async fn remove(&self, merge: &mut Merge<'_>, event: ProviderEvent) -> Result<(), StoreError> {
+        match event {
+            ProviderEvent::UserDeleted(id) => self.remove_user(merge, id).await,
+            ProviderEvent::OrganizationDeleted(id) => self.remove_organization(merge, id).await,
+            ProviderEvent::MembershipDeleted { id, organization, user } => {
+                self.remove_membership(merge, &id, organization, user).await
+            }
+            ProviderEvent::User(_) | ProviderEvent::Organization(_) | ProviderEvent::Membership(_) => Ok(()),
+        }
+    }
+
+    async fn remove_user(&self, merge: &mut Merge<'_>, id: ProviderUserId) -> Result<(), StoreError> {
+        let Some(user) = merge.tx.users().find(merge.cleared, id).await? else { return Ok(()) };
+        let subject = Subject::User(user.id);
+        for account in merge.tx.users().delete(merge.cleared, user.id).await? {
+            self.record(merge, Some(account), AuditAction::MembershipRemoved, subject).await?;
+        }
+        self.record(merge, Some(user.personal_account), AuditAction::UserDeleted, subject).await?;
+        merge.tx.changes().changed(Change::User(user.id)).await
+    }
+
+    async fn remove_organization(&self, merge: &mut Merge<'_>, id: ProviderOrganizationId) -> Result<(), StoreError> {
+        let found = merge.tx.accounts().find_organization(merge.cleared, id).await?;
+        let Some(OrganizationAccount { account, .. }) = found else { return Ok(()) };
+        for member in merge.tx.accounts().delete_organization(merge.cleared, account).await? {
+            self.record(merge, Some(account), AuditAction::MembershipRemoved, Subject::User(member)).await?;
+        }
+        self.record(merge, Some(account), AuditAction::AccountDeleted, Subject::Account(account)).await?;
+        merge.tx.changes().changed(Change::Account(account)).await
+    }
+
+    /// Only the stay that is meant: whoever came back meanwhile has another one.
+    async fn remove_membership(
+        &self,
+        merge: &mut Merge<'_>,
+        id: &ProviderMembershipId,
+        organization: ProviderOrganizationId,
+        user: ProviderUserId,
+    ) -> Result<(), StoreError> {
+        let found = merge.tx.accounts().find_organization(merge.cleared, organization).await?;
+        let Some(OrganizationAccount { account, .. }) = found else { return Ok(()) };
+        let Some(user) = merge.tx.users().find(merge.cleared, user).await? else { return Ok(()) };
+        let found = merge.tx.accounts().find_membership(merge.cleared, account, user.id).await?;
+        if found.and_then(|membership| membership.copy).is_none_or(|copy| copy.content.id != *id) {
+            return Ok(());
+        }
+        merge.tx.accounts().remove_membership(merge.cleared, account, user.id).await?;
+        self.record(merge, Some(account), AuditAction::MembershipRemoved, Subject::User(user.id)).await?;
+        merge.tx.changes().changed(Change::User(user.id)).await
+    }
+
+    async fn record(
+        &self,
+        merge: &mut Merge<'_>,
+        account: Option<AccountId>,
+        action: AuditAction,
+        subject: Subject,
+    ) -> Result<(), StoreError> {
+        let record = AuditRecord::now((&*self.ids, &*self.clock), merge.caller, account, action, subject);
+        merge.tx.audit().record(record).await
+    }
+}
+
+/// The id that is gone, if the event says so.
+fn deleted_id(event: &ProviderEvent) -> Option<String> {
+    match event {
+        ProviderEvent::UserDeleted(id) => Some(id.to_string()),
+        ProviderEvent::OrganizationDeleted(id) => Some(id.to_string()),
+        ProviderEvent::MembershipDeleted { id, .. } => Some(id.to_string()),
+        ProviderEvent::User(_) | ProviderEvent::Organization(_) | ProviderEvent::Membership(_) => None,
+    }
+}
+
+/// All ids of an event: nobody else may merge them meanwhile, and nothing is kept about one that is buried.
+fn ids_of(event: &ProviderEvent) -> impl Iterator<Item = String> {
+    let (user, organization, membership) = match event {
+        ProviderEvent::User(ProviderUser { id, .. }) | ProviderEvent::UserDeleted(id) => (Some(id), None, None),
+        ProviderEvent::Organization(ProviderOrganization { id, .. }) | ProviderEvent::OrganizationDeleted(id) => {
+            (None, Some(id), None)
+        }
+        ProviderEvent::Membership(ProviderMembership { id, organization, user, .. }) => {
+            (Some(user), Some(&organization.id), Some(id))
+        }
+        ProviderEvent::MembershipDeleted { id, organization, user } => (Some(user), Some(organization), Some(id)),
+    };
+    let texts =
+        [user.map(ToString::to_string), organization.map(ToString::to_string), membership.map(ToString::to_string)];
+    texts.into_iter().flatten()
+}

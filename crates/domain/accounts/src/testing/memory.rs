@@ -1,0 +1,202 @@
+//! A store in memory that keeps to the contract, for tests of what happens over many transactions.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use portal_audit::{AuditLog, AuditRecord};
+use portal_identity::{ProviderOrganizationId, ProviderUserId};
+use portal_kernel::{AccountId, Begin, Change, ChangeLog, Finish, StoreError, Timestamp, UserId};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use crate::ports::{AccountRepository, AccountsTx, Merging, ProviderIds, UserRepository};
+use crate::{Account, Membership, OrganizationAccount, Profile, User, UserState, Versioned};
+
+/// Everything that is stored.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rows {
+    pub(crate) buried: BTreeSet<String>,
+    pub(crate) users: BTreeMap<String, User>,
+    pub(crate) accounts: BTreeMap<String, Account>,
+    pub(crate) organizations: BTreeMap<String, OrganizationAccount>,
+    pub(crate) deleted: BTreeSet<String>,
+    pub(crate) memberships: BTreeMap<(String, String), Membership>,
+    pub(crate) records: Vec<AuditRecord>,
+    pub(crate) changes: Vec<Change>,
+}
+
+/// One transaction at a time.
+#[derive(Clone, Default)]
+pub(crate) struct MemoryStore {
+    pub(crate) rows: Arc<Mutex<Rows>>,
+}
+
+struct MemoryTx {
+    stored: OwnedMutexGuard<Rows>,
+    rows: Rows,
+}
+
+#[async_trait]
+impl Begin<dyn AccountsTx> for MemoryStore {
+    async fn begin(&self) -> Result<Box<dyn AccountsTx>, StoreError> {
+        let stored = self.rows.clone().lock_owned().await;
+        let rows = stored.clone();
+        Ok(Box::new(MemoryTx { stored, rows }))
+    }
+}
+
+#[async_trait]
+impl Finish for MemoryTx {
+    async fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
+        *self.stored = self.rows;
+        Ok(())
+    }
+
+    async fn rollback(self: Box<Self>) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+impl AccountsTx for MemoryTx {
+    fn provider_ids(&mut self) -> &mut dyn ProviderIds {
+        self
+    }
+
+    fn users(&mut self) -> &mut dyn UserRepository {
+        self
+    }
+
+    fn accounts(&mut self) -> &mut dyn AccountRepository {
+        self
+    }
+
+    fn audit(&mut self) -> &mut dyn AuditLog {
+        self
+    }
+
+    fn changes(&mut self) -> &mut dyn ChangeLog {
+        self
+    }
+}
+
+#[async_trait]
+impl ProviderIds for MemoryTx {
+    async fn lock(&mut self, _: &Merging, ids: Vec<String>) -> Result<Vec<String>, StoreError> {
+        Ok(ids.into_iter().filter(|id| self.rows.buried.contains(id)).collect())
+    }
+
+    async fn bury(&mut self, _: &Merging, id: String, _: Timestamp) -> Result<(), StoreError> {
+        self.rows.buried.insert(id);
+        Ok(())
+    }
+}
+
+impl MemoryTx {
+    fn user(&mut self, id: UserId) -> Result<&mut User, StoreError> {
+        self.rows.users.get_mut(&id.to_string()).ok_or(StoreError::Stale)
+    }
+}
+
+#[async_trait]
+impl UserRepository for MemoryTx {
+    async fn find(&mut self, _: &Merging, id: ProviderUserId) -> Result<Option<User>, StoreError> {
+        Ok(self.rows.users.values().find(|user| user.provider_id == id).cloned())
+    }
+
+    async fn insert(&mut self, cleared: &Merging, user: User) -> Result<bool, StoreError> {
+        if self.find(cleared, user.provider_id.clone()).await?.is_some() {
+            return Ok(false);
+        }
+        self.rows.users.insert(user.id.to_string(), user);
+        Ok(true)
+    }
+
+    async fn claim(&mut self, _: &Merging, user: UserId, _: Timestamp, _: Timestamp) -> Result<bool, StoreError> {
+        Ok(self.user(user)?.is_unclear())
+    }
+
+    async fn save_profile(&mut self, _: &Merging, user: UserId, copy: Versioned<Profile>) -> Result<(), StoreError> {
+        self.user(user)?.copy = Some(copy);
+        Ok(())
+    }
+
+    async fn delete(&mut self, _: &Merging, user: UserId) -> Result<Vec<AccountId>, StoreError> {
+        let row = self.user(user)?;
+        (row.state, row.copy) = (UserState::Deleted, None);
+        let personal = row.personal_account;
+        let left: Vec<_> = self.rows.memberships.values().filter(|member| member.user == user).cloned().collect();
+        self.rows.memberships.retain(|_, member| member.user != user || member.account == personal);
+        Ok(left.into_iter().map(|member| member.account).filter(|account| *account != personal).collect())
+    }
+}
+
+#[async_trait]
+impl AccountRepository for MemoryTx {
+    async fn insert(&mut self, _: &Merging, account: Account) -> Result<(), StoreError> {
+        self.rows.accounts.insert(account.id.to_string(), account);
+        Ok(())
+    }
+
+    async fn find_organization(
+        &mut self,
+        _: &Merging,
+        id: ProviderOrganizationId,
+    ) -> Result<Option<OrganizationAccount>, StoreError> {
+        let account = self.rows.accounts.values().find(|account| account.provider_organization.as_ref() == Some(&id));
+        Ok(account.and_then(|account| self.rows.organizations.get(&account.id.to_string())).cloned())
+    }
+
+    async fn save_organization(&mut self, _: &Merging, organization: OrganizationAccount) -> Result<(), StoreError> {
+        let id = organization.account.to_string();
+        let account = self.rows.accounts.get_mut(&id).ok_or(StoreError::Stale)?;
+        if let Some(copy) = &organization.copy {
+            account.name.clone_from(&copy.content.name);
+        }
+        self.rows.organizations.insert(id, organization);
+        Ok(())
+    }
+
+    async fn delete_organization(&mut self, _: &Merging, account: AccountId) -> Result<Vec<UserId>, StoreError> {
+        self.rows.deleted.insert(account.to_string());
+        let members = self.rows.memberships.values().filter(|member| member.account == account);
+        let members = members.map(|member| member.user).collect();
+        self.rows.memberships.retain(|_, member| member.account != account);
+        Ok(members)
+    }
+
+    async fn find_membership(
+        &mut self,
+        _: &Merging,
+        account: AccountId,
+        user: UserId,
+    ) -> Result<Option<Membership>, StoreError> {
+        Ok(self.rows.memberships.get(&(account.to_string(), user.to_string())).cloned())
+    }
+
+    async fn save_membership(&mut self, _: &Merging, membership: Membership, _: Timestamp) -> Result<(), StoreError> {
+        let key = (membership.account.to_string(), membership.user.to_string());
+        self.rows.memberships.insert(key, membership);
+        Ok(())
+    }
+
+    async fn remove_membership(&mut self, _: &Merging, account: AccountId, user: UserId) -> Result<(), StoreError> {
+        self.rows.memberships.remove(&(account.to_string(), user.to_string()));
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl AuditLog for MemoryTx {
+    async fn record(&mut self, record: AuditRecord) -> Result<(), StoreError> {
+        self.rows.records.push(record);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl ChangeLog for MemoryTx {
+    async fn changed(&mut self, change: Change) -> Result<(), StoreError> {
+        self.rows.changes.push(change);
+        Ok(())
+    }
+}
