@@ -1,6 +1,7 @@
 //! Verification beside a bare `jsonwebtoken::decode` of the same token with the same key, in alternating rounds.
 //!
-//! Prints medians per token and their ratio; ends with an error if verification takes more than 1.25 times as long.
+//! Prints medians per token and their ratio; ends with an error if verification takes more than 1.25 times as long, or a token seen
+//! before more than 2 µs.
 #![expect(clippy::print_stdout, reason = "the figures are the output")]
 
 use std::hint::black_box;
@@ -22,6 +23,8 @@ mod minting;
 const ROUNDS: usize = 201;
 const PER_ROUND: u32 = 100;
 const LARGEST_RATIO: f64 = 1.25;
+/// For a request whose token was seen before.
+const LONGEST_HIT_MICROS: f64 = 2.0;
 
 fn authenticator(entries: usize, choices: StrictChoices) -> ClerkAuthenticator {
     let mut options = ClerkOptions::new(minting::PUBLISHABLE_KEY);
@@ -46,7 +49,8 @@ async fn round(work: impl AsyncFn()) -> Duration {
     start.elapsed()
 }
 
-async fn measure() -> f64 {
+/// Whether both bars are held.
+async fn measure() -> bool {
     let token = minting::KEY.session(&json!({}));
     let request =
         RequestParts::new("GET", "https://portal.example/v1/me").header("authorization", format!("Bearer {token}"));
@@ -97,7 +101,8 @@ async fn measure() -> f64 {
     println!("verify, exact         {in_exact:8.2}  ratio {:.2}", in_exact / bare);
     println!("authenticate, miss    {on_miss:8.2}  ratio {:.2}", on_miss / bare);
     println!("authenticate, hit     {on_hit:8.2}");
-    [in_strict, in_exact, on_miss].into_iter().fold(0.0, f64::max) / bare
+    let worst = [in_strict, in_exact, on_miss].into_iter().fold(0.0, f64::max) / bare;
+    worst <= LARGEST_RATIO && on_hit <= LONGEST_HIT_MICROS
 }
 
 fn main() -> ExitCode {
@@ -106,6 +111,5 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
-    let worst = runtime.block_on(measure());
-    if worst > LARGEST_RATIO { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if runtime.block_on(measure()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
