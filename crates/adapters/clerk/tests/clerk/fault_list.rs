@@ -43,9 +43,20 @@ impl Verdict {
     }
 }
 
-fn assert_documented(cells: &[&str]) {
-    let row = format!("| {} |", cells.join(" | "));
-    assert!(DOCUMENT.contains(&row), "docs/testing.md lacks: {row}");
+/// A row as the document shows it.
+fn shown(cells: &[&str]) -> String {
+    format!("| {} |", cells.join(" | "))
+}
+
+/// The rows of the table behind the name of a test.
+fn documented(test: &str) -> Vec<&'static str> {
+    let (_, behind) = DOCUMENT.split_once(&format!("`fault_list::{test}`")).unwrap();
+    behind
+        .lines()
+        .skip_while(|line| !line.starts_with("| ---"))
+        .skip(1)
+        .take_while(|line| line.starts_with('|'))
+        .collect()
 }
 
 /// Signed at a moment by the clock of the provider, for a minute.
@@ -151,6 +162,7 @@ fn usable() -> Vec<(&'static str, Reply, &'static TestKey, Verdict)> {
 async fn each_fault_of_the_key_source_has_its_result() {
     let useless = useless().into_iter().map(|(name, reply)| (name, reply, &*KEY, [Outage, SignedIn, Outage]));
     let usable = usable().into_iter().map(|(name, reply, key, verdict)| (name, reply, key, [verdict; 3]));
+    let mut rows = Vec::new();
     for (name, reply, key, expected) in useless.chain(usable) {
         let found = [
             with_nothing_cached(name, &reply, key).await,
@@ -159,14 +171,16 @@ async fn each_fault_of_the_key_source_has_its_result() {
         ];
         assert_eq!(found, expected, "{name}");
         let [cold, strict, exact] = expected.map(Verdict::shown);
-        assert_documented(&[name, &cold, &strict, &exact]);
+        rows.push(shown(&[name, &cold, &strict, &exact]));
     }
+    assert_eq!(rows, documented("each_fault_of_the_key_source_has_its_result"));
 }
 
 /// An address cannot begin to fail under a running authenticator in a test. What happens then is tested inside of the library.
 #[tokio::test]
 async fn each_fault_of_the_way_to_the_key_source_has_its_result() {
     let plain = FakeClerk::start(Reply::good()).await;
+    let mut rows = Vec::new();
     for (name, url) in [
         ("TLS error: a certificate that nobody vouches for", untrusted().await),
         ("TLS error: no TLS", plain.url().replace("http://", "https://")),
@@ -176,8 +190,9 @@ async fn each_fault_of_the_way_to_the_key_source_has_its_result() {
         let setup = Setup::new(impatient(&url));
         assert_eq!(Verdict::of(&setup, &minted(&KEY, NOW)).await, Outage, "{name}");
         assert_eq!(setup.clerk.stats().jwks_failures, 1, "{name}");
-        assert_documented(&[name, &Outage.shown(), &SignedIn.shown(), &Outage.shown()]);
+        rows.push(shown(&[name, &Outage.shown(), &SignedIn.shown(), &Outage.shown()]));
     }
+    assert_eq!(rows, documented("each_fault_of_the_way_to_the_key_source_has_its_result"));
     assert_eq!(plain.hits(), 0, "no secret key goes out without TLS");
 }
 
@@ -224,14 +239,15 @@ async fn apart(jump: &Jump, cached: bool, tokens: usize, reply: Reply) -> (FakeC
 }
 
 fn set(setup: &Setup, seconds: i64) {
-    let (now, span) = (setup.clock.now().unix_seconds(), |seconds: i64| Duration::from_secs(seconds.unsigned_abs()));
-    let change = NOW + seconds - now;
     let now = setup.clock.now();
-    setup.clock.set(if change < 0 { now.minus(span(change)) } else { now.plus(span(change)) });
+    let change = NOW + seconds - now.unix_seconds();
+    let span = Duration::from_secs(change.unsigned_abs());
+    setup.clock.set(if change < 0 { now.minus(span) } else { now.plus(span) });
 }
 
 #[tokio::test]
 async fn each_jump_of_the_clock_has_its_result() {
+    let mut rows = Vec::new();
     for jump in jumps() {
         let name = jump.name;
         let (ours, clerks) = (minted(&KEY, NOW + jump.ours), minted(&KEY, NOW + jump.clerks));
@@ -252,6 +268,7 @@ async fn each_jump_of_the_clock_has_its_result() {
             assert_eq!(Verdict::of(&setup, &clerks).await, SignedIn, "{name}, {cached} {tokens}");
         }
         let [there, down] = [jump.minted_there, jump.down].map(Verdict::shown);
-        assert_documented(&[name, &there, &SignedIn.shown(), &down, &Outage.shown()]);
+        rows.push(shown(&[name, &there, &SignedIn.shown(), &down, &Outage.shown()]));
     }
+    assert_eq!(rows, documented("each_jump_of_the_clock_has_its_result"));
 }
