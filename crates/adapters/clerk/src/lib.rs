@@ -65,6 +65,8 @@
 //! A framework's headers are given as they are: `RequestParts::new(…).headers(request.headers())`, with the `HeaderMap` of
 //! actix-web as with that of axum.
 //!
+//! Webhooks are [`WebhookVerifier`]'s: it needs the headers, the bytes of the body and the time, and no authenticator.
+//!
 //! # Compatibility
 //!
 //! [`Compatibility::Strict`], the default, refuses and repairs what Clerk's SDK lets pass; each departure is a switch of
@@ -116,6 +118,8 @@ mod times;
 mod token;
 mod verdict;
 mod verify;
+mod webhook;
+mod webhook_event;
 
 pub use authenticate::ClerkAuthenticator;
 pub use choices::{Compatibility, InvalidCompatibility, StrictChoices};
@@ -132,6 +136,8 @@ pub use rsa_key::InvalidRsaKey;
 pub use secret_key::{InvalidMachineSecretKey, InvalidSecretKey, MachineSecretKey, SecretKey};
 pub use settings::{ClerkOptions, ClerkSettings};
 pub use stats::ClerkStats;
+pub use webhook::{InvalidWebhookSecret, VerifiedWebhook, WebhookError, WebhookSecret, WebhookVerifier};
+pub use webhook_event::WebhookEvent;
 
 pub use portal_identity::{
     AcceptsToken, ActiveOrganization, Actor, ActorKind, Auth, AuthReason, AuthStatus, AuthenticateRequestOptions,
