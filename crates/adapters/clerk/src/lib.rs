@@ -77,6 +77,8 @@
 //!
 //! `testing` exports the mocks of the ports and the module `testing`, with verdicts to play through them; for
 //! `[dev-dependencies]`.
+//!
+//! `fuzzing` opens private parsers to this repository's fuzz targets. What it opens is no part of the API.
 #![warn(missing_docs)]
 
 mod authenticate;
@@ -91,6 +93,9 @@ mod deployment;
 mod directory;
 mod doctor;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handshake;
 mod http;
 mod invalid_setting;
