@@ -41,5 +41,5 @@ fn as_clerk_reads(header: &str) -> Option<String> {
 fn as_rfc_6750_reads(header: &str) -> Option<String> {
     let (scheme, rest) = (header.get(..7)?, header.get(7..)?);
     let token: String = rest.chars().skip_while(|character| *character == ' ').collect();
-    (scheme.to_ascii_lowercase() == "bearer " && !token.is_empty()).then_some(token)
+    (scheme.eq_ignore_ascii_case("bearer ") && !token.is_empty()).then_some(token)
 }
