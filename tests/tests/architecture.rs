@@ -201,6 +201,7 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
+            // A workspace of its own may have been built in place.
             if !path.ends_with("target") {
                 files.extend(rust_files(&path));
             }

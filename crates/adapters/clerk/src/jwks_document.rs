@@ -100,7 +100,7 @@ pub(crate) async fn fetch_once(api: &BackendApi) -> Result<Document, FetchFailur
     }
 }
 
-fn read(answer: &Answer) -> Result<Document, FetchFailure> {
+pub(crate) fn read(answer: &Answer) -> Result<Document, FetchFailure> {
     if !answer.is_success() {
         let refused = answer.has_error("clerk_key_invalid");
         return Err(if refused { FetchFailure::SecretKeyRefused } else { FetchFailure::Status(answer.status) });
