@@ -112,6 +112,9 @@ pub struct StrictChoices {
     /// A token that the Backend API accepted is believed for up to a minute without asking again, if the cache of tokens is
     /// on: each question is billed. A revoked one counts that much longer.
     pub cache_opaque_tokens: bool,
+    /// Keys that are not RSA keys for RS256 signatures are as if they were not there. Clerk's SDK finds them by their id and says
+    /// `token-verification-failed`.
+    pub rs256_keys_only: bool,
     /// `Authorization` as RFC 6750 has it: `Bearer` in any case, and no token without a scheme. For services that are
     /// an API and nothing else; off in both presets.
     pub rfc_bearer: bool,
@@ -148,6 +151,7 @@ impl StrictChoices {
             check_machine_state: false,
             require_m2m_audience: false,
             cache_opaque_tokens: false,
+            rs256_keys_only: false,
             rfc_bearer: false,
         }
     }
@@ -182,6 +186,7 @@ impl StrictChoices {
             check_machine_state: true,
             require_m2m_audience: true,
             cache_opaque_tokens: true,
+            rs256_keys_only: true,
             rfc_bearer: false,
         }
     }

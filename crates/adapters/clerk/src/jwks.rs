@@ -249,7 +249,7 @@ impl Inner {
 
     async fn fetch(&self, flight: OwnedMutexGuard<()>) -> Result<Arc<KeySet>, FetchFailure> {
         self.counters.jwks_fetches();
-        let outcome = fetch(&self.api).await;
+        let outcome = fetch(&self.api, self.choices.rs256_keys_only).await;
         let outcome = match outcome {
             Ok(document) => Ok(self.install(document.keys)),
             Err(failure) => {

@@ -124,11 +124,9 @@ impl Verifier {
         key: &VerificationKey,
         algorithm: Algorithm,
     ) -> Result<bool, TokenVerificationError> {
-        if !key.allows(algorithm) {
-            return Err(TokenVerificationError::signature_check());
-        }
+        let decoding = key.decoding(algorithm).ok_or_else(TokenVerificationError::signature_check)?;
         self.counters.signature_checks();
-        crypto::verify(token.signature, token.signed, key.decoding(), algorithm)
+        crypto::verify(token.signature, token.signed, decoding, algorithm)
             .map_err(|_| TokenVerificationError::signature_check())
     }
 }
