@@ -115,6 +115,15 @@ pub struct StrictChoices {
     /// Keys that are not RSA keys for RS256 signatures are as if they were not there. Clerk's SDK finds them by their id and says
     /// `token-verification-failed`.
     pub rs256_keys_only: bool,
+    /// Header and payload are JSON objects; otherwise `token-invalid`. Clerk's SDK takes any other value for an object without members,
+    /// and stumbles over null, which is `unexpected-error`.
+    pub require_objects: bool,
+    /// Of the claims that are read before a signature is checked, to choose between cookies, `iat` and `exp` are numbers and `iss` has
+    /// one scheme; anything else is none. Clerk's SDK compares as JavaScript does.
+    pub typed_cookie_claims: bool,
+    /// Where several types of token are accepted, a JWT that bears the category of machines and nothing else of theirs is `token-type-
+    /// mismatch`, as it is where only sessions are. In Clerk's SDK it is `token-invalid`.
+    pub check_class_first: bool,
     /// `Authorization` as RFC 6750 has it: `Bearer` in any case, and no token without a scheme. For services that are
     /// an API and nothing else; off in both presets.
     pub rfc_bearer: bool,
@@ -152,6 +161,9 @@ impl StrictChoices {
             require_m2m_audience: false,
             cache_opaque_tokens: false,
             rs256_keys_only: false,
+            require_objects: false,
+            typed_cookie_claims: false,
+            check_class_first: false,
             rfc_bearer: false,
         }
     }
@@ -187,6 +199,9 @@ impl StrictChoices {
             require_m2m_audience: true,
             cache_opaque_tokens: true,
             rs256_keys_only: true,
+            require_objects: true,
+            typed_cookie_claims: true,
+            check_class_first: true,
             rfc_bearer: false,
         }
     }

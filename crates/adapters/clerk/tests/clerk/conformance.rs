@@ -284,7 +284,7 @@ async fn switch(corpus: &Value, case: &Value, exact: &Value) -> &'static str {
 /// A switch by its name, and how to turn it on.
 type Switch = (&'static str, fn(&mut StrictChoices));
 
-const SWITCHES: [Switch; 28] = [
+const SWITCHES: [Switch; 31] = [
     ("known_claim_versions_only", |choices| choices.known_claim_versions_only = true),
     ("count_user_features", |choices| choices.count_user_features = true),
     ("name_key_outages", |choices| choices.name_key_outages = true),
@@ -312,6 +312,9 @@ const SWITCHES: [Switch; 28] = [
     ("check_machine_state", |choices| choices.check_machine_state = true),
     ("require_m2m_audience", |choices| choices.require_m2m_audience = true),
     ("cache_opaque_tokens", |choices| choices.cache_opaque_tokens = true),
+    ("check_class_first", |choices| choices.check_class_first = true),
+    ("typed_cookie_claims", |choices| choices.typed_cookie_claims = true),
+    ("require_objects", |choices| choices.require_objects = true),
     ("rs256_keys_only", |choices| choices.rs256_keys_only = true),
 ];
 
