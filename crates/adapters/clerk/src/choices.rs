@@ -124,6 +124,13 @@ pub struct StrictChoices {
     /// Where several types of token are accepted, a JWT that bears the category of machines and nothing else of theirs is `token-type-
     /// mismatch`, as it is where only sessions are. In Clerk's SDK it is `token-invalid`.
     pub check_class_first: bool,
+    /// A session state (`sts`) that is not known counts as `pending`, which is signed out for every purpose. In Clerk's SDK only
+    /// `pending` itself does.
+    pub unknown_status_is_pending: bool,
+    /// Organization claims are mended: permissions that cannot be read are none and leave id and role, an empty verb gives no
+    /// permission, a role has exactly one `org:`. Clerk's SDK stumbles over the first, which is `unexpected-error` for a cookie, and
+    /// takes the others as they are written.
+    pub mend_organizations: bool,
     /// `Authorization` as RFC 6750 has it: `Bearer` in any case, and no token without a scheme. For services that are
     /// an API and nothing else; off in both presets.
     pub rfc_bearer: bool,
@@ -164,6 +171,8 @@ impl StrictChoices {
             require_objects: false,
             typed_cookie_claims: false,
             check_class_first: false,
+            unknown_status_is_pending: false,
+            mend_organizations: false,
             rfc_bearer: false,
         }
     }
@@ -202,6 +211,8 @@ impl StrictChoices {
             require_objects: true,
             typed_cookie_claims: true,
             check_class_first: true,
+            unknown_status_is_pending: true,
+            mend_organizations: true,
             rfc_bearer: false,
         }
     }

@@ -10,6 +10,7 @@ use crate::claims::How;
 use crate::context::{Context, DEV_BROWSER, HandshakeResult, MOST_REDIRECTS, seconds};
 use crate::error::{TokenCarrier, TokenVerificationError};
 use crate::handshake::{self, redirect_to};
+use crate::organization;
 use crate::referrer::is_from_elsewhere;
 use crate::refresh::Payload;
 use crate::token::DecodedToken;
@@ -42,16 +43,18 @@ impl ClerkAuthenticator {
     }
 
     async fn cookie(&self, context: &Context<'_>, token: &str) -> RequestState {
-        match DecodedToken::read(token, self.settings().choices()) {
+        let choices = self.settings().choices();
+        let is_readable = match DecodedToken::read(token, choices) {
             Err(error) => return self.refused(context, &error, None).await,
             Ok(decoded) if decoded.is_of_another_class() => return self.signed_out(AuthReason::TokenTypeMismatch),
             Ok(decoded) => {
-                let issued_at = seconds(&decoded.claims, "iat", self.settings().choices());
+                let issued_at = seconds(&decoded.claims, "iat", choices);
                 if issued_at.is_some_and(|issued_at| issued_at < context.client_uat) {
                     return handshake_because(context, AuthReason::SessionTokenIatBeforeClientUat);
                 }
+                choices.mend_organizations || organization::is_readable(&decoded.claims, choices)
             }
-        }
+        };
         let auth = match self.session(token, TokenCarrier::Cookie).await {
             Ok(auth) => auth,
             Err(Refusal::AnotherClass { .. }) => return self.signed_out(AuthReason::TokenTypeMismatch),
@@ -65,6 +68,9 @@ impl ClerkAuthenticator {
         {
             let message = "Cross-origin request from satellite domain requires handshake".to_owned();
             return verdict::handshake(context, AuthReason::PrimaryDomainCrossOriginSync, message, None);
+        }
+        if !is_readable {
+            return self.signed_out(AuthReason::UnexpectedError);
         }
         self.other_organization(context, &auth).unwrap_or_else(|| verdict::signed_in(auth, Vec::new()))
     }
