@@ -131,6 +131,14 @@ pub struct StrictChoices {
     /// permission, a role has exactly one `org:`. Clerk's SDK stumbles over the first, which is `unexpected-error` for a cookie, and
     /// takes the others as they are written.
     pub mend_organizations: bool,
+    /// What an answer of the Backend API is, its content says. Clerk's SDK reads as JSON what is called `application/json` and nothing
+    /// more; the rest is text, which says nothing.
+    pub judge_answers_by_content: bool,
+    /// An error code of the Backend API becomes part of a reason only if it is a plain word; otherwise the reason ends in `unexpected-
+    /// bapi-error`. Clerk's SDK repeats any.
+    pub plain_error_codes: bool,
+    /// Only a session id is put into a path of the Backend API. Clerk's SDK asks about whatever stands in `sid`, except dot segments.
+    pub require_session_id_in_path: bool,
     /// `Authorization` as RFC 6750 has it: `Bearer` in any case, and no token without a scheme. For services that are
     /// an API and nothing else; off in both presets.
     pub rfc_bearer: bool,
@@ -173,6 +181,9 @@ impl StrictChoices {
             check_class_first: false,
             unknown_status_is_pending: false,
             mend_organizations: false,
+            judge_answers_by_content: false,
+            plain_error_codes: false,
+            require_session_id_in_path: false,
             rfc_bearer: false,
         }
     }
@@ -213,6 +224,9 @@ impl StrictChoices {
             check_class_first: true,
             unknown_status_is_pending: true,
             mend_organizations: true,
+            judge_answers_by_content: true,
+            plain_error_codes: true,
+            require_session_id_in_path: true,
             rfc_bearer: false,
         }
     }

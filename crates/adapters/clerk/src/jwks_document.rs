@@ -248,7 +248,7 @@ mod tests {
             r#"{"keys":[]}"#,
             r#"{"keys":[null,1,[]]}"#,
         ] {
-            let answer = Answer { status: 200, date: None, retry_after: None, body: body.into() };
+            let answer = Answer { status: 200, date: None, retry_after: None, declares_json: true, body: body.into() };
             assert!(read(&answer, true).is_err() && read(&answer, false).is_err(), "{body}");
         }
     }

@@ -159,6 +159,9 @@ async fn answer(corpus: &Value, case: &Value, choices: StrictChoices) -> Option<
                         Reply::status(status, body).with("content-type", &content_type)
                     }
                     (None, Value::Null) => Reply::status(status, ""),
+                    (None, Value::String(body)) => {
+                        Reply::status(status, body.as_str()).with("content-type", "application/json")
+                    }
                     (None, body) => Reply::json(status, body),
                 }
             }
@@ -285,7 +288,7 @@ async fn switch(corpus: &Value, case: &Value, exact: &Value) -> &'static str {
 /// A switch by its name, and how to turn it on.
 type Switch = (&'static str, fn(&mut StrictChoices));
 
-const SWITCHES: [Switch; 33] = [
+const SWITCHES: [Switch; 36] = [
     ("known_claim_versions_only", |choices| choices.known_claim_versions_only = true),
     ("count_user_features", |choices| choices.count_user_features = true),
     ("name_key_outages", |choices| choices.name_key_outages = true),
@@ -313,6 +316,9 @@ const SWITCHES: [Switch; 33] = [
     ("check_machine_state", |choices| choices.check_machine_state = true),
     ("require_m2m_audience", |choices| choices.require_m2m_audience = true),
     ("cache_opaque_tokens", |choices| choices.cache_opaque_tokens = true),
+    ("require_session_id_in_path", |choices| choices.require_session_id_in_path = true),
+    ("plain_error_codes", |choices| choices.plain_error_codes = true),
+    ("judge_answers_by_content", |choices| choices.judge_answers_by_content = true),
     ("mend_organizations", |choices| choices.mend_organizations = true),
     ("unknown_status_is_pending", |choices| choices.unknown_status_is_pending = true),
     ("check_class_first", |choices| choices.check_class_first = true),
