@@ -18,7 +18,7 @@ use crate::error::{TokenCarrier, TokenVerificationError};
 use crate::http::BackendApi;
 use crate::jwks::Jwks;
 use crate::keys::KeySource;
-use crate::machine::{MachineVerifier, classify};
+use crate::machine::{MachineVerifier, class_of_refused, classify};
 use crate::refresh::Refreshes;
 use crate::stats::{ClerkStats, Counters};
 use crate::token::MAX_LENGTH;
@@ -269,7 +269,8 @@ impl ClerkAuthenticator {
             Ok(auth) => RequestState::SignedIn { auth: Auth::Machine(auth), headers: Vec::new() },
             Err(error) => {
                 let mut out = verdict::out(self.settings(), error.reason(), error.full_message(), Vec::new());
-                (out.token_type, out.outage) = (Some(token_type), error.outage());
+                out.token_type = Some(class_of_refused(token, token_type, self.settings().choices()));
+                out.outage = error.outage();
                 RequestState::SignedOut(out)
             }
         }

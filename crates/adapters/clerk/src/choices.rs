@@ -31,13 +31,12 @@ impl FromStr for Compatibility {
 
 /// The departures from Clerk's SDK, by name. Start from [`StrictChoices::strict`] or [`StrictChoices::exact`].
 ///
-/// These hold whatever is chosen. `sub` must be a user id; that of a machine's token a machine id, that of a Clerk API key
-/// one of a user, an organization or a machine. A token longer than 16 KiB is `token-invalid`, and so is JSON
-/// that nests deeper than 127 levels, has a number beyond a double or half of a surrogate pair. Keys are RSA keys of 2048
-/// bits or more for RS256; others are as if they were not there. The key set is fetched because of an unknown key id once a
-/// minute at most, and not within seconds of a failed fetch. A cookie that would break the response is dropped. An organization, role
-/// or permission that cannot be read is none; a session status that is not known is pending. Missing and contradictory
-/// settings stop the start.
+/// These hold whatever is chosen. `sub` of a session must be a user id, and a token that names itself as of another class is never a
+/// session. A token longer than 16 KiB is `token-invalid`, and so is JSON that nests deeper than 127 levels, has a number beyond a
+/// double or half of a surrogate pair. Keys that check signatures are RSA keys of 2048 bits or more. The key set is fetched because of
+/// an unknown key id once a minute at most, and not within seconds of a failed fetch. A cookie that would break the response is dropped.
+/// Permissions that cannot be read are none. Nothing in a token changes the path of a call, and no error code breaks a line. Missing and
+/// contradictory settings stop the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own, and any combination is meaningful")]
@@ -128,8 +127,8 @@ pub struct StrictChoices {
     /// `pending` itself does.
     pub unknown_status_is_pending: bool,
     /// Organization claims are mended: permissions that cannot be read are none and leave id and role, an empty verb gives no
-    /// permission, a role has exactly one `org:`. Clerk's SDK stumbles over the first, which is `unexpected-error` for a cookie, and
-    /// takes the others as they are written.
+    /// permission, a role is a text with exactly one `org:`. Clerk's SDK stumbles over the first, which is `unexpected-error` for a
+    /// cookie, and takes the others as they are written.
     pub mend_organizations: bool,
     /// What an answer of the Backend API is, its content says. Clerk's SDK reads as JSON what is called `application/json` and nothing
     /// more; the rest is text, which says nothing.
@@ -139,6 +138,13 @@ pub struct StrictChoices {
     pub plain_error_codes: bool,
     /// Only a session id is put into a path of the Backend API. Clerk's SDK asks about whatever stands in `sid`, except dot segments.
     pub require_session_id_in_path: bool,
+    /// The subject of a machine's token is a machine, that of an OAuth client's a person, that of an API key a person, an organization
+    /// or a machine; otherwise it is refused. Clerk's SDK takes any text.
+    pub check_machine_subject: bool,
+    /// Between two spaces, or in an empty text, there is no scope. In Clerk's SDK there is an empty one.
+    pub drop_empty_scopes: bool,
+    /// A refused token is of the type that its prefix names. Clerk's SDK calls one with a prefix and the form of a JWT a machine's.
+    pub name_class_by_prefix: bool,
     /// `Authorization` as RFC 6750 has it: `Bearer` in any case, and no token without a scheme. For services that are
     /// an API and nothing else; off in both presets.
     pub rfc_bearer: bool,
@@ -184,6 +190,9 @@ impl StrictChoices {
             judge_answers_by_content: false,
             plain_error_codes: false,
             require_session_id_in_path: false,
+            check_machine_subject: false,
+            drop_empty_scopes: false,
+            name_class_by_prefix: false,
             rfc_bearer: false,
         }
     }
@@ -227,6 +236,9 @@ impl StrictChoices {
             judge_answers_by_content: true,
             plain_error_codes: true,
             require_session_id_in_path: true,
+            check_machine_subject: true,
+            drop_empty_scopes: true,
+            name_class_by_prefix: true,
             rfc_bearer: false,
         }
     }

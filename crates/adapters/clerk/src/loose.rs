@@ -30,6 +30,16 @@ pub(crate) fn to_number(value: &Value) -> Option<f64> {
     }
 }
 
+/// What a value looks like inside of a text; none where nobody would want to know.
+pub(crate) fn to_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => number.as_i64().map(|number| number.to_string()),
+        Value::Array(list) => Some(list.iter().map(to_text).collect::<Option<Vec<_>>>()?.join(",")),
+        Value::Null | Value::Bool(_) | Value::Object(_) => None,
+    }
+}
+
 /// A text without blanks around it as a number.
 pub(crate) fn number(text: &str) -> Option<f64> {
     let whole = |digits: &str, radix| u32::from_str_radix(digits, radix).ok().map(f64::from);
@@ -75,6 +85,22 @@ mod tests {
             (json!({}), None),
         ] {
             assert_eq!(to_number(&value), worth, "{value}");
+        }
+    }
+
+    #[test]
+    fn lists_and_whole_numbers_have_a_text() {
+        for (value, text) in [
+            (json!("a"), Some("a")),
+            (json!(-5), Some("-5")),
+            (json!(["a", 5, ["b"]]), Some("a,5,b")),
+            (json!([]), Some("")),
+            (json!(1.5), None),
+            (json!([{}]), None),
+            (json!(null), None),
+            (json!(true), None),
+        ] {
+            assert_eq!(to_text(&value).as_deref(), text, "{value}");
         }
     }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::StrictChoices;
 use crate::json::Members;
-use crate::loose::is_truthy;
+use crate::loose::{is_truthy, to_text};
 
 /// The organization of the claims; none without one, and in strict none if the version of the claims is unknown.
 pub(crate) fn read(claims: &Members, choices: &StrictChoices) -> Option<ActiveOrganization> {
@@ -53,7 +53,11 @@ fn second_version(claims: &Members, choices: &StrictChoices) -> Option<ActiveOrg
         _ => return malformed(),
     };
     let rol = organization.get("rol");
-    let role = if choices.mend_organizations { role(rol) } else { text(rol).map(|rol| format!("org:{rol}")) };
+    let role = if choices.mend_organizations {
+        role(rol)
+    } else {
+        rol.filter(|rol| is_truthy(rol)).and_then(to_text).map(|rol| format!("org:{rol}"))
+    };
     Some(ActiveOrganization {
         id: id(organization.get("id"))?,
         slug: text(organization.get("slg")),
@@ -281,6 +285,12 @@ mod tests {
         }
         let (_, found) = second(json!("o:a"), json!("read,,write"), json!("7"));
         assert_eq!(found.permissions, ["org:a:read", "org:a:", "org:a:write"]);
+        for (rol, role) in
+            [(json!(""), None), (json!(0), None), (json!(5), Some("org:5")), (json!(["a", "b"]), Some("org:a,b"))]
+        {
+            let (_, found) = exact(&json!({ "v": 2, "o": { "id": "org_1", "rol": rol } }));
+            assert_eq!(found.role.as_deref(), role, "{rol}");
+        }
         let (_, found) = exact(&json!({ "org_id": "org_1", "org_role": "admin" }));
         assert_eq!(found.role.as_deref(), Some("admin"));
     }

@@ -15,6 +15,7 @@ use crate::cache::TokenDigest;
 use crate::context::Context;
 use crate::handshake::Cookies;
 use crate::http::{Answer, BackendApi, CallError, Content};
+use crate::loose::{is_truthy, to_text};
 use crate::token::DecodedToken;
 
 /// Bytes of an answer that holds a handful of cookies.
@@ -183,11 +184,7 @@ fn session_segment(sid: Option<&Value>, choices: &StrictChoices) -> Result<Strin
         let id = sid.and_then(Value::as_str).and_then(|sid| ProviderSessionId::parse(sid).ok());
         return id.map(|id| id.to_string()).ok_or(missing);
     }
-    let text = match sid {
-        Some(Value::String(text)) if !text.is_empty() => text.clone(),
-        Some(Value::Number(number)) if number.as_f64() != Some(0.0) => number.to_string(),
-        _ => return Err(missing),
-    };
+    let text = sid.filter(|sid| is_truthy(sid)).and_then(to_text).ok_or(missing)?;
     if has_dot_segment(&text) {
         return Err(RefreshFailure::UnexpectedBapiError);
     }
@@ -236,7 +233,8 @@ mod tests {
         for text in ["", "a/b", "a\\b", "a?b", "a#b", "a%2fb", "a%", "a\tb", "a\nb"] {
             assert_eq!(exact(json!(text)), missing, "{text}");
         }
-        for odd in [json!(0), json!(null), json!(true), json!(["sess_1"]), json!({})] {
+        assert_eq!(exact(json!(["sess_1"])), Ok("sess_1".to_owned()));
+        for odd in [json!(0), json!(null), json!(true), json!(["a/b"]), json!({})] {
             assert_eq!(exact(odd), missing);
         }
         let strict = |sid: Value| session_segment(Some(&sid), &StrictChoices::strict());
