@@ -117,11 +117,11 @@ pub struct StrictChoices {
     /// Header and payload are JSON objects; otherwise `token-invalid`. Clerk's SDK takes any other value for an object without members,
     /// and stumbles over null, which is `unexpected-error`.
     pub require_objects: bool,
-    /// Of the claims that are read before a signature is checked, to choose between cookies, `iat` and `exp` are numbers and `iss` has
-    /// one scheme; anything else is none. Clerk's SDK compares as JavaScript does.
+    /// Of the claims that are read before a signature is checked, to choose between cookies and to compare with `client_uat`, `iat` and
+    /// `exp` are numbers and `iss` has one scheme; anything else is none. Clerk's SDK compares as JavaScript does.
     pub typed_cookie_claims: bool,
-    /// Where several types of token are accepted, a JWT that bears the category of machines and nothing else of theirs is `token-type-
-    /// mismatch`, as it is where only sessions are. In Clerk's SDK it is `token-invalid`.
+    /// Where several types of token are accepted, a JWT that bears the category of machines and nothing else of theirs is
+    /// `token-type-mismatch`, as it is where only sessions are. In Clerk's SDK it is `token-invalid`.
     pub check_class_first: bool,
     /// A session state (`sts`) that is not known counts as `pending`, which is signed out for every purpose. In Clerk's SDK only
     /// `pending` itself does.
@@ -133,8 +133,8 @@ pub struct StrictChoices {
     /// What an answer of the Backend API is, its content says. Clerk's SDK reads as JSON what is called `application/json` and nothing
     /// more; the rest is text, which says nothing.
     pub judge_answers_by_content: bool,
-    /// An error code of the Backend API becomes part of a reason only if it is a plain word; otherwise the reason ends in `unexpected-
-    /// bapi-error`. Clerk's SDK repeats any.
+    /// An error code of the Backend API becomes part of a reason only if it is a plain word; otherwise the reason ends in
+    /// `unexpected-bapi-error`. Clerk's SDK repeats any.
     pub plain_error_codes: bool,
     /// Only a session id is put into a path of the Backend API. Clerk's SDK asks about whatever stands in `sid`, except dot segments.
     pub require_session_id_in_path: bool,

@@ -80,7 +80,7 @@ fn keys_refused(status: u16) -> TokenVerificationError {
     TokenVerificationError::keys_unavailable(format!("Error loading Clerk JWKS with code={status}."))
 }
 
-/// Tries again what may pass by itself, within the total time. `rs256_only`: see `rs256_keys_only`.
+/// Tries again what may pass by itself, within the total time. `rs256_only`: [`crate::StrictChoices::rs256_keys_only`].
 pub(crate) async fn fetch(api: &BackendApi, rs256_only: bool) -> Result<Document, FetchFailure> {
     let timeouts = *api.timeouts();
     let tries = async {
