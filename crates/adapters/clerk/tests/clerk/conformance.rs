@@ -334,12 +334,19 @@ const SWITCHES: [Switch; 39] = [
 #[test]
 fn every_switch_is_in_the_published_table() {
     let table = std::fs::read_to_string(path("../../docs/clerk-compatibility.md")).unwrap();
+    let on = format!("{:?}", StrictChoices::strict()).matches(": true").count();
+    assert_eq!(on, SWITCHES.len(), "every switch that strict turns on is asked alone here");
+    let strict = read("strict.json");
     for (name, _) in SWITCHES {
-        assert!(table.contains(&format!("| `{name}` |")), "{name}");
+        let entry = strict.as_array().unwrap().iter().find(|entry| entry["switch"] == name);
+        let count = entry.map_or(String::new(), |entry| entry["cases"].as_array().unwrap().len().to_string());
+        let is_row = |line: &str| line.starts_with(&format!("| `{name}` |")) && line.ends_with(&format!("| {count} |"));
+        assert!(table.lines().any(is_row), "{name}: {count}");
     }
-    for file in ["differences.json", "has.json"] {
-        for why in read(file).as_array().unwrap().iter().map(|entry| text(entry, "why").unwrap()) {
-            assert!(table.contains(&why), "{why}");
+    for (file, prefix) in [("differences.json", ""), ("has.json", "`has`: ")] {
+        for entry in read(file).as_array().unwrap() {
+            let row = format!("| {prefix}{} | {} |", text(entry, "why").unwrap(), texts(&entry["cases"]).len());
+            assert!(table.lines().any(|line| line == row), "{row}");
         }
     }
 }
