@@ -178,7 +178,7 @@ async fn a_redirect_is_never_followed() {
 async fn a_source_that_cannot_be_reached_fails_in_time() {
     let plain = FakeClerk::start(Reply::good()).await;
     let tls = plain.url().replace("http://", "https://");
-    for url in [nobody().await, tls, "http://nobody.invalid".to_owned()] {
+    for url in [nobody(), tls, "http://nobody.invalid".to_owned()] {
         assert_eq!(Setup::new(impatient(&url)).refusal(&session(&json!({}))).await, FAILED, "{url}");
     }
 }

@@ -134,7 +134,7 @@ async fn table_4_3_each_status_has_its_code() {
 #[tokio::test]
 async fn silence_is_an_outage_and_tells_no_secret() {
     let server = FakeClerk::start(Reply::Hang(Vec::new())).await;
-    for url in [server.url().to_owned(), nobody().await] {
+    for url in [server.url().to_owned(), nobody()] {
         let out = Machines::new(impatient(&url)).ask("ak_s3cret").await.unwrap_err();
         assert_eq!(out.message, "Unexpected error (code=unexpected-error, status=n/a)");
         assert!(out.outage);

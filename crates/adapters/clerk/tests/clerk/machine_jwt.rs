@@ -111,7 +111,7 @@ async fn a_subject_of_another_kind_is_refused_or_has_no_id() {
 
 #[tokio::test]
 async fn the_category_is_judged_before_any_key_is_looked_up() {
-    let url = nobody().await;
+    let url = nobody();
     for cat in [json!("cl_B7d4PD111AAA"), json!("cl_B7d4PD222AAA"), json!("cl_I7d4PD111III"), json!(""), json!(1)] {
         let machines = Machines::new(ClerkOptions { choices: StrictChoices::exact(), ..impatient(&url) });
         let token = machine(&json!({ "cat": cat }), &json!({}));
@@ -159,7 +159,7 @@ async fn what_only_looks_like_a_machine_token_is_invalid() {
 #[tokio::test]
 async fn unreachable_keys_are_an_outage_and_an_unknown_one_is_not() {
     let token = machine(&json!({}), &json!({}));
-    let out = Machines::new(ClerkOptions { choices: StrictChoices::exact(), ..impatient(&nobody().await) });
+    let out = Machines::new(ClerkOptions { choices: StrictChoices::exact(), ..impatient(&nobody()) });
     let out = out.ask(&token).await.unwrap_err();
     assert_eq!((out.reason.as_str().as_ref(), out.outage), ("token-verification-failed", true));
 
