@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jsonwebtoken::DecodingKeyKind;
+use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
 use portal_identity::{ActiveOrganization, RequestParts, SessionAuth};
 use serde_json::{Map, Value};
 
@@ -76,13 +76,13 @@ pub struct ListedKey {
     pub e: Vec<u8>,
 }
 
-/// The usable keys of a document, sorted; none if it has none.
+/// The usable keys of a document in strict, sorted; none if it has none.
 pub fn signing_keys(document: &[u8]) -> Vec<ListedKey> {
-    let answer = Answer { status: 200, date: None, retry_after: None, body: document.to_vec() };
-    let Ok(document) = jwks_document::read(&answer) else { return Vec::new() };
-    let listed = |(kid, key): (Box<str>, Arc<VerificationKey>)| match key.decoding().kind() {
-        DecodingKeyKind::RsaModulusExponent { n, e } => ListedKey { kid: kid.into(), n: n.clone(), e: e.clone() },
-        DecodingKeyKind::SecretOrDer(_) => unreachable!("keys are made from their numbers"),
+    let answer = Answer { status: 200, date: None, retry_after: None, declares_json: true, body: document.to_vec() };
+    let Ok(document) = jwks_document::read(&answer, true) else { return Vec::new() };
+    let listed = |(kid, key): (Box<str>, Arc<VerificationKey>)| match key.decoding(Algorithm::RS256).map(DecodingKey::kind) {
+        Some(DecodingKeyKind::RsaModulusExponent { n, e }) => ListedKey { kid: kid.into(), n: n.clone(), e: e.clone() },
+        Some(DecodingKeyKind::SecretOrDer(_)) | None => unreachable!("keys of strict are made from their numbers"),
     };
     let mut keys: Vec<_> = document.keys.into_iter().map(listed).collect();
     keys.sort();

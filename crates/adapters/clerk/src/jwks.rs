@@ -249,7 +249,7 @@ impl Inner {
 
     async fn fetch(&self, flight: OwnedMutexGuard<()>) -> Result<Arc<KeySet>, FetchFailure> {
         self.counters.jwks_fetches();
-        let outcome = fetch(&self.api).await;
+        let outcome = fetch(&self.api, self.choices.rs256_keys_only).await;
         let outcome = match outcome {
             Ok(document) => Ok(self.install(document.keys)),
             Err(failure) => {
@@ -326,7 +326,7 @@ mod tests {
         let api = BackendApi::new(&options.validate().unwrap()).unwrap();
         let clock = Arc::new(FixedClock::default());
         let jwks = Jwks::new(api, Arc::clone(&clock) as _, choices, Arc::default());
-        let key = VerificationKey::from_components(&[0xc1; 256], &[1, 0, 1], true).unwrap();
+        let key = VerificationKey::from_components(&[0xc1; 256], &[1, 0, 1], None).unwrap();
         jwks.0.install(Keys::from([("ins_1".into(), Arc::new(key))]));
         (jwks, clock)
     }

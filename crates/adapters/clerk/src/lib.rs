@@ -103,6 +103,7 @@ mod json;
 mod jwks;
 mod jwks_document;
 mod keys;
+mod loose;
 mod machine;
 mod machine_answer;
 mod machine_api;

@@ -114,6 +114,9 @@ async fn soon_signed_in(setup: &Setup) -> Verdict {
     Verdict::of(setup, &minted(&KEY, setup.clock.now().unix_seconds())).await
 }
 
+/// In exact no outage: the key is known, and no signature fits it.
+const OTHER_KEYS: &str = "keys of another kind";
+
 /// The answers that are no usable set: with nothing cached an outage, with keys cached nothing in `strict`.
 fn useless() -> Vec<(&'static str, Reply)> {
     let large = |size: usize| format!("{{\"keys\":[{}],\"x\":\"{}\"}}", KEY.jwk(KID), "x".repeat(size));
@@ -139,7 +142,7 @@ fn useless() -> Vec<(&'static str, Reply)> {
         ("empty set", Reply::json(200, &json!({ "keys": [] }))),
         ("no set", Reply::json(200, &json!({}))),
         ("no body", Reply::status(204, "")),
-        ("keys of another kind", Reply::json(200, &json!({ "keys": [{ "kty": "EC", "kid": KID, "crv": "P-256" }] }))),
+        (OTHER_KEYS, Reply::json(200, &json!({ "keys": [{ "kty": "EC", "kid": KID, "crv": "P-256" }] }))),
     ]
 }
 
@@ -160,7 +163,10 @@ fn usable() -> Vec<(&'static str, Reply, &'static TestKey, Verdict)> {
 
 #[tokio::test]
 async fn each_fault_of_the_key_source_has_its_result() {
-    let useless = useless().into_iter().map(|(name, reply)| (name, reply, &*KEY, [Outage, SignedIn, Outage]));
+    let useless = useless().into_iter().map(|(name, reply)| {
+        let in_exact = if name == OTHER_KEYS { Refused(Reason::TokenVerificationFailed) } else { Outage };
+        (name, reply, &*KEY, [Outage, SignedIn, in_exact])
+    });
     let usable = usable().into_iter().map(|(name, reply, key, verdict)| (name, reply, key, [verdict; 3]));
     let mut rows = Vec::new();
     for (name, reply, key, expected) in useless.chain(usable) {
@@ -185,7 +191,7 @@ async fn each_fault_of_the_way_to_the_key_source_has_its_result() {
         ("TLS error: a certificate that nobody vouches for", untrusted().await),
         ("TLS error: no TLS", plain.url().replace("http://", "https://")),
         ("DNS failure", "http://nobody.invalid".to_owned()),
-        ("nobody listens", nobody().await),
+        ("nobody listens", nobody()),
     ] {
         let setup = Setup::new(impatient(&url));
         assert_eq!(Verdict::of(&setup, &minted(&KEY, NOW)).await, Outage, "{name}");

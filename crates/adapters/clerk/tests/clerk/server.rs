@@ -1,6 +1,7 @@
 //! A server on the loopback interface that answers as it is told, faults included.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use rcgen::{CertificateParams, KeyPair};
@@ -8,7 +9,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
@@ -131,9 +132,11 @@ impl Drop for FakeClerk {
 }
 
 /// An address where nobody listens.
-pub(crate) async fn nobody() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
+pub(crate) fn nobody() -> String {
+    // Taken as long as the tests run: a port that is free again soon belongs to the server of another test.
+    let socket = Box::leak(Box::new(TcpSocket::new_v4().unwrap()));
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    format!("http://{}", socket.local_addr().unwrap())
 }
 
 /// A source that sends good keys over TLS, with a certificate that no authority of this machine signed.
