@@ -80,7 +80,10 @@ pub struct ListedKey {
 pub fn signing_keys(document: &[u8]) -> Vec<ListedKey> {
     let answer = Answer { status: 200, date: None, retry_after: None, declares_json: true, body: document.to_vec() };
     let Ok(document) = jwks_document::read(&answer, true) else { return Vec::new() };
-    let listed = |(kid, key): (Box<str>, Arc<VerificationKey>)| match key.decoding(Algorithm::RS256).map(DecodingKey::kind) {
+    let listed = |(kid, key): (Box<str>, Arc<VerificationKey>)| match key
+        .decoding(Algorithm::RS256)
+        .map(DecodingKey::kind)
+    {
         Some(DecodingKeyKind::RsaModulusExponent { n, e }) => ListedKey { kid: kid.into(), n: n.clone(), e: e.clone() },
         Some(DecodingKeyKind::SecretOrDer(_)) | None => unreachable!("keys of strict are made from their numbers"),
     };
