@@ -1,15 +1,16 @@
 //! A running program, with its provider and its database.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use portal_app::operator::run_service_token;
 use portal_app::serve::bind;
 use portal_app::settings::{Environment, Settings};
-use portal_app::system::SystemClock;
 use portal_app::wire::{Surroundings, Wired, wire};
 use portal_dev_idp::{DevIdp, Person, TokenSpec, listen};
 use portal_dev_postgres::testing::admin_url;
 use portal_postgres::testing::TestDatabase;
+use portal_testkit::FixedClock;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
 
@@ -29,6 +30,7 @@ pub struct Portal {
     pub database: TestDatabase,
     /// The parts, for their counters.
     pub wired: Wired,
+    surroundings: Surroundings,
     client: Client,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
@@ -37,6 +39,7 @@ pub struct Portal {
 #[derive(Default)]
 pub struct PortalBuilder {
     variables: BTreeMap<String, String>,
+    surroundings: Surroundings,
 }
 
 impl PortalBuilder {
@@ -47,12 +50,19 @@ impl PortalBuilder {
         self
     }
 
+    /// Lets the program and its provider live by a clock that the test moves, in place of the system's.
+    #[must_use]
+    pub fn clock(mut self, clock: &Arc<FixedClock>) -> Self {
+        self.surroundings.clock = Arc::clone(clock) as _;
+        self
+    }
+
     /// Starts it.
     ///
     /// # Panics
     /// If anything it needs does not start.
     pub async fn start(self) -> Portal {
-        let idp = DevIdp::new(SIGNING_KEY.clone(), std::sync::Arc::new(SystemClock));
+        let idp = DevIdp::new(SIGNING_KEY.clone(), Arc::clone(&self.surroundings.clock));
         let (provider, server) = listen(&idp).expect("the provider listens");
         let mut tasks = vec![tokio::spawn(async {
             let _ = server.await;
@@ -74,14 +84,14 @@ impl PortalBuilder {
         variables.extend(self.variables);
         let settings = Settings::load(None, &Environment(variables)).unwrap_or_else(|mistakes| panic!("{mistakes}"));
         let (http, metrics) = (settings.http.clone(), settings.metrics.clone());
-        let wired = wire(settings, &Surroundings::default()).expect("the parts fit together");
+        let wired = wire(settings, &self.surroundings).expect("the parts fit together");
         let bound = bind(&wired, &http, &metrics, None).expect("a free port");
         let base = format!("http://{}", bound.address);
         tasks.push(tokio::spawn(async {
             let _ = bound.run().await;
         }));
         let client = Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
-        Portal { base, idp, database, wired, client, tasks }
+        Portal { base, idp, database, wired, surroundings: self.surroundings, client, tasks }
     }
 }
 
@@ -109,8 +119,7 @@ impl Portal {
 
     /// A token to be spoilt.
     pub fn token_spec(&self, name: &str) -> TokenSpec {
-        use portal_app::system::now;
-        self.idp.mint().session(&self.person(name), ORIGIN, now())
+        self.idp.mint().session(&self.person(name), ORIGIN, self.surroundings.clock.now())
     }
 
     /// A sample person.

@@ -63,7 +63,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "portal-dev-postgres",
         ],
     ),
-    ("e2e", &["portal-app", "portal-postgres", "portal-dev-idp", "portal-dev-postgres", "portal-testkit"]),
+    (
+        "e2e",
+        &["portal-kernel", "portal-app", "portal-postgres", "portal-dev-idp", "portal-dev-postgres", "portal-testkit"],
+    ),
 ];
 
 const DOMAIN: &[&str] =
@@ -75,7 +78,7 @@ const OUTSIDE_OF_DOMAIN: &[(&str, &[&str])] = &[
     ("portal-authz", &["serde", "thiserror"]),
     ("portal-audit", &["async-trait", "mockall", "sha2", "thiserror"]),
     ("portal-identity", &["async-trait", "mockall", "serde", "thiserror"]),
-    ("portal-accounts", &["async-trait", "futures-util", "mockall", "serde", "thiserror", "tracing"]),
+    ("portal-accounts", &["async-trait", "futures-util", "mockall", "quick_cache", "serde", "thiserror", "tracing"]),
     (
         "portal-api-keys",
         &[
@@ -98,6 +101,7 @@ const ACTS_AS_SYSTEM: &[&str] = &[
     "crates/app/src/operator.rs",
     "crates/domain/accounts/src/contract.rs",
     "crates/domain/accounts/src/sign_in.rs",
+    "crates/domain/accounts/src/testing.rs",
     "crates/domain/api-keys/src/contract.rs",
     "crates/domain/api-keys/src/testing.rs",
     "crates/domain/api-keys/src/verify.rs",
@@ -195,12 +199,16 @@ fn no_file_is_longer_than_five_hundred_lines() {
     assert_eq!(long, Vec::<PathBuf>::new());
 }
 
+/// What we wrote: a workspace of its own may have been built where it lies.
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            files.extend(rust_files(&path));
+            // A workspace of its own may have been built in place.
+            if !path.ends_with("target") {
+                files.extend(rust_files(&path));
+            }
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             files.push(path);
         }

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use portal_api_keys::{Brand, PepperVersion, Peppers};
-use portal_clerk::{ClerkOptions, ClerkSettings, Compatibility, StrictChoices};
+use portal_clerk::{ClerkOptions, ClerkSettings, Compatibility, SatelliteOptions, StrictChoices};
 use portal_http_kit::{TrustedProxies, is_origin};
 use portal_kernel::{SecretSlice, SecretString};
 use portal_postgres::{PgSettings, PgTarget};
@@ -156,9 +156,13 @@ impl Settings {
         {
             reader.mistake("metrics.bind", "must differ from http.bind");
         }
-        let clerk = clerk.and_then(|options| agree(reader, options, origin.as_deref(), http.as_ref()));
         let sign_in_url = sign_in_url(reader);
         let people = reader.number("accounts.cache_entries", 10_000, 1..=10_000_000);
+        let satellite = satellite(reader, sign_in_url.as_ref().map(Option::as_deref), origin.as_deref());
+        let clerk = clerk.zip(satellite).and_then(|(mut options, satellite)| {
+            options.satellite = satellite;
+            agree(reader, options, origin.as_deref(), http.as_ref())
+        });
         let clerk = clerk?;
         Some(Self {
             public_origin: origin?,
@@ -254,9 +258,10 @@ fn clerk(reader: &mut Reader) -> Option<ClerkOptions> {
     let (jwt_key, issuer) = (reader.text("clerk.jwt_key"), reader.text("clerk.issuer"));
     let (api_url, api_version) = (reader.text("clerk.api_url"), reader.text("clerk.api_version"));
     let authorized_parties = reader.list("clerk.authorized_parties");
-    let proxy_url = reader.text("clerk.proxy_url");
+    let (proxy_url, machine_secret_key) = (reader.text("clerk.proxy_url"), reader.text("clerk.machine_secret_key"));
     let mut options = ClerkOptions::new(publishable?.trim());
     options.secret_key = Some(secret?.trim().into());
+    options.machine_secret_key = machine_secret_key.map(Into::into);
     (options.jwt_key, options.issuer, options.authorized_parties) = (jwt_key, issuer, authorized_parties);
     options.proxy_url = proxy_url;
     options.api_url = api_url.unwrap_or(options.api_url);
@@ -267,17 +272,48 @@ fn clerk(reader: &mut Reader) -> Option<ClerkOptions> {
     Some(options)
 }
 
+fn origin_of(url: &str) -> String {
+    url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/")
+}
+
 /// None if the provider's own page is meant.
 #[expect(clippy::option_option, reason = "the outer one is a mistake that was reported")]
 fn sign_in_url(reader: &mut Reader) -> Option<Option<String>> {
     let Some(text) = reader.text("clerk.sign_in_url") else { return Some(None) };
-    let origin = text.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
-    if !is_origin(&origin) {
+    if !is_origin(&origin_of(&text)) {
         reader
             .mistake("clerk.sign_in_url", "must be an absolute URL, for example https://accounts.example.com/sign-in");
         return None;
     }
     Some(Some(text))
+}
+
+/// None if people sign in at this program. `sign_in_url` and `public_origin` are missing where they are mistakes that were reported.
+#[expect(clippy::option_option, reason = "the outer one is a mistake that was reported")]
+fn satellite(
+    reader: &mut Reader,
+    sign_in_url: Option<Option<&str>>,
+    public_origin: Option<&str>,
+) -> Option<Option<SatelliteOptions>> {
+    let is_satellite: Option<bool> = reader.parsed("clerk.is_satellite", "false", "must be true or false");
+    let domain = reader.text("clerk.domain");
+    if !is_satellite? {
+        if domain.is_some() {
+            reader.mistake("clerk.domain", "is for a satellite; set clerk.is_satellite to true, or remove it");
+        }
+        return Some(None);
+    }
+    let Some(sign_in_url) = sign_in_url? else {
+        reader.mistake(
+            "clerk.sign_in_url",
+            "is missing; set it to the page on the primary domain: nobody signs in on a satellite",
+        );
+        return None;
+    };
+    if Some(origin_of(sign_in_url).as_str()) == public_origin {
+        reader.mistake("clerk.sign_in_url", "must be on the primary domain: nobody signs in on a satellite");
+    }
+    Some(Some(SatelliteOptions { domain, sign_in_url: Some(sign_in_url.to_owned()), auto_sync: false }))
 }
 
 /// The origins where tokens for this program are minted must be authorized: its own pages, and the frontends that may call it. In strict

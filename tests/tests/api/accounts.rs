@@ -1,7 +1,10 @@
 //! Accounts, as their members and strangers see them.
 
+use std::time::{Duration, Instant};
+
 use e2e::Portal;
 use futures_util::future::join_all;
+use portal_kernel::ChangeFeed;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_first_requests_make_one_person_and_all_succeed() {
@@ -53,4 +56,75 @@ async fn a_token_with_a_lower_role_counts_at_once_and_a_higher_one_never() {
     }
     let unmapped = portal.get(&format!("/v1/accounts/{acme}"), &with("adam", "unheard_of")).await;
     unmapped.assert_problem(404, "not_found");
+}
+
+/// Waits until the program hears of changes: before that it asks the database about everybody.
+async fn hearing(portal: &Portal) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !portal.wired.feed.is_current() {
+        assert!(Instant::now() < deadline, "the change feed does not run");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signing_in_again_costs_no_query() {
+    let portal = Portal::start().await;
+    let (acme, token) = (portal.acme().await, portal.token("adam"));
+    let path = format!("/v1/accounts/{acme}");
+    hearing(&portal).await;
+    portal.get(&path, &token).await;
+    let before = portal.wired.store.checkouts();
+    for _ in 0..10 {
+        assert_eq!(portal.get(&path, &token).await.text_at("/role"), "admin");
+    }
+    assert_eq!(portal.wired.store.checkouts() - before, 10, "one query each, for the account itself");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_replica_ends_has_ended_here_within_a_second() {
+    let portal = Portal::start().await;
+    let (acme, token) = (portal.acme().await, portal.token("adam"));
+    let path = format!("/v1/accounts/{acme}");
+    let adam = portal.get("/v1/me", &token).await.text_at("/user/id");
+    hearing(&portal).await;
+    assert_eq!(portal.get(&path, &token).await.text_at("/role"), "admin");
+    // What a replica writes, and nobody rings up.
+    let of_adam = "WHERE user_id = (SELECT id FROM users WHERE provider_id = 'user_dev_adam') AND role = 'admin'";
+    let change = format!("INSERT INTO changes (kind, subject) VALUES ('user', '{adam}')");
+    for (statement, expected) in [
+        (format!("UPDATE memberships SET role = 'viewer' {of_adam}; {change}"), Some("viewer")),
+        (format!("DELETE FROM memberships {}; {change}", of_adam.replace("admin", "viewer")), None),
+    ] {
+        portal.database.execute(&statement).await.unwrap();
+        let committed = Instant::now();
+        let took = loop {
+            let answer = portal.get(&path, &token).await;
+            if answer.json()["role"].as_str() == expected {
+                break committed.elapsed();
+            }
+            assert_eq!(answer.status, 200, "{answer:?}");
+        };
+        assert!(took < Duration::from_secs(1), "{expected:?} after {took:?}");
+    }
+    portal.get(&path, &token).await.assert_problem(404, "not_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_somebody_who_was_deleted_is_401() {
+    let portal = Portal::start().await;
+    portal.get("/v1/me", &portal.token("edith")).await;
+    let buried = "INSERT INTO buried_provider_ids (id, at) VALUES ('user_dev_stranger', now())";
+    let deleted = "UPDATE users SET state = 'deleted' WHERE provider_id = 'user_dev_edith'; \
+         INSERT INTO changes (kind, subject) VALUES ('later', 'anybody')";
+    portal.database.execute(&format!("{buried}; {deleted}")).await.unwrap();
+    let never_here = portal.get("/v1/me", &portal.token("stranger")).await;
+    never_here.assert_problem(401, "user_deleted");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while portal.get("/v1/me", &portal.token("edith")).await.status == 200 {
+        assert!(Instant::now() < deadline, "a change was not heard of");
+    }
+    portal.get("/v1/me", &portal.token("edith")).await.assert_problem(401, "user_deleted");
+    let made = portal.database.count("SELECT count(*) AS count FROM users").await.unwrap();
+    assert_eq!(made, 1, "nobody is provisioned for a deleted id");
 }

@@ -11,6 +11,7 @@ mod coverage;
 mod keys;
 mod logs;
 mod operations;
+mod outage_hour;
 mod outages;
 mod pages;
 mod settings;

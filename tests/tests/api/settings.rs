@@ -74,6 +74,10 @@ fn each_mistake_is_one_line_that_names_the_setting() {
         ("CLERK_PUBLISHABLE_KEY", "pk_live_nonsense", "clerk.publishable_key"),
         ("CLERK_SECRET_KEY", "sk_test_s3cret", "belongs to a development instance"),
         ("CLERK_AUTHORIZED_PARTIES", "https://other.example.com", "https://portal.example.com is missing"),
+        ("CLERK_DOMAIN", "satellite.example", "clerk.domain (CLERK_DOMAIN): is for a satellite"),
+        ("CLERK_IS_SATELLITE", "maybe", "clerk.is_satellite (CLERK_IS_SATELLITE): must be true or false"),
+        ("CLERK_IS_SATELLITE", "true", "clerk.sign_in_url (CLERK_SIGN_IN_URL): is missing"),
+        ("CLERK_MACHINE_SECRET_KEY", "sk_live_s3cret", "clerk.machine_secret_key (CLERK_MACHINE_SECRET_KEY): is not a"),
         ("PORTAL_CLERK__COMPATIBILITY", "lenient", "must be strict or exact"),
         ("CLERK_JWT_KEY", "-----BEGIN PUBLIC KEY-----s3cret", "clerk.jwt_key"),
         ("PORTAL_KEYS__PEPPERS__1", "s3cret", "must be base64 of at least 32 random bytes"),
@@ -86,6 +90,75 @@ fn each_mistake_is_one_line_that_names_the_setting() {
         let lines = mistakes(&[(name, value)]);
         assert_eq!(lines.len(), 1, "{name}={value}: {lines:?}");
         assert!(lines[0].contains(expected), "{name}={value}: {lines:?}");
+    }
+}
+
+#[test]
+fn a_satellite_has_an_address_of_its_own_and_its_people_sign_in_elsewhere() {
+    let satellite = |changes: &[(&'static str, &'static str)]| {
+        let complete = [
+            ("CLERK_IS_SATELLITE", "true"),
+            ("CLERK_DOMAIN", "example.com"),
+            ("CLERK_SIGN_IN_URL", "https://primary.example/sign-in"),
+        ];
+        mistakes(&[&complete, changes].concat())
+    };
+    assert_eq!(satellite(&[]), Vec::<String>::new());
+    assert_eq!(satellite(&[("CLERK_DOMAIN", ""), ("CLERK_PROXY_URL", "/__clerk")]), Vec::<String>::new());
+    for (name, value, expected) in [
+        ("CLERK_DOMAIN", "", "clerk.domain (CLERK_DOMAIN): is missing, and so is clerk.proxy_url"),
+        ("CLERK_DOMAIN", "https://example.com", "is not a domain such as satellite.example"),
+        (
+            "CLERK_SIGN_IN_URL",
+            "https://portal.example.com/in",
+            "clerk.sign_in_url (CLERK_SIGN_IN_URL): must be on the primary",
+        ),
+        ("CLERK_SIGN_IN_URL", "/sign-in", "must be an absolute URL"),
+        ("PORTAL_CLERK__DOMAIN", "other.example", "contradict each other"),
+    ] {
+        let lines = satellite(&[(name, value)]);
+        assert_eq!(lines.len(), 1, "{name}={value}: {lines:?}");
+        assert!(lines[0].contains(expected), "{name}={value}: {lines:?}");
+    }
+}
+
+#[test]
+fn the_names_that_clerk_made_standard_reach_the_library() {
+    let mut variables = good();
+    variables.extend([
+        ("CLERK_IS_SATELLITE", "true".to_owned()),
+        ("CLERK_DOMAIN", "example.com".to_owned()),
+        ("CLERK_SIGN_IN_URL", "https://primary.example/sign-in".to_owned()),
+        ("CLERK_MACHINE_SECRET_KEY", " ak_s3cret ".to_owned()),
+    ]);
+    let environment = variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let settings = Settings::load(None, &Environment(environment)).unwrap_or_else(|all| panic!("{all}"));
+    assert!(settings.clerk.machine_secret_key().is_some());
+    assert_eq!(settings.clerk.accounts_origin(), "https://accounts.example.com");
+    assert_eq!(settings.sign_in_url, "https://primary.example/sign-in");
+    let told = format!("{:?}", settings.clerk);
+    assert!(told.contains("satellite: Some(") && !told.contains("s3cret"), "{told}");
+}
+
+#[test]
+fn every_setting_of_the_document_exists_by_both_names() {
+    let document = std::fs::read_to_string(e2e::checkout().join("docs/settings.md")).unwrap();
+    let rows: Vec<Vec<_>> = document
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| line.split(" | ").map(|cell| cell.trim_matches(['|', '`', ' '])).collect())
+        .collect();
+    assert!(rows.len() > 30, "{}", rows.len());
+    for row in &rows {
+        let (key, name) = (row[0], row[1].replace("__N", "__1"));
+        // Most refuse such a value, and name themselves; none is unknown.
+        let mut variables: BTreeMap<String, String> =
+            good().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        variables.insert(name.clone(), "\u{1}".to_owned());
+        let outcome = Settings::load(None, &Environment(variables));
+        let told = outcome.err().map(|all| all.to_string()).unwrap_or_default();
+        assert!(!told.contains("unknown setting"), "{key}: {told}");
+        assert!(told.is_empty() || told.contains(&key.replace(".N", ".1")) && told.contains(&name), "{key}: {told}");
     }
 }
 

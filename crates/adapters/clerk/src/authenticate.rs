@@ -18,7 +18,7 @@ use crate::error::{TokenCarrier, TokenVerificationError};
 use crate::http::BackendApi;
 use crate::jwks::Jwks;
 use crate::keys::KeySource;
-use crate::machine::{MachineVerifier, classify};
+use crate::machine::{MachineVerifier, class_of_refused, classify};
 use crate::refresh::Refreshes;
 use crate::stats::{ClerkStats, Counters};
 use crate::token::MAX_LENGTH;
@@ -140,7 +140,13 @@ impl ClerkAuthenticator {
     ) -> RequestState {
         match self.session(token, TokenCarrier::Header).await {
             Ok(auth) => verdict::signed_in(auth, Vec::new()),
-            Err(Refusal::AnotherClass) => {
+            Err(Refusal::AnotherClass { is_machine: true })
+                if options.accepts_token != AcceptsToken::One(TokenType::SessionToken)
+                    && !self.settings().choices().check_class_first =>
+            {
+                self.out(&TokenVerificationError::category(), TokenCarrier::Header)
+            }
+            Err(Refusal::AnotherClass { .. }) => {
                 verdict::signed_out(self.settings(), AuthReason::TokenTypeMismatch, String::new())
             }
             Err(Refusal::Token(error)) if error.is_about_time() => {
@@ -195,10 +201,16 @@ impl ClerkAuthenticator {
         Ok(verdict::signed_in(auth, headers.collect()))
     }
 
+    /// What Clerk's SDK has no reason for.
+    pub(crate) fn is_nameless(&self, error: &TokenVerificationError) -> bool {
+        let named = error.reason().is_infrastructure() && self.settings().choices().name_key_outages;
+        error.is_unnamed() && !named
+    }
+
     fn out(&self, error: &TokenVerificationError, carrier: TokenCarrier) -> RequestState {
-        if error.is_unnamed() && !self.settings().choices().name_key_outages {
+        if self.is_nameless(error) {
             let mut out = verdict::out(self.settings(), AuthReason::UnexpectedError, String::new(), Vec::new());
-            out.outage = true;
+            out.outage = error.reason().is_infrastructure();
             return RequestState::SignedOut(out);
         }
         verdict::signed_out(self.settings(), AuthReason::Token(error.reason()), error.full_message(carrier))
@@ -257,7 +269,8 @@ impl ClerkAuthenticator {
             Ok(auth) => RequestState::SignedIn { auth: Auth::Machine(auth), headers: Vec::new() },
             Err(error) => {
                 let mut out = verdict::out(self.settings(), error.reason(), error.full_message(), Vec::new());
-                (out.token_type, out.outage) = (Some(token_type), error.outage());
+                out.token_type = Some(class_of_refused(token, token_type, self.settings().choices()));
+                out.outage = error.outage();
                 RequestState::SignedOut(out)
             }
         }

@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     fn key() -> Arc<VerificationKey> {
-        Arc::new(VerificationKey::from_components(&[0xc1; 256], &[1, 0, 1], true).unwrap())
+        Arc::new(VerificationKey::from_components(&[0xc1; 256], &[1, 0, 1], None).unwrap())
     }
 
     fn session(key: &Arc<VerificationKey>) -> VerifiedSession {

@@ -31,13 +31,12 @@ impl FromStr for Compatibility {
 
 /// The departures from Clerk's SDK, by name. Start from [`StrictChoices::strict`] or [`StrictChoices::exact`].
 ///
-/// These hold whatever is chosen. `sub` must be a user id; that of a machine's token a machine id, that of a Clerk API key
-/// one of a user, an organization or a machine. A token longer than 16 KiB is `token-invalid`, and so is JSON
-/// that nests deeper than 127 levels, has a number beyond a double or half of a surrogate pair. Keys are RSA keys of 2048
-/// bits or more for RS256; others are as if they were not there. The key set is fetched because of an unknown key id once a
-/// minute at most, and not within seconds of a failed fetch. A cookie that would break the response is dropped. An organization, role
-/// or permission that cannot be read is none; a session status that is not known is pending. Missing and contradictory
-/// settings stop the start.
+/// These hold whatever is chosen. `sub` of a session must be a user id, and a token that names itself as of another class is never a
+/// session. A token longer than 16 KiB is `token-invalid`, and so is JSON that nests deeper than 127 levels, has a number beyond a
+/// double or half of a surrogate pair. Keys that check signatures are RSA keys of 2048 bits or more. The key set is fetched because of
+/// an unknown key id once a minute at most, and not within seconds of a failed fetch. A cookie that would break the response is dropped.
+/// Permissions that cannot be read are none. Nothing in a token changes the path of a call, and no error code breaks a line. Missing and
+/// contradictory settings stop the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own, and any combination is meaningful")]
@@ -112,6 +111,40 @@ pub struct StrictChoices {
     /// A token that the Backend API accepted is believed for up to a minute without asking again, if the cache of tokens is
     /// on: each question is billed. A revoked one counts that much longer.
     pub cache_opaque_tokens: bool,
+    /// Keys that are not RSA keys for RS256 signatures are as if they were not there. Clerk's SDK finds them by their id and says
+    /// `token-verification-failed`.
+    pub rs256_keys_only: bool,
+    /// Header and payload are JSON objects; otherwise `token-invalid`. Clerk's SDK takes any other value for an object without members,
+    /// and stumbles over null, which is `unexpected-error`.
+    pub require_objects: bool,
+    /// Of the claims that are read before a signature is checked, to choose between cookies and to compare with `client_uat`, `iat` and
+    /// `exp` are numbers and `iss` has one scheme; anything else is none. Clerk's SDK compares as JavaScript does.
+    pub typed_cookie_claims: bool,
+    /// Where several types of token are accepted, a JWT that bears the category of machines and nothing else of theirs is
+    /// `token-type-mismatch`, as it is where only sessions are. In Clerk's SDK it is `token-invalid`.
+    pub check_class_first: bool,
+    /// A session state (`sts`) that is not known counts as `pending`, which is signed out for every purpose. In Clerk's SDK only
+    /// `pending` itself does.
+    pub unknown_status_is_pending: bool,
+    /// Organization claims are mended: permissions that cannot be read are none and leave id and role, an empty verb gives no
+    /// permission, a role is a text with exactly one `org:`. Clerk's SDK stumbles over the first, which is `unexpected-error` for a
+    /// cookie, and takes the others as they are written.
+    pub mend_organizations: bool,
+    /// What an answer of the Backend API is, its content says. Clerk's SDK reads as JSON what is called `application/json` and nothing
+    /// more; the rest is text, which says nothing.
+    pub judge_answers_by_content: bool,
+    /// An error code of the Backend API becomes part of a reason only if it is a plain word; otherwise the reason ends in
+    /// `unexpected-bapi-error`. Clerk's SDK repeats any.
+    pub plain_error_codes: bool,
+    /// Only a session id is put into a path of the Backend API. Clerk's SDK asks about whatever stands in `sid`, except dot segments.
+    pub require_session_id_in_path: bool,
+    /// The subject of a machine's token is a machine, that of an OAuth client's a person, that of an API key a person, an organization
+    /// or a machine; otherwise it is refused. Clerk's SDK takes any text.
+    pub check_machine_subject: bool,
+    /// Between two spaces, or in an empty text, there is no scope. In Clerk's SDK there is an empty one.
+    pub drop_empty_scopes: bool,
+    /// A refused token is of the type that its prefix names. Clerk's SDK calls one with a prefix and the form of a JWT a machine's.
+    pub name_class_by_prefix: bool,
     /// `Authorization` as RFC 6750 has it: `Bearer` in any case, and no token without a scheme. For services that are
     /// an API and nothing else; off in both presets.
     pub rfc_bearer: bool,
@@ -148,6 +181,18 @@ impl StrictChoices {
             check_machine_state: false,
             require_m2m_audience: false,
             cache_opaque_tokens: false,
+            rs256_keys_only: false,
+            require_objects: false,
+            typed_cookie_claims: false,
+            check_class_first: false,
+            unknown_status_is_pending: false,
+            mend_organizations: false,
+            judge_answers_by_content: false,
+            plain_error_codes: false,
+            require_session_id_in_path: false,
+            check_machine_subject: false,
+            drop_empty_scopes: false,
+            name_class_by_prefix: false,
             rfc_bearer: false,
         }
     }
@@ -182,6 +227,18 @@ impl StrictChoices {
             check_machine_state: true,
             require_m2m_audience: true,
             cache_opaque_tokens: true,
+            rs256_keys_only: true,
+            require_objects: true,
+            typed_cookie_claims: true,
+            check_class_first: true,
+            unknown_status_is_pending: true,
+            mend_organizations: true,
+            judge_answers_by_content: true,
+            plain_error_codes: true,
+            require_session_id_in_path: true,
+            check_machine_subject: true,
+            drop_empty_scopes: true,
+            name_class_by_prefix: true,
             rfc_bearer: false,
         }
     }

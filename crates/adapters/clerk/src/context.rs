@@ -6,10 +6,11 @@ use portal_identity::{AuthenticateRequestOptions, RequestParts};
 use serde_json::Value;
 use url::Url;
 
-use crate::ClerkSettings;
 use crate::cookies::Cookies;
 use crate::json::Members;
+use crate::loose::{is_truthy, number, to_number};
 use crate::token::DecodedToken;
+use crate::{ClerkSettings, StrictChoices};
 
 const SESSION: &str = "__session";
 const CLIENT_UAT: &str = "__client_uat";
@@ -149,21 +150,6 @@ impl Redirects {
     }
 }
 
-/// A number as JavaScript reads one.
-fn number(text: &str) -> Option<f64> {
-    let whole = |digits: &str, radix| u32::from_str_radix(digits, radix).ok().map(f64::from);
-    match text.get(..2).map(str::to_ascii_lowercase).as_deref() {
-        Some("0x") => whole(&text[2..], 16),
-        Some("0o") => whole(&text[2..], 8),
-        Some("0b") => whole(&text[2..], 2),
-        _ => match text.strip_prefix(['+', '-']).unwrap_or(text) {
-            "Infinity" => text.parse().ok(),
-            unsigned if unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.') => text.parse().ok(),
-            _ => None,
-        },
-    }
-}
-
 fn query(url: &Url, name: &str) -> Option<String> {
     let (_, value) = url.query_pairs().find(|(known, _)| known == name)?;
     Some(value.into_owned()).filter(|value| !value.is_empty())
@@ -205,25 +191,20 @@ fn uses_suffixed(cookies: &Cookies<'_>, settings: &ClerkSettings, now_ms: i64) -
     let plain_uat = cookies.get(CLIENT_UAT);
     let own_claims = own.as_deref().and_then(claims);
     let (own_is_out, plain_is_out) = (own_uat.as_deref() == Some("0"), plain_uat.as_deref() == Some("0"));
-    if !own_is_out && !plain_is_out && issued_at(plain_claims.as_ref()) > issued_at(own_claims.as_ref()) {
+    if !own_is_out && !plain_is_out && is_later(plain_claims.as_ref(), own_claims.as_ref(), settings.choices()) {
         return false;
     }
     if own_is_out && !plain_is_out {
         return false;
     }
-    if !settings.is_production() && !own_is_out && plain_is_out && is_expired(own_claims.as_ref(), now_ms) {
+    if !settings.is_production()
+        && !own_is_out
+        && plain_is_out
+        && is_expired(own_claims.as_ref(), now_ms, settings.choices())
+    {
         return false;
     }
     own_uat.is_some() || own.is_none()
-}
-
-fn is_truthy(value: &Value) -> bool {
-    match value {
-        Value::Null | Value::Bool(false) => false,
-        Value::String(text) => !text.is_empty(),
-        Value::Number(number) => number.as_f64() != Some(0.0),
-        _ => true,
-    }
 }
 
 fn is_ours(iss: &Value, settings: &ClerkSettings) -> bool {
@@ -232,16 +213,30 @@ fn is_ours(iss: &Value, settings: &ClerkSettings) -> bool {
         let lower = text.to_ascii_lowercase();
         ["https://", "http://"].iter().find(|scheme| lower.starts_with(**scheme)).map(|scheme| scheme.len())
     };
-    let host = scheme(iss).map_or(iss, |length| &iss[length..]);
+    let mut host = scheme(iss).map_or(iss, |length| &iss[length..]);
+    while let Some(length) = scheme(host).filter(|_| !settings.choices().typed_cookie_claims) {
+        host = &host[length..];
+    }
     host == settings.deployment().original_host || settings.is_configured_issuer(iss)
 }
 
-fn issued_at(claims: Option<&Members>) -> f64 {
-    claims.and_then(|claims| claims.get("iat")).and_then(Value::as_f64).unwrap_or_default()
+/// Whether the first was issued after the second. Without a time it was issued at 0, and what is no number compares with nothing.
+fn is_later(first: Option<&Members>, second: Option<&Members>, choices: &StrictChoices) -> bool {
+    let issued_at = |claims: Option<&Members>| match claims.filter(|claims| claims.get("iat").is_some_and(is_truthy)) {
+        None => Some(0.0),
+        Some(claims) => seconds(claims, "iat", choices).or(choices.typed_cookie_claims.then_some(0.0)),
+    };
+    issued_at(first).zip(issued_at(second)).is_some_and(|(first, second)| first > second)
+}
+
+/// A time in claims that nobody has verified, to be compared with another; none if it is no number.
+pub(crate) fn seconds(claims: &Members, name: &str, choices: &StrictChoices) -> Option<f64> {
+    let value = claims.get(name)?;
+    if choices.typed_cookie_claims { value.as_f64() } else { to_number(value) }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "seconds of this era are exact in a double")]
-fn is_expired(claims: Option<&Members>, now_ms: i64) -> bool {
-    let exp = claims.and_then(|claims| claims.get("exp")).and_then(Value::as_f64);
+fn is_expired(claims: Option<&Members>, now_ms: i64, choices: &StrictChoices) -> bool {
+    let exp = claims.and_then(|claims| seconds(claims, "exp", choices));
     exp.is_some_and(|exp| exp <= now_ms.div_euclid(1_000) as f64)
 }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use portal_identity::{AuthReason, RequestState, SessionAuth, TokenVerificationErrorReason as Reason};
-use serde_json::Value;
 use url::Url;
 
 use crate::authenticate::ClerkAuthenticator;
 use crate::claims::How;
-use crate::context::{Context, DEV_BROWSER, HandshakeResult, MOST_REDIRECTS};
+use crate::context::{Context, DEV_BROWSER, HandshakeResult, MOST_REDIRECTS, seconds};
 use crate::error::{TokenCarrier, TokenVerificationError};
 use crate::handshake::{self, redirect_to};
+use crate::organization;
 use crate::referrer::is_from_elsewhere;
 use crate::refresh::Payload;
 use crate::token::DecodedToken;
@@ -43,19 +43,21 @@ impl ClerkAuthenticator {
     }
 
     async fn cookie(&self, context: &Context<'_>, token: &str) -> RequestState {
-        match DecodedToken::read(token, self.settings().choices()) {
+        let choices = self.settings().choices();
+        let is_readable = match DecodedToken::read(token, choices) {
             Err(error) => return self.refused(context, &error, None).await,
             Ok(decoded) if decoded.is_of_another_class() => return self.signed_out(AuthReason::TokenTypeMismatch),
             Ok(decoded) => {
-                let issued_at = decoded.claims.get("iat").and_then(Value::as_f64);
+                let issued_at = seconds(&decoded.claims, "iat", choices);
                 if issued_at.is_some_and(|issued_at| issued_at < context.client_uat) {
                     return handshake_because(context, AuthReason::SessionTokenIatBeforeClientUat);
                 }
+                choices.mend_organizations || organization::is_readable(&decoded.claims, choices)
             }
-        }
+        };
         let auth = match self.session(token, TokenCarrier::Cookie).await {
             Ok(auth) => auth,
-            Err(Refusal::AnotherClass) => return self.signed_out(AuthReason::TokenTypeMismatch),
+            Err(Refusal::AnotherClass { .. }) => return self.signed_out(AuthReason::TokenTypeMismatch),
             Err(Refusal::Token(error)) => return self.refused(context, &error, None).await,
         };
         if self.settings().cross_origin_sync()
@@ -66,6 +68,9 @@ impl ClerkAuthenticator {
         {
             let message = "Cross-origin request from satellite domain requires handshake".to_owned();
             return verdict::handshake(context, AuthReason::PrimaryDomainCrossOriginSync, message, None);
+        }
+        if !is_readable {
+            return self.signed_out(AuthReason::UnexpectedError);
         }
         self.other_organization(context, &auth).unwrap_or_else(|| verdict::signed_in(auth, Vec::new()))
     }
@@ -87,7 +92,7 @@ impl ClerkAuthenticator {
             HandshakeResult::Nonce(nonce) => self.handshake_payload(nonce).await,
             HandshakeResult::Token(token) => match self.verifier().handshake(token).await {
                 Ok(payload) => payload,
-                Err(error) if self.settings().is_production() || self.is_ignored(&error) => {
+                Err(error) if self.settings().is_production() || self.is_nameless(&error) => {
                     tracing::warn!(auth.reason = %error.reason(), "a handshake token does not verify");
                     return None;
                 }
@@ -126,11 +131,6 @@ impl ClerkAuthenticator {
         tracing::warn!(auth.reason = %error.reason(), "the clock of this machine is wrong: set it to the correct time");
         let how = How { carrier: TokenCarrier::Cookie, skew_ms: DEVELOPMENT_SKEW_MS };
         self.verifier().verify(token, how).await.map(|session| session.auth).map_err(Refusal::into_error)
-    }
-
-    /// What Clerk's SDK has no reason for does not stop it.
-    fn is_ignored(&self, error: &TokenVerificationError) -> bool {
-        error.is_unnamed() && !self.settings().choices().name_key_outages
     }
 
     /// Usually the keys were switched while a browser still had a handshake of the old instance.

@@ -33,7 +33,8 @@ impl ClerkAuthenticator {
     pub async fn check_jwks(&self) -> JwksCheck {
         let Some(api) = self.api() else { return JwksCheck::NotConfigured };
         let call = api.clone();
-        let outcome = api.run(async move { fetch_once(&call).await }).await.unwrap_or(Err(FetchFailure::Unreachable));
+        let outcome =
+            api.run(async move { fetch_once(&call, true).await }).await.unwrap_or(Err(FetchFailure::Unreachable));
         match outcome {
             Ok(document) => JwksCheck::Reachable {
                 keys: document.keys.len(),

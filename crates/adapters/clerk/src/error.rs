@@ -136,9 +136,9 @@ impl TokenVerificationError {
         Self { reason: Reason::JwkKidMismatch, message: message.into(), action: Some(CHECK_KEYS), unnamed: false }
     }
 
-    /// No answer from the key source, or none that could be read.
-    pub(crate) fn keys_unreachable() -> Self {
-        Self { unnamed: true, ..Self::keys_unavailable("Failed to load JWKS from Clerk Backend or Frontend API.") }
+    /// The same, where Clerk's SDK has no reason for it.
+    pub(crate) fn without_name(self) -> Self {
+        Self { unnamed: true, ..self }
     }
 
     /// Whether Clerk's SDK calls this `unexpected-error`.

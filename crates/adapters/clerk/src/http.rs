@@ -65,12 +65,31 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) date: Option<Timestamp>,
     pub(crate) retry_after: Option<Duration>,
+    /// The content type is that of JSON and nothing else.
+    pub(crate) declares_json: bool,
     pub(crate) body: Vec<u8>,
+}
+
+/// What an answer holds.
+pub(crate) enum Content {
+    Json(Value),
+    /// Something that should be JSON.
+    Broken,
+    /// A text of which nothing is known.
+    Text,
 }
 
 impl Answer {
     pub(crate) fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
+    }
+
+    /// With `by_type` only what the answer calls JSON is read as such.
+    pub(crate) fn content(&self, by_type: bool) -> Content {
+        if by_type && !self.declares_json {
+            return Content::Text;
+        }
+        serde_json::from_slice(&self.body).map_or(Content::Broken, Content::Json)
     }
 
     /// Whether one of the errors in the body has this code.
@@ -138,7 +157,7 @@ impl BackendApi {
         &self.0.timeouts
     }
 
-    /// One try. `path` is made of literals and parsed ids, never of text from outside.
+    /// One try. `path` is made of literals, parsed ids and texts that cannot leave their segment, never of others from outside.
     pub(crate) async fn get(&self, path: &str, largest_body: usize) -> Result<Answer, CallError> {
         self.send(self.0.client.get(format!("{}{path}", self.0.base)), largest_body).await
     }
@@ -223,7 +242,9 @@ async fn read(mut response: Response, largest_body: usize) -> Result<Answer, Cal
     let header = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let date = header(DATE).and_then(|text| OffsetDateTime::parse(text, &Rfc2822).ok()).map(Timestamp::new);
     let retry_after = header(RETRY_AFTER).and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
-    let mut answer = Answer { status: response.status().as_u16(), date, retry_after, body: Vec::new() };
+    let declares_json = header(CONTENT_TYPE) == Some("application/json");
+    let status = response.status().as_u16();
+    let mut answer = Answer { status, date, retry_after, declares_json, body: Vec::new() };
     while let Some(chunk) = response.chunk().await.map_err(network)? {
         if answer.body.len() + chunk.len() > largest_body {
             return Err(CallError::TooLarge);

@@ -1,4 +1,4 @@
-//! JSON objects, with the one fact that `serde_json` drops: whether a name occurred twice.
+//! JSON values, with the one fact that `serde_json` drops: whether a name occurred twice.
 
 use std::cell::Cell;
 use std::fmt;
@@ -8,23 +8,20 @@ use serde_json::{Map, Number, Value};
 
 pub(crate) type Members = Map<String, Value>;
 
-/// An object; of names that occur twice the last counts.
-pub(crate) struct Object {
-    pub(crate) members: Members,
-    /// In this object or in one inside it.
+/// A value; of names that occur twice in an object the last counts.
+pub(crate) struct Parsed {
+    pub(crate) value: Value,
+    /// In this value or in one inside it.
     pub(crate) has_duplicates: bool,
 }
 
-/// None if the text is not one JSON object, or nests too deeply.
-pub(crate) fn parse_object(text: &[u8]) -> Option<Object> {
+/// None if the text is not one JSON value, or nests too deeply.
+pub(crate) fn parse(text: &[u8]) -> Option<Parsed> {
     let duplicates = Cell::new(false);
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let value = Node(&duplicates).deserialize(&mut deserializer).ok()?;
     deserializer.end().ok()?;
-    match value {
-        Value::Object(members) => Some(Object { members, has_duplicates: duplicates.get() }),
-        _ => None,
-    }
+    Some(Parsed { value, has_duplicates: duplicates.get() })
 }
 
 /// Builds one value and marks the cell when a name repeats.
@@ -101,11 +98,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_object_reads_as_serde_json_reads_it() {
+    fn a_value_reads_as_serde_json_reads_it() {
         let text = r#"{"a":[1,-2,3.5,1e3,18446744073709551615,true,false,null,"x\u00e9\n"],"b":{"c":{}},"":""}"#;
-        let object = parse_object(text.as_bytes()).unwrap();
-        assert_eq!(Value::Object(object.members), serde_json::from_str::<Value>(text).unwrap());
-        assert!(!object.has_duplicates);
+        let parsed = parse(text.as_bytes()).unwrap();
+        assert_eq!(parsed.value, serde_json::from_str::<Value>(text).unwrap());
+        assert!(!parsed.has_duplicates);
     }
 
     #[test]
@@ -116,23 +113,22 @@ mod tests {
             r#"{"b":{"x":1,"x":1},"a":2}"#,
             r#"{"a":2,"b":[{"x":1,"x":1}]}"#,
         ] {
-            let object = parse_object(text.as_bytes()).unwrap();
-            assert!(object.has_duplicates, "{text}");
-            assert_eq!(object.members["a"], json!(2), "{text}");
+            let parsed = parse(text.as_bytes()).unwrap();
+            assert!(parsed.has_duplicates, "{text}");
+            assert_eq!(parsed.value["a"], json!(2), "{text}");
         }
-        assert!(!parse_object(br#"{"a":{"x":1},"b":{"x":1}}"#).unwrap().has_duplicates);
+        assert!(!parse(br#"{"a":{"x":1},"b":{"x":1}}"#).unwrap().has_duplicates);
     }
 
     #[test]
-    fn what_is_not_one_object_is_refused() {
+    fn what_is_not_one_value_is_refused() {
         let deep = [b"{\"a\":".repeat(200), b"1".to_vec(), b"}".repeat(200)].concat();
         for text in [
             &b""[..],
-            b"[]",
-            b"1",
-            b"null",
-            b"\"a\"",
             b"{",
+            b"[] []",
+            b"nul",
+            b"\"a",
             b"{}{}",
             b"{} x",
             b"{\"a\":NaN}",
@@ -140,7 +136,7 @@ mod tests {
             b"\xff",
             &deep,
         ] {
-            assert!(parse_object(text).is_none());
+            assert!(parse(text).is_none());
         }
     }
 }

@@ -249,7 +249,7 @@ impl Inner {
 
     async fn fetch(&self, flight: OwnedMutexGuard<()>) -> Result<Arc<KeySet>, FetchFailure> {
         self.counters.jwks_fetches();
-        let outcome = fetch(&self.api).await;
+        let outcome = fetch(&self.api, self.choices.rs256_keys_only).await;
         let outcome = match outcome {
             Ok(document) => Ok(self.install(document.keys)),
             Err(failure) => {
@@ -302,5 +302,52 @@ fn report(failure: FetchFailure) {
         tracing::error!("Clerk refuses the secret key: sessions cannot be verified once the known keys expire");
     } else {
         tracing::warn!(error = &failure as &dyn std::error::Error, "the signing keys could not be loaded");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use portal_identity::TokenVerificationErrorReason as Reason;
+    use portal_kernel::SecretString;
+    use portal_testkit::FixedClock;
+
+    use super::*;
+    use crate::{ClerkOptions, HttpTimeouts};
+
+    /// As if keys had come from this address before it failed: an address cannot begin to fail in a test from outside.
+    fn loaded(url: &str, choices: StrictChoices) -> (Jwks, Arc<FixedClock>) {
+        let mut options = ClerkOptions::new("pk_test_Y2xlcmsuZXhhbXBsZS5jb20k");
+        options.secret_key = Some(SecretString::from("sk_test_s3cret"));
+        options.api_url = url.to_owned();
+        let (short, first_pause) = (Duration::from_millis(200), Duration::from_millis(1));
+        options.timeouts = HttpTimeouts { connect: short, one_try: short, total: short, first_pause };
+        let api = BackendApi::new(&options.validate().unwrap()).unwrap();
+        let clock = Arc::new(FixedClock::default());
+        let jwks = Jwks::new(api, Arc::clone(&clock) as _, choices, Arc::default());
+        let key = VerificationKey::from_components(&[0xc1; 256], &[1, 0, 1], None).unwrap();
+        jwks.0.install(Keys::from([("ins_1".into(), Arc::new(key))]));
+        (jwks, clock)
+    }
+
+    #[tokio::test]
+    async fn known_keys_outlive_the_name_and_the_certificate_of_their_source() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let no_tls = format!("https://{}", listener.local_addr().unwrap());
+        let accepting = tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+        for url in ["https://nobody.invalid", &no_tls] {
+            let (jwks, clock) = loaded(url, StrictChoices::strict());
+            clock.advance(Duration::from_secs(301));
+            assert!(jwks.find(Some("ins_1")).await.is_ok(), "{url}");
+            let failure = jwks.0.state().failure.map(|(_, failure)| failure);
+            assert_eq!(failure, Some(FetchFailure::Unreachable), "{url}");
+
+            let (jwks, clock) = loaded(url, StrictChoices::exact());
+            clock.advance(Duration::from_secs(301));
+            let refusal = jwks.find(Some("ins_1")).await.err().map(|error| error.reason());
+            assert!(refusal.is_some_and(Reason::is_infrastructure), "{url}: {refusal:?}");
+        }
+        accepting.abort();
     }
 }

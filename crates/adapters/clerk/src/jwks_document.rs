@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use jsonwebtoken::Algorithm;
 use portal_kernel::Timestamp;
 use serde_json::Value;
 
@@ -31,6 +32,9 @@ pub(crate) enum FetchFailure {
     Unreachable,
     #[error("the key source answers with status {0}")]
     Status(u16),
+    /// As [`FetchFailure::Status`], with a body that is no JSON.
+    #[error("the key source answers with status {0}")]
+    Wordless(u16),
     #[error("the key source sends something that is no JSON")]
     NotJson,
     #[error("the key source sends something else than a set of signing keys")]
@@ -44,7 +48,7 @@ impl FetchFailure {
     pub(crate) fn is_outage(self) -> bool {
         match self {
             Self::Unreachable | Self::NotJson | Self::Unusable => true,
-            Self::Status(status) => matches!(status, 300..400 | 408 | 429 | 500..),
+            Self::Status(status) | Self::Wordless(status) => matches!(status, 300..400 | 408 | 429 | 500..),
             Self::SecretKeyRefused => false,
         }
     }
@@ -52,7 +56,7 @@ impl FetchFailure {
     fn is_worth_another_try(self) -> bool {
         match self {
             Self::Unreachable => true,
-            Self::Status(status) => matches!(status, 429 | 500..),
+            Self::Status(status) | Self::Wordless(status) => matches!(status, 429 | 500..),
             Self::NotJson | Self::Unusable | Self::SecretKeyRefused => false,
         }
     }
@@ -62,24 +66,29 @@ impl From<FetchFailure> for TokenVerificationError {
     fn from(failure: FetchFailure) -> Self {
         match failure {
             FetchFailure::SecretKeyRefused => Self::secret_key_refused(),
-            FetchFailure::Status(status) => {
-                Self::keys_unavailable(format!("Error loading Clerk JWKS with code={status}."))
-            }
+            FetchFailure::Status(status) => keys_refused(status),
+            FetchFailure::Wordless(status) => keys_refused(status).without_name(),
             FetchFailure::Unusable => Self::keys_unavailable("The JWKS endpoint did not contain any signing keys."),
-            FetchFailure::Unreachable | FetchFailure::NotJson => Self::keys_unreachable(),
+            FetchFailure::Unreachable | FetchFailure::NotJson => {
+                Self::keys_unavailable("Failed to load JWKS from Clerk Backend or Frontend API.").without_name()
+            }
         }
     }
 }
 
-/// Tries again what may pass by itself, within the total time.
-pub(crate) async fn fetch(api: &BackendApi) -> Result<Document, FetchFailure> {
+fn keys_refused(status: u16) -> TokenVerificationError {
+    TokenVerificationError::keys_unavailable(format!("Error loading Clerk JWKS with code={status}."))
+}
+
+/// Tries again what may pass by itself, within the total time. `rs256_only`: [`crate::StrictChoices::rs256_keys_only`].
+pub(crate) async fn fetch(api: &BackendApi, rs256_only: bool) -> Result<Document, FetchFailure> {
     let timeouts = *api.timeouts();
     let tries = async {
         let mut pause = timeouts.first_pause;
         let mut left = MAX_TRIES;
         loop {
             left -= 1;
-            match fetch_once(api).await {
+            match fetch_once(api, rs256_only).await {
                 Err(failure) if left > 0 && failure.is_worth_another_try() => tokio::time::sleep(pause).await,
                 outcome => return outcome,
             }
@@ -89,9 +98,9 @@ pub(crate) async fn fetch(api: &BackendApi) -> Result<Document, FetchFailure> {
     tokio::time::timeout(timeouts.total, tries).await.unwrap_or(Err(FetchFailure::Unreachable))
 }
 
-pub(crate) async fn fetch_once(api: &BackendApi) -> Result<Document, FetchFailure> {
+pub(crate) async fn fetch_once(api: &BackendApi, rs256_only: bool) -> Result<Document, FetchFailure> {
     match api.get("/jwks", LARGEST_BODY).await {
-        Ok(answer) => read(&answer),
+        Ok(answer) => read(&answer, rs256_only),
         Err(CallError::TooLarge) => Err(FetchFailure::Unusable),
         Err(error) => {
             tracing::debug!(error = &error as &dyn std::error::Error, "a try to load the signing keys failed");
@@ -100,32 +109,46 @@ pub(crate) async fn fetch_once(api: &BackendApi) -> Result<Document, FetchFailur
     }
 }
 
-fn read(answer: &Answer) -> Result<Document, FetchFailure> {
+pub(crate) fn read(answer: &Answer, rs256_only: bool) -> Result<Document, FetchFailure> {
+    let body = serde_json::from_slice::<Value>(&answer.body);
     if !answer.is_success() {
-        let refused = answer.has_error("clerk_key_invalid");
-        return Err(if refused { FetchFailure::SecretKeyRefused } else { FetchFailure::Status(answer.status) });
+        return Err(match body {
+            Err(_) => FetchFailure::Wordless(answer.status),
+            Ok(_) if answer.has_error("clerk_key_invalid") => FetchFailure::SecretKeyRefused,
+            Ok(_) => FetchFailure::Status(answer.status),
+        });
     }
-    let body: Value = serde_json::from_slice(&answer.body).map_err(|_| FetchFailure::NotJson)?;
-    let keys = parse(&body);
+    let keys = parse(&body.map_err(|_| FetchFailure::NotJson)?, rs256_only);
     if keys.is_empty() { Err(FetchFailure::Unusable) } else { Ok(Document { keys, date: answer.date }) }
 }
 
-/// Skips what is not an RSA key for RS256 signatures. Of entries with the same id the last counts, as in Clerk's SDK.
-fn parse(body: &Value) -> Keys {
+/// Of entries with the same id the last counts, as in Clerk's SDK. With `rs256_only`, what is not an RSA key for RS256 signatures
+/// is skipped; otherwise its id is known, and no signature fits it.
+fn parse(body: &Value, rs256_only: bool) -> Keys {
     let entries = body.get("keys").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    entries.iter().filter_map(key).collect()
+    let listed = entries.iter().filter_map(|entry| Some((entry.get("kid")?.as_str()?, key(entry, rs256_only))));
+    listed
+        .filter_map(|(kid, key)| {
+            let key = key.or_else(|| (!rs256_only).then(VerificationKey::unusable))?;
+            Some((kid.into(), Arc::new(key)))
+        })
+        .collect()
 }
 
-fn key(entry: &Value) -> Option<(Box<str>, Arc<VerificationKey>)> {
+fn key(entry: &Value, rs256_only: bool) -> Option<VerificationKey> {
     let text = |name: &str| entry.get(name).map(Value::as_str);
-    let is = |name: &str, expected: &str| text(name).is_none_or(|found| found == Some(expected));
-    if text("kty")? != Some("RSA") || !is("use", "sig") || !is("alg", "RS256") {
+    let only = match text("alg") {
+        None => None,
+        Some(Some("RS256")) => Some(Algorithm::RS256),
+        Some(Some("RS384")) if !rs256_only => Some(Algorithm::RS384),
+        Some(Some("RS512")) if !rs256_only => Some(Algorithm::RS512),
+        Some(_) => return None,
+    };
+    if text("kty")? != Some("RSA") || text("use").is_some_and(|found| found != Some("sig")) {
         return None;
     }
-    let kid = text("kid")??;
-    let declares_rs256 = text("alg").is_some();
-    match VerificationKey::from_jwk(text("n")??, text("e")??, declares_rs256) {
-        Ok(key) => Some((kid.into(), Arc::new(key))),
+    match VerificationKey::from_jwk(text("n")??, text("e")??, only) {
+        Ok(key) => Some(key),
         Err(error) => {
             tracing::warn!(error = &error as &dyn std::error::Error, "a signing key of the instance is ignored");
             None
@@ -160,7 +183,7 @@ mod tests {
     }
 
     fn ids(entries: &[Value]) -> Vec<String> {
-        let mut ids: Vec<_> = parse(&json!({ "keys": entries })).into_keys().map(String::from).collect();
+        let mut ids: Vec<_> = parse(&json!({ "keys": entries }), true).into_keys().map(String::from).collect();
         ids.sort();
         ids
     }
@@ -190,10 +213,26 @@ mod tests {
     }
 
     #[test]
+    fn in_exact_other_keys_have_their_id_and_fit_nothing_else() {
+        let exact = |change: &Value| parse(&json!({ "keys": [entry(change)] }), false);
+        for bad in [json!({ "use": "enc" }), json!({ "alg": "HS256" }), json!({ "kty": "EC" }), json!({ "n": null })] {
+            assert!(exact(&bad)["ins_1"].decoding(Algorithm::RS256).is_none(), "{bad}");
+        }
+        let fits = |alg: &str| {
+            let key = exact(&json!({ "alg": alg })).remove("ins_1").unwrap();
+            [Algorithm::RS256, Algorithm::RS384, Algorithm::RS512].map(|asked| key.decoding(asked).is_some())
+        };
+        assert_eq!(fits("RS256"), [true, false, false]);
+        assert_eq!(fits("RS384"), [false, true, false]);
+        assert_eq!(fits("RS512"), [false, false, true]);
+        assert!(exact(&json!({ "kid": null })).is_empty());
+    }
+
+    #[test]
     fn of_keys_with_the_same_id_the_last_counts() {
         let other = json!({ "n": modulus(0xc3, 256) });
-        let keys = parse(&json!({ "keys": [entry(&json!({})), entry(&other)] }));
-        let last = VerificationKey::from_jwk(&modulus(0xc3, 256), "AQAB", true).unwrap();
+        let keys = parse(&json!({ "keys": [entry(&json!({})), entry(&other)] }), true);
+        let last = VerificationKey::from_jwk(&modulus(0xc3, 256), "AQAB", Some(Algorithm::RS256)).unwrap();
         assert!(keys["ins_1"].same_as(&last));
     }
 
@@ -209,8 +248,8 @@ mod tests {
             r#"{"keys":[]}"#,
             r#"{"keys":[null,1,[]]}"#,
         ] {
-            let answer = Answer { status: 200, date: None, retry_after: None, body: body.into() };
-            assert!(read(&answer).is_err(), "{body}");
+            let answer = Answer { status: 200, date: None, retry_after: None, declares_json: true, body: body.into() };
+            assert!(read(&answer, true).is_err() && read(&answer, false).is_err(), "{body}");
         }
     }
 
@@ -222,6 +261,8 @@ mod tests {
             (FetchFailure::Status(429), true),
             (FetchFailure::Status(500), true),
             (FetchFailure::Status(503), true),
+            (FetchFailure::Wordless(503), true),
+            (FetchFailure::Wordless(403), false),
             (FetchFailure::Status(302), true),
             (FetchFailure::Status(401), false),
             (FetchFailure::Status(403), false),

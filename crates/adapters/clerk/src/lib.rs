@@ -65,6 +65,8 @@
 //! A framework's headers are given as they are: `RequestParts::new(…).headers(request.headers())`, with the `HeaderMap` of
 //! actix-web as with that of axum.
 //!
+//! Webhooks are [`WebhookVerifier`]'s: it needs the headers, the bytes of the body and the time, and no authenticator.
+//!
 //! # Compatibility
 //!
 //! [`Compatibility::Strict`], the default, refuses and repairs what Clerk's SDK lets pass; each departure is a switch of
@@ -75,6 +77,8 @@
 //!
 //! `testing` exports the mocks of the ports and the module `testing`, with verdicts to play through them; for
 //! `[dev-dependencies]`.
+//!
+//! `fuzzing` opens private parsers to this repository's fuzz targets. What it opens is no part of the API.
 #![warn(missing_docs)]
 
 mod authenticate;
@@ -89,6 +93,9 @@ mod deployment;
 mod directory;
 mod doctor;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handshake;
 mod http;
 mod invalid_setting;
@@ -96,6 +103,7 @@ mod json;
 mod jwks;
 mod jwks_document;
 mod keys;
+mod loose;
 mod machine;
 mod machine_answer;
 mod machine_api;
@@ -116,6 +124,8 @@ mod times;
 mod token;
 mod verdict;
 mod verify;
+mod webhook;
+mod webhook_event;
 
 pub use authenticate::ClerkAuthenticator;
 pub use choices::{Compatibility, InvalidCompatibility, StrictChoices};
@@ -132,6 +142,8 @@ pub use rsa_key::InvalidRsaKey;
 pub use secret_key::{InvalidMachineSecretKey, InvalidSecretKey, MachineSecretKey, SecretKey};
 pub use settings::{ClerkOptions, ClerkSettings};
 pub use stats::ClerkStats;
+pub use webhook::{InvalidWebhookSecret, VerifiedWebhook, WebhookError, WebhookSecret, WebhookVerifier};
+pub use webhook_event::WebhookEvent;
 
 pub use portal_identity::{
     AcceptsToken, ActiveOrganization, Actor, ActorKind, Auth, AuthReason, AuthStatus, AuthenticateRequestOptions,

@@ -16,11 +16,21 @@ use crate::{ClientError, StrictChoices};
 const PREFIXES: [(&str, TokenType); 3] =
     [("mt_", TokenType::M2mToken), ("oat_", TokenType::OauthToken), ("ak_", TokenType::ApiKey)];
 
+/// The class that the prefix of an opaque token names.
+fn opaque_class(token: &str) -> Option<TokenType> {
+    PREFIXES.iter().find(|(prefix, _)| token.starts_with(prefix)).map(|(_, token_type)| *token_type)
+}
+
 /// The class of machine token, by its looks alone; none for anything that is to be judged as a session token.
 pub(crate) fn classify(token: &str) -> Option<TokenType> {
-    let opaque = PREFIXES.iter().find(|(prefix, _)| token.starts_with(prefix)).map(|(_, token_type)| *token_type);
     // Looks count as in Clerk's SDK; what a stricter reading refuses is refused by verification, in the class that it has.
-    opaque.or_else(|| DecodedToken::read(token, &StrictChoices::exact()).ok()?.machine_type())
+    opaque_class(token).or_else(|| DecodedToken::read(token, &StrictChoices::exact()).ok()?.machine_type())
+}
+
+/// The class of a token that was refused. One with a prefix and the form of a JWT is none, and Clerk's SDK calls it a machine's.
+pub(crate) fn class_of_refused(token: &str, token_type: TokenType, choices: &StrictChoices) -> TokenType {
+    let mistaken = !choices.name_class_by_prefix && is_jwt_form(token) && opaque_class(token).is_some();
+    if mistaken { TokenType::M2mToken } else { token_type }
 }
 
 /// Three segments of base64url, whatever they hold.
@@ -82,18 +92,16 @@ pub(crate) fn not_for_us() -> MachineTokenError {
     MachineTokenError::failed("The M2M token is not meant for this machine.")
 }
 
-/// An auth object that knows nothing but its subject; none if such a subject cannot have such a token.
-pub(crate) fn auth_of(token_type: TokenType, subject: &str) -> Option<MachineAuth> {
-    let user_id = ProviderUserId::parse(subject).ok();
-    let organization_id = ProviderOrganizationId::parse(subject).ok();
-    let machine_id = ProviderMachineId::parse(subject).ok();
-    let fits = match token_type {
-        TokenType::SessionToken => false,
-        TokenType::M2mToken => machine_id.is_some(),
-        TokenType::OauthToken => user_id.is_some(),
-        TokenType::ApiKey => user_id.is_some() || organization_id.is_some() || machine_id.is_some(),
-    };
-    fits.then(|| MachineAuth {
+/// An auth object that knows nothing but its subject; none if such a subject cannot have such a token. Without
+/// [`StrictChoices::check_machine_subject`] any but an empty one can.
+pub(crate) fn auth_of(token_type: TokenType, subject: &str, choices: &StrictChoices) -> Option<MachineAuth> {
+    let (is_machine, is_client) = (token_type == TokenType::M2mToken, token_type == TokenType::OauthToken);
+    let user_id = ProviderUserId::parse(subject).ok().filter(|_| !is_machine);
+    let organization_id = ProviderOrganizationId::parse(subject).ok().filter(|_| !is_machine && !is_client);
+    let machine_id = ProviderMachineId::parse(subject).ok().filter(|_| !is_client);
+    let is_known = user_id.is_some() || organization_id.is_some() || machine_id.is_some();
+    let fits = is_known || !(choices.check_machine_subject || subject.is_empty());
+    (fits && token_type != TokenType::SessionToken).then(|| MachineAuth {
         token_type,
         id: String::new(),
         subject: subject.to_owned(),
@@ -196,12 +204,32 @@ mod tests {
             ("user_", false, false, false),
             ("", false, false, false),
         ] {
-            let fits = |token_type| auth_of(token_type, subject).is_some();
+            let fits = |token_type| auth_of(token_type, subject, &StrictChoices::strict()).is_some();
             assert_eq!(fits(TokenType::ApiKey), api_key, "{subject}");
             assert_eq!(fits(TokenType::OauthToken), oauth, "{subject}");
             assert_eq!(fits(TokenType::M2mToken), m2m, "{subject}");
             assert!(!fits(TokenType::SessionToken));
+            let exact = auth_of(TokenType::M2mToken, subject, &StrictChoices::exact());
+            assert_eq!(exact.is_none(), subject.is_empty());
+            let Some(exact) = exact else { continue };
+            assert_eq!((exact.subject.as_str(), exact.machine_id.is_some()), (subject, m2m), "{subject}");
+            assert_eq!((exact.user_id, exact.organization_id), (None, None), "{subject}");
         }
+    }
+
+    #[test]
+    fn the_class_of_a_refused_token_is_that_of_its_prefix_only_in_strict() {
+        for (token, in_exact) in [
+            ("ak_a.b.c", TokenType::M2mToken),
+            ("ak_abc", TokenType::ApiKey),
+            ("ak_a.b", TokenType::ApiKey),
+            ("ak_a.b.c=", TokenType::ApiKey),
+        ] {
+            assert_eq!(class_of_refused(token, TokenType::ApiKey, &StrictChoices::exact()), in_exact, "{token}");
+            assert_eq!(class_of_refused(token, TokenType::ApiKey, &StrictChoices::strict()), TokenType::ApiKey);
+        }
+        let jwt = jwt(&json!({ "typ": "at+jwt" }), &json!({}));
+        assert_eq!(class_of_refused(&jwt, TokenType::OauthToken, &StrictChoices::exact()), TokenType::OauthToken);
     }
 
     proptest! {

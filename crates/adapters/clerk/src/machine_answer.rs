@@ -28,11 +28,12 @@ pub(crate) fn read(
         return Err(invalid("The token is revoked, expired or inactive."));
     }
     let (id, subject) = named.ok_or_else(unreadable)?;
-    let auth = auth_of(token_type, &subject).ok_or_else(|| invalid("The subject is none that such a token has."))?;
+    let auth = auth_of(token_type, &subject, settings.choices())
+        .ok_or_else(|| invalid("The subject is none that such a token has."))?;
     Ok(MachineAuth {
         id,
         client_id: text(body.get("client_id")),
-        scopes: scopes_of(body.get("scopes")),
+        scopes: scopes_of(body.get("scopes"), settings.choices()),
         claims: body.get("claims").filter(|claims| !claims.is_null()).map(Value::to_string),
         expires_at: body.get("expiration").and_then(moment),
         ..auth

@@ -3,6 +3,7 @@
 use portal_identity::{MachineAuth, ProviderMachineId, TokenType};
 use serde_json::Value;
 
+use crate::StrictChoices;
 use crate::claims;
 use crate::error::TokenVerificationError;
 use crate::json::Members;
@@ -35,35 +36,41 @@ pub(crate) async fn verify(
     let now_ms = verifier.clock.now().unix_millis();
     let checked = claims::check_machine(&token.claims, settings, now_ms);
     let (subject, times) = checked.map_err(|error| MachineTokenError::jwt(&error))?;
-    let Some(auth) = auth_of(token_type, subject) else {
+    let Some(auth) = auth_of(token_type, subject, settings.choices()) else {
         let error = TokenVerificationError::claim("Subject claim (sub) is none that such a token has.");
         return Err(MachineTokenError::jwt(&error));
     };
-    let auth = MachineAuth { expires_at: Some(times.expires_at), ..read(auth, &token.claims) };
-    if own_id.is_some_and(|own_id| !names(&auth, token.claims.get("aud"), own_id)) {
+    let auth = MachineAuth { expires_at: Some(times.expires_at), ..read(auth, &token.claims, settings.choices()) };
+    if own_id.is_some_and(|own_id| !names(&auth, token.claims.get("aud"), own_id, settings.choices())) {
         return Err(not_for_us());
     }
     Ok(auth)
 }
 
 /// Fills in what the claims of the class say. What is missing or of another type is none.
-fn read(auth: MachineAuth, claims: &Members) -> MachineAuth {
+fn read(auth: MachineAuth, claims: &Members, choices: &StrictChoices) -> MachineAuth {
     let id = text(claims.get("jti")).unwrap_or_default();
     if auth.token_type == TokenType::OauthToken {
         let scopes = claims.get("scp").filter(|scp| !scp.is_null()).or_else(|| claims.get("scope"));
-        return MachineAuth { id, client_id: text(claims.get("client_id")), scopes: scopes_of(scopes), ..auth };
+        return MachineAuth {
+            id,
+            client_id: text(claims.get("client_id")),
+            scopes: scopes_of(scopes, choices),
+            ..auth
+        };
     }
     let scopes = claims.get("scopes").filter(|scopes| !scopes.is_null()).or_else(|| claims.get("aud"));
     let mut custom = claims.clone();
     custom.retain(|name, _| !RESERVED_CLAIMS.contains(&name.as_str()));
     let claims = (!custom.is_empty()).then(|| Value::Object(custom).to_string());
-    MachineAuth { id, scopes: scopes_of(scopes), claims, ..auth }
+    MachineAuth { id, scopes: scopes_of(scopes, choices), claims, ..auth }
 }
 
 /// A list, or words with spaces between them.
-pub(crate) fn scopes_of(value: Option<&Value>) -> Vec<String> {
+pub(crate) fn scopes_of(value: Option<&Value>, choices: &StrictChoices) -> Vec<String> {
+    let counts = |word: &&str| !(choices.drop_empty_scopes && word.is_empty());
     match value {
-        Some(Value::String(words)) => words.split(' ').filter(|word| !word.is_empty()).map(str::to_owned).collect(),
+        Some(Value::String(words)) => words.split(' ').filter(counts).map(str::to_owned).collect(),
         Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
         _ => Vec::new(),
     }
@@ -73,6 +80,6 @@ pub(crate) fn text(value: Option<&Value>) -> Option<String> {
     value.and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
-fn names(auth: &MachineAuth, aud: Option<&Value>, own_id: &ProviderMachineId) -> bool {
-    auth.scopes.iter().chain(&scopes_of(aud)).any(|scope| scope == own_id.as_str())
+fn names(auth: &MachineAuth, aud: Option<&Value>, own_id: &ProviderMachineId, choices: &StrictChoices) -> bool {
+    auth.scopes.iter().chain(&scopes_of(aud, choices)).any(|scope| scope == own_id.as_str())
 }

@@ -7,13 +7,14 @@ use serde_json::Value;
 
 use crate::StrictChoices;
 use crate::json::Members;
+use crate::loose::{is_truthy, to_text};
 
 /// The organization of the claims; none without one, and in strict none if the version of the claims is unknown.
 pub(crate) fn read(claims: &Members, choices: &StrictChoices) -> Option<ActiveOrganization> {
     match claims.get("v") {
         Some(v) if v.as_f64() == Some(2.0) => second_version(claims, choices),
-        None => first_version(claims),
-        Some(v) if v.as_f64() == Some(1.0) || !choices.known_claim_versions_only => first_version(claims),
+        None => first_version(claims, choices),
+        Some(v) if v.as_f64() == Some(1.0) || !choices.known_claim_versions_only => first_version(claims, choices),
         Some(_) => {
             if claims.contains_key("o") || claims.contains_key("org_id") {
                 tracing::warn!("a session token has claims of an unknown version: its organization is ignored");
@@ -23,7 +24,15 @@ pub(crate) fn read(claims: &Members, choices: &StrictChoices) -> Option<ActiveOr
     }
 }
 
-fn first_version(claims: &Members) -> Option<ActiveOrganization> {
+/// Whether Clerk's SDK can spell out the permissions, and does not stumble over them.
+pub(crate) fn is_readable(claims: &Members, choices: &StrictChoices) -> bool {
+    match (claims.get("v").and_then(Value::as_f64), claims.get("o")) {
+        (Some(2.0), Some(Value::Object(organization))) => granted(claims, organization, choices).is_some(),
+        _ => true,
+    }
+}
+
+fn first_version(claims: &Members, choices: &StrictChoices) -> Option<ActiveOrganization> {
     let permissions = match claims.get("org_permissions") {
         Some(Value::Array(list)) => list.iter().map(|item| item.as_str().map(str::to_owned)).collect(),
         None | Some(Value::Null) => Some(Vec::new()),
@@ -32,7 +41,7 @@ fn first_version(claims: &Members) -> Option<ActiveOrganization> {
     Some(ActiveOrganization {
         id: id(claims.get("org_id"))?,
         slug: text(claims.get("org_slug")),
-        role: role(claims.get("org_role")),
+        role: if choices.mend_organizations { role(claims.get("org_role")) } else { text(claims.get("org_role")) },
         permissions: permissions.unwrap_or_else(malformed),
     })
 }
@@ -43,23 +52,30 @@ fn second_version(claims: &Members, choices: &StrictChoices) -> Option<ActiveOrg
         Value::Null => return None,
         _ => return malformed(),
     };
-    let text_of = |value: Option<&Value>| match value {
-        None | Some(Value::Null) => Some(String::new()),
-        Some(value) => value.as_str().map(str::to_owned),
+    let rol = organization.get("rol");
+    let role = if choices.mend_organizations {
+        role(rol)
+    } else {
+        rol.filter(|rol| is_truthy(rol)).and_then(to_text).map(|rol| format!("org:{rol}"))
     };
-    let permissions =
-        match (text_of(claims.get("fea")), text_of(organization.get("per")), text_of(organization.get("fpm"))) {
-            (Some(features), Some(verbs), Some(masks)) => {
-                permissions(&features, &verbs, &masks, choices.count_user_features)
-            }
-            _ => None,
-        };
     Some(ActiveOrganization {
         id: id(organization.get("id"))?,
         slug: text(organization.get("slg")),
-        role: role(organization.get("rol")),
-        permissions: permissions.unwrap_or_else(malformed),
+        role,
+        permissions: granted(claims, organization, choices).unwrap_or_else(malformed),
     })
+}
+
+/// None if they cannot be read.
+fn granted(claims: &Members, organization: &Members, choices: &StrictChoices) -> Option<Vec<String>> {
+    let features = claims.get("fea").filter(|features| is_truthy(features));
+    let features = features.map_or(Some(""), Value::as_str)?;
+    match (organization.get("per"), organization.get("fpm")) {
+        (Some(verbs), Some(masks)) if is_truthy(verbs) && is_truthy(masks) => {
+            permissions(features, verbs.as_str()?, masks.as_str()?, choices)
+        }
+        _ => permissions(features, "", "", choices),
+    }
 }
 
 fn malformed<T: Default>() -> T {
@@ -88,9 +104,9 @@ fn role(value: Option<&Value>) -> Option<String> {
 /// scope.
 ///
 /// `fpm` has one number per feature, whose lowest bit stands for the first verb of `per`. Published descriptions
-/// disagree on whether features of the user alone are counted. With `count_all` they are if there are as many numbers as
+/// disagree on whether features of the user alone are counted. With `count_user_features` they are if there are as many numbers as
 /// features in all.
-fn permissions(features: &str, verbs: &str, masks: &str, count_all: bool) -> Option<Vec<String>> {
+fn permissions(features: &str, verbs: &str, masks: &str, choices: &StrictChoices) -> Option<Vec<String>> {
     if features.is_empty() {
         return Some(Vec::new());
     }
@@ -104,14 +120,17 @@ fn permissions(features: &str, verbs: &str, masks: &str, count_all: bool) -> Opt
     }
     let verbs: Vec<&str> = verbs.split(',').map(str::trim).collect();
     let masks: Vec<&str> = masks.split(',').map(str::trim).collect();
-    if !count_all || masks.len() != all.len() {
+    if !choices.count_user_features || masks.len() != all.len() {
         all.retain(|(organization, _)| *organization);
     }
 
     let mut found = Vec::new();
     for ((organization, feature), mask) in all.into_iter().zip(masks) {
         let Some(mask) = Mask::read(mask, verbs.len()).filter(|_| organization) else { continue };
-        let granted = verbs.iter().enumerate().filter(|(bit, verb)| mask.has(*bit) && !verb.is_empty());
+        let granted = verbs
+            .iter()
+            .enumerate()
+            .filter(|(bit, verb)| mask.has(*bit) && !(choices.mend_organizations && verb.is_empty()));
         found.extend(granted.map(|(_, verb)| format!("org:{feature}:{verb}")));
     }
     Some(found)
@@ -233,6 +252,47 @@ mod tests {
             assert_eq!((found.id.as_str(), found.role.as_deref()), ("org_1", Some("org:admin")), "{claims}");
             assert_eq!(found.permissions, [""; 0], "{claims}");
         }
+    }
+
+    #[test]
+    fn in_exact_nothing_is_mended() {
+        let exact = |claims: &Value| {
+            let claims = claims.as_object().unwrap();
+            let choices = StrictChoices::exact();
+            (is_readable(claims, &choices), read(claims, &choices).unwrap())
+        };
+        let second = |fea: Value, per: Value, fpm: Value| {
+            exact(&json!({ "v": 2, "fea": fea, "o": { "id": "org_1", "rol": "org:admin", "per": per, "fpm": fpm } }))
+        };
+        for (fea, per, fpm) in [
+            (json!("o:a,b"), json!("read"), json!("1")),
+            (json!(["o:a"]), json!(null), json!(null)),
+            (json!(5), json!("read"), json!("1")),
+            (json!("o:a"), json!(["read"]), json!("1")),
+            (json!("o:a"), json!("read"), json!(1)),
+        ] {
+            let (readable, found) = second(fea, per, fpm);
+            assert_eq!((readable, found.permissions.len()), (false, 0));
+        }
+        for (fea, per, fpm) in [
+            (json!(0), json!("read"), json!("1")),
+            (json!("o:a"), json!(["read"]), json!("")),
+            (json!("o:a"), json!(null), json!(1)),
+        ] {
+            let (readable, found) = second(fea, per, fpm);
+            assert_eq!((readable, found.permissions.len()), (true, 0));
+            assert_eq!(found.role.as_deref(), Some("org:org:admin"));
+        }
+        let (_, found) = second(json!("o:a"), json!("read,,write"), json!("7"));
+        assert_eq!(found.permissions, ["org:a:read", "org:a:", "org:a:write"]);
+        for (rol, role) in
+            [(json!(""), None), (json!(0), None), (json!(5), Some("org:5")), (json!(["a", "b"]), Some("org:a,b"))]
+        {
+            let (_, found) = exact(&json!({ "v": 2, "o": { "id": "org_1", "rol": rol } }));
+            assert_eq!(found.role.as_deref(), role, "{rol}");
+        }
+        let (_, found) = exact(&json!({ "org_id": "org_1", "org_role": "admin" }));
+        assert_eq!(found.role.as_deref(), Some("admin"));
     }
 
     #[test]

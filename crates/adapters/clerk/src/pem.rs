@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use jsonwebtoken::Algorithm;
 use jsonwebtoken::crypto::aws_lc;
 
 use crate::rsa_key::{InvalidRsaKey, VerificationKey};
@@ -19,7 +20,7 @@ pub(crate) fn parse(text: &str) -> Result<VerificationKey, InvalidRsaKey> {
     let der = STANDARD.decode(base64).map_err(|_| InvalidRsaKey::NotPem)?;
     let (n, e) = (aws_lc::DEFAULT_PROVIDER.key_utils.rsa_pub_components_from_public_key)(&der)
         .map_err(|_| InvalidRsaKey::NotRsa)?;
-    VerificationKey::from_components(&n, &e, true)
+    VerificationKey::from_components(&n, &e, Some(Algorithm::RS256))
 }
 
 fn body(text: &str) -> Option<&str> {

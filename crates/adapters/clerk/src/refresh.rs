@@ -3,22 +3,29 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use percent_encoding::percent_decode_str;
 use portal_identity::{ProviderSessionId, Refresh, RefreshFailure};
 use serde_json::{Map, Value, json};
 use tokio::sync::OnceCell;
 use url::form_urlencoded;
 
+use crate::StrictChoices;
 use crate::authenticate::ClerkAuthenticator;
 use crate::cache::TokenDigest;
 use crate::context::Context;
 use crate::handshake::Cookies;
-use crate::http::{Answer, BackendApi, CallError};
+use crate::http::{Answer, BackendApi, CallError, Content};
+use crate::loose::{is_truthy, to_text};
 use crate::token::DecodedToken;
 
 /// Bytes of an answer that holds a handful of cookies.
 const LARGEST_ANSWER: usize = 64 * 1_024;
 /// Longest error code of the provider that becomes part of a reason.
 const LONGEST_CODE: usize = 64;
+/// Of a successful answer without a body.
+const NO_CONTENT: u16 = 204;
+/// How many layers of escapes are looked through.
+const MOST_DECODES: u32 = 10;
 /// What the provider is told about the browser. Cookies and credentials stay here.
 const FORWARDED: [&str; 5] = ["accept", "host", "origin", "referer", "sec-fetch-dest"];
 
@@ -54,10 +61,8 @@ impl ClerkAuthenticator {
         let api = self.api().ok_or(Refresh::Failed(RefreshFailure::MissingApiClient))?;
         let decoded = DecodedToken::read(expired, self.settings().choices())
             .map_err(|_| Refresh::Failed(RefreshFailure::ExpiredSessionTokenDecodeFailed))?;
-        let session_id = decoded.claims.get("sid").and_then(Value::as_str);
-        let session_id = session_id
-            .and_then(|sid| ProviderSessionId::parse(sid).ok())
-            .ok_or(Refresh::Failed(RefreshFailure::ExpiredSessionTokenMissingSidClaim))?;
+        let choices = self.settings().choices();
+        let session_id = session_segment(decoded.claims.get("sid"), choices).map_err(Refresh::Failed)?;
         let query = if context.suffixed { "?suffixed_cookies=true" } else { "" };
         let path = format!("/sessions/{session_id}/refresh{query}");
         let headers: Map<String, Value> = FORWARDED
@@ -71,12 +76,12 @@ impl ClerkAuthenticator {
             "request_origin": context.origin(),
             "request_headers": headers,
         });
-        let own_only = self.settings().choices().own_cookies_only;
+        let choices = *choices;
         let exchange = self.refreshes().join(expired, refresh_token);
         let (running, asking) = (Arc::clone(&exchange), api.clone());
         // To its end, even if the request that began it goes away: the others wait for this very answer.
         api.run(async move {
-            running.get_or_init(|| async { Arc::new(exchange_once(&asking, &path, &body, own_only).await) }).await;
+            running.get_or_init(|| async { Arc::new(exchange_once(&asking, &path, &body, &choices).await) }).await;
         })
         .await;
         match exchange.get().map(|outcome| &**outcome) {
@@ -98,13 +103,15 @@ impl ClerkAuthenticator {
             tracing::error!("the result of a handshake could not be fetched: the Backend API does not answer");
             return Payload::Outage;
         };
-        let body = Some(&answer).filter(|answer| answer.is_success());
-        let body = body.and_then(|answer| serde_json::from_slice::<Value>(&answer.body).ok());
-        let Some(body) = body.filter(|body| body.get("directives").is_some_and(Value::is_array)) else {
-            tracing::warn!(http.status = answer.status, "the Backend API gives no result for a handshake");
-            return Payload::Directives(Vec::new());
-        };
-        strings(&body, "directives").map_or(Payload::Unusable, Payload::Directives)
+        match answer.content(!self.settings().choices().judge_answers_by_content) {
+            Content::Json(body) if answer.is_success() && body.get("directives").is_some_and(Value::is_array) => {
+                strings(&body, "directives").map_or(Payload::Unusable, Payload::Directives)
+            }
+            _ => {
+                tracing::warn!(http.status = answer.status, "the Backend API gives no result for a handshake");
+                Payload::Directives(Vec::new())
+            }
+        }
     }
 }
 
@@ -129,34 +136,125 @@ async fn ask(api: &BackendApi, path: &str, tries: u32) -> Option<Answer> {
     None
 }
 
-async fn exchange_once(api: &BackendApi, path: &str, body: &Value, own_only: bool) -> Result<Cookies, Refresh> {
+async fn exchange_once(
+    api: &BackendApi,
+    path: &str,
+    body: &Value,
+    choices: &StrictChoices,
+) -> Result<Cookies, Refresh> {
     let failed = |why| Err(Refresh::Failed(why));
-    match api.post(path, body, LARGEST_ANSWER).await {
-        Err(CallError::Network(_) | CallError::TimedOut) => failed(RefreshFailure::FetchError),
-        Err(CallError::TooLarge) => failed(RefreshFailure::UnexpectedBapiError),
-        Ok(answer) if !answer.is_success() => match answer.error_code() {
+    let answer = match api.post(path, body, LARGEST_ANSWER).await {
+        Ok(answer) => answer,
+        Err(CallError::Network(_) | CallError::TimedOut) => return failed(RefreshFailure::FetchError),
+        Err(CallError::TooLarge) => return failed(RefreshFailure::UnexpectedBapiError),
+    };
+    let by_type = !choices.judge_answers_by_content;
+    let is_empty = if by_type { answer.status == NO_CONTENT } else { answer.body.is_empty() };
+    match answer.content(by_type) {
+        Content::Json(_) if !answer.is_success() => match answer.error_code() {
             Some(code) if code.is_empty() => failed(RefreshFailure::UnexpectedSdkError),
             Some(code) if code == "unexpected_error" => failed(RefreshFailure::FetchError),
-            Some(code) if is_code(&code) => Err(Refresh::Refused(code.into())),
+            Some(code) if is_code(&code, choices) => Err(Refresh::Refused(code.into())),
             _ => failed(RefreshFailure::UnexpectedBapiError),
         },
-        Ok(answer) if answer.body.is_empty() => failed(RefreshFailure::UnexpectedBapiError),
-        Ok(answer) => match serde_json::from_slice::<Value>(&answer.body) {
-            Err(_) => failed(RefreshFailure::FetchError),
-            Ok(body) => match strings(&body, "cookies").map(|cookies| Cookies::take(cookies, own_only)) {
+        Content::Broken if !answer.is_success() && by_type => failed(RefreshFailure::FetchError),
+        _ if !answer.is_success() || is_empty => failed(RefreshFailure::UnexpectedBapiError),
+        Content::Broken => failed(RefreshFailure::FetchError),
+        Content::Text => failed(RefreshFailure::UnexpectedSdkError),
+        Content::Json(body) => {
+            match strings(&body, "cookies").map(|cookies| Cookies::take(cookies, choices.own_cookies_only)) {
                 Some(Some(cookies)) if !cookies.directives.is_empty() => Ok(cookies),
                 _ => failed(RefreshFailure::UnexpectedSdkError),
-            },
-        },
+            }
+        }
     }
 }
 
-/// It becomes part of a header and of log lines.
-fn is_code(code: &str) -> bool {
-    code.len() <= LONGEST_CODE && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+/// It becomes part of a reason, and so of log lines.
+fn is_code(code: &str, choices: &StrictChoices) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    let allowed = |c: char| if choices.plain_error_codes { is_plain(c) } else { !c.is_control() };
+    code.len() <= LONGEST_CODE && code.chars().all(allowed)
+}
+
+/// The session of an expired token as a segment of a path. Nobody has verified it: it stays in its place whatever it says.
+fn session_segment(sid: Option<&Value>, choices: &StrictChoices) -> Result<String, RefreshFailure> {
+    let missing = RefreshFailure::ExpiredSessionTokenMissingSidClaim;
+    if choices.require_session_id_in_path {
+        let id = sid.and_then(Value::as_str).and_then(|sid| ProviderSessionId::parse(sid).ok());
+        return id.map(|id| id.to_string()).ok_or(missing);
+    }
+    let text = sid.filter(|sid| is_truthy(sid)).and_then(to_text).ok_or(missing)?;
+    if has_dot_segment(&text) {
+        return Err(RefreshFailure::UnexpectedBapiError);
+    }
+    let leaves = |c: char| matches!(c, '/' | '\\' | '?' | '#' | '%') || c.is_control();
+    if text.contains(leaves) { Err(missing) } else { Ok(text) }
+}
+
+/// As it is or behind escapes, however often these are escaped themselves.
+fn has_dot_segment(text: &str) -> bool {
+    let mut text = text.to_owned();
+    for _ in 0..=MOST_DECODES {
+        if text.split(['/', '\\']).any(|segment| matches!(segment, "." | "..")) {
+            return true;
+        }
+        match percent_decode_str(&text).decode_utf8() {
+            Ok(decoded) if decoded != text => text = decoded.into_owned(),
+            _ => return false,
+        }
+    }
+    true
 }
 
 /// A list of nothing but texts.
 fn strings(body: &Value, name: &str) -> Option<Vec<String>> {
     body.get(name)?.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_in_sid_stays_in_its_segment() {
+        let (missing, dots) =
+            (Err(RefreshFailure::ExpiredSessionTokenMissingSidClaim), Err(RefreshFailure::UnexpectedBapiError));
+        let exact = |sid: Value| session_segment(Some(&sid), &StrictChoices::exact());
+        for text in ["sess_1", "user_1", "a b", "\u{e9}", "..."] {
+            assert_eq!(exact(json!(text)), Ok(text.to_owned()));
+        }
+        assert_eq!(exact(json!(5)), Ok("5".to_owned()));
+        for text in [".", "..", "a/../b", "a\\..", "%2e%2E", "%252e", "..%2fx", "x%255c.."] {
+            assert_eq!(exact(json!(text)), dots, "{text}");
+        }
+        let twelve_layers = format!("%{}2e", "25".repeat(11));
+        assert_eq!(exact(json!(twelve_layers)), dots);
+        for text in ["", "a/b", "a\\b", "a?b", "a#b", "a%2fb", "a%", "a\tb", "a\nb"] {
+            assert_eq!(exact(json!(text)), missing, "{text}");
+        }
+        assert_eq!(exact(json!(["sess_1"])), Ok("sess_1".to_owned()));
+        for odd in [json!(0), json!(null), json!(true), json!(["a/b"]), json!({})] {
+            assert_eq!(exact(odd), missing);
+        }
+        let strict = |sid: Value| session_segment(Some(&sid), &StrictChoices::strict());
+        assert_eq!(strict(json!("sess_1")), Ok("sess_1".to_owned()));
+        for odd in [json!("user_1"), json!("a b"), json!(".."), json!(5)] {
+            assert_eq!(strict(odd), missing);
+        }
+    }
+
+    #[test]
+    fn no_error_code_breaks_a_line() {
+        for (code, in_exact, in_strict) in [
+            ("session_not_found", true, true),
+            ("a b&c=\u{fc}", true, false),
+            ("a\r\nb", false, false),
+            ("a\u{85}b", false, false),
+            (&"a".repeat(LONGEST_CODE + 1), false, false),
+        ] {
+            assert_eq!(is_code(code, &StrictChoices::exact()), in_exact, "{code:?}");
+            assert_eq!(is_code(code, &StrictChoices::strict()), in_strict, "{code:?}");
+        }
+    }
 }

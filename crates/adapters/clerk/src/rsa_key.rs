@@ -29,14 +29,16 @@ pub enum InvalidRsaKey {
 
 /// A key with the fact whether it is still in force. Never changes otherwise.
 pub(crate) struct VerificationKey {
-    decoding: DecodingKey,
-    declares_rs256: bool,
+    /// None if the source lists it without being able to be used here.
+    decoding: Option<DecodingKey>,
+    /// The source says that the key is for this algorithm and nothing else.
+    only: Option<Algorithm>,
     retired: AtomicBool,
 }
 
 impl VerificationKey {
-    /// `declares_rs256`: the source says that the key is for RS256 and nothing else.
-    pub(crate) fn from_components(n: &[u8], e: &[u8], declares_rs256: bool) -> Result<Self, InvalidRsaKey> {
+    /// `only`: the one algorithm that the source allows, if it names one.
+    pub(crate) fn from_components(n: &[u8], e: &[u8], only: Option<Algorithm>) -> Result<Self, InvalidRsaKey> {
         let (n, e) = (without_leading_zeros(n), without_leading_zeros(e));
         let bits = bit_length(n);
         if !(MIN_BITS..=MAX_BITS).contains(&bits) {
@@ -47,35 +49,36 @@ impl VerificationKey {
         if !odd(n) || !odd(e) || !(2..=33).contains(&bit_length(e)) {
             return Err(InvalidRsaKey::NotRsa);
         }
-        let decoding = DecodingKey::from_rsa_raw_components(n, e);
-        Ok(Self { decoding, declares_rs256, retired: AtomicBool::new(false) })
+        let decoding = Some(DecodingKey::from_rsa_raw_components(n, e));
+        Ok(Self { decoding, only, retired: AtomicBool::new(false) })
     }
 
     /// From the `n` and `e` of a JWK.
-    pub(crate) fn from_jwk(n: &str, e: &str, declares_rs256: bool) -> Result<Self, InvalidRsaKey> {
+    pub(crate) fn from_jwk(n: &str, e: &str, only: Option<Algorithm>) -> Result<Self, InvalidRsaKey> {
         let decode = |text: &str| URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|_| InvalidRsaKey::NotRsa);
-        Self::from_components(&decode(n)?, &decode(e)?, declares_rs256)
+        Self::from_components(&decode(n)?, &decode(e)?, only)
     }
 
-    /// The form that jsonwebtoken works with.
-    pub(crate) fn decoding(&self) -> &DecodingKey {
-        &self.decoding
+    /// An id that the source lists with something that checks no signature.
+    pub(crate) fn unusable() -> Self {
+        Self { decoding: None, only: None, retired: AtomicBool::new(false) }
     }
 
-    pub(crate) fn allows(&self, algorithm: Algorithm) -> bool {
-        algorithm == Algorithm::RS256 || !self.declares_rs256
+    /// The form that jsonwebtoken works with; none if the key is not for this algorithm.
+    pub(crate) fn decoding(&self, algorithm: Algorithm) -> Option<&DecodingKey> {
+        self.decoding.as_ref().filter(|_| self.only.is_none_or(|only| only == algorithm))
     }
 
     /// The same numbers for the same algorithms.
     pub(crate) fn same_as(&self, other: &Self) -> bool {
-        self.declares_rs256 == other.declares_rs256 && self.same_numbers_as(other)
+        self.only == other.only && self.same_numbers_as(other)
     }
 
     pub(crate) fn same_numbers_as(&self, other: &Self) -> bool {
-        match (self.decoding.kind(), other.decoding.kind()) {
+        match (self.decoding.as_ref().map(DecodingKey::kind), other.decoding.as_ref().map(DecodingKey::kind)) {
             (
-                DecodingKeyKind::RsaModulusExponent { n, e },
-                DecodingKeyKind::RsaModulusExponent { n: other_n, e: other_e },
+                Some(DecodingKeyKind::RsaModulusExponent { n, e }),
+                Some(DecodingKeyKind::RsaModulusExponent { n: other_n, e: other_e }),
             ) => n == other_n && e == other_e,
             _ => false,
         }
@@ -106,7 +109,7 @@ mod tests {
     use super::*;
 
     fn check(n: &[u8], e: &[u8]) -> Result<(), InvalidRsaKey> {
-        VerificationKey::from_components(n, e, true).map(|_| ())
+        VerificationKey::from_components(n, e, None).map(|_| ())
     }
 
     #[test]
@@ -124,6 +127,6 @@ mod tests {
             assert_eq!(check(&[0xc1; 256], e), Err(InvalidRsaKey::NotRsa), "{e:?}");
         }
         assert_eq!(check(&[0xc0; 256], &[1, 0, 1]), Err(InvalidRsaKey::NotRsa));
-        assert!(matches!(VerificationKey::from_jwk("not base64!", "AQAB", true), Err(InvalidRsaKey::NotRsa)));
+        assert!(matches!(VerificationKey::from_jwk("not base64!", "AQAB", None), Err(InvalidRsaKey::NotRsa)));
     }
 }

@@ -35,7 +35,7 @@ pub(crate) fn read(
     Ok(SessionAuth {
         user_id,
         session_id,
-        session_status: status(claims.get("sts")),
+        session_status: status(claims.get("sts"), choices.unknown_status_is_pending),
         actor,
         organization: organization::read(claims, choices),
         factor_verification_age: factor_verification_age(claims.get("fva")),
@@ -46,12 +46,13 @@ pub(crate) fn read(
     })
 }
 
-/// A state that is not known counts as pending, which is signed out for every purpose.
-fn status(sts: Option<&Value>) -> Option<SessionStatus> {
+/// A state that is not known is none, or counts as pending, which is signed out for every purpose.
+fn status(sts: Option<&Value>, unknown_is_pending: bool) -> Option<SessionStatus> {
     match sts? {
         Value::Null => None,
         Value::String(text) if text == "active" => Some(SessionStatus::Active),
-        _ => Some(SessionStatus::Pending),
+        Value::String(text) if text == "pending" => Some(SessionStatus::Pending),
+        _ => unknown_is_pending.then_some(SessionStatus::Pending),
     }
 }
 
@@ -125,6 +126,8 @@ mod tests {
             (json!({ "sts": 1 }), true),
         ] {
             assert_eq!(session(&sts, true).unwrap().is_pending(), pending, "{sts}");
+            let named = sts["sts"] == json!("pending");
+            assert_eq!(session(&sts, false).unwrap().is_pending(), named, "{sts}");
         }
     }
 

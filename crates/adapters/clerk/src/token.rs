@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::StrictChoices;
 use crate::error::TokenVerificationError;
-use crate::json::{Members, parse_object};
+use crate::json::{Members, parse};
 
 /// Longest token that is looked at. A cookie holds 4 KiB, and servers stop at headers of this size.
 pub(crate) const MAX_LENGTH: usize = 16 * 1_024;
@@ -25,6 +25,9 @@ const ACCESS_TOKEN_TYPES: [&str; 2] = ["at+jwt", "application/at+jwt"];
 pub(crate) struct DecodedToken<'t> {
     pub(crate) header: Members,
     pub(crate) claims: Members,
+    /// Clerk's SDK stumbles over null, and only over null, where it should find an object.
+    pub(crate) header_is_null: bool,
+    pub(crate) claims_are_null: bool,
     /// What the signature covers.
     pub(crate) signed: &'t [u8],
     /// Base64url without padding.
@@ -51,7 +54,16 @@ impl<'t> DecodedToken<'t> {
         let signed = &token.as_bytes()[..header.len() + 1 + payload.len()];
         let signature = signature.trim_end_matches('=');
         bytes(signature)?;
-        Ok(Self { header: object(header, choices)?, claims: object(payload, choices)?, signed, signature, padded })
+        let (header, claims) = (object(header, choices)?, object(payload, choices)?);
+        Ok(Self {
+            header_is_null: header.is_none(),
+            claims_are_null: claims.is_none(),
+            header: header.unwrap_or_default(),
+            claims: claims.unwrap_or_default(),
+            signed,
+            signature,
+            padded,
+        })
     }
 
     /// The id of the key that is said to have signed it.
@@ -69,6 +81,11 @@ impl<'t> DecodedToken<'t> {
         self.header
             .get("cat")
             .is_some_and(|cat| !matches!(cat.as_str(), Some(CATEGORY_SESSION | CATEGORY_NO_INFORMATION)))
+    }
+
+    /// Whether the token is stamped as a machine's.
+    pub(crate) fn has_machine_category(&self) -> bool {
+        self.header.get("cat").and_then(Value::as_str) == Some(CATEGORY_MACHINE)
     }
 
     fn is_machine_token(&self) -> bool {
@@ -91,7 +108,7 @@ impl<'t> DecodedToken<'t> {
 
     /// Whether the category allows a machine's token: that of machines, or none at all.
     pub(crate) fn may_be_of_machine(&self) -> bool {
-        self.header.get("cat").is_none_or(|cat| cat.as_str() == Some(CATEGORY_MACHINE))
+        !self.header.contains_key("cat") || self.has_machine_category()
     }
 }
 
@@ -100,14 +117,20 @@ fn bytes(segment: &str) -> Result<Vec<u8>, TokenVerificationError> {
     URL_SAFE_NO_PAD.decode(segment).map_err(|_| TokenVerificationError::decoding())
 }
 
-fn object(segment: &str, choices: &StrictChoices) -> Result<Members, TokenVerificationError> {
+/// The members of an object; none for null. Without [`StrictChoices::require_objects`] any other value has no members.
+fn object(segment: &str, choices: &StrictChoices) -> Result<Option<Members>, TokenVerificationError> {
     let text = bytes(segment.trim_end_matches('='))?;
     let text = if choices.strict_encoding { text } else { as_text_decoder(text) };
-    let object = parse_object(&text).ok_or_else(TokenVerificationError::decoding)?;
-    if object.has_duplicates && choices.reject_duplicate_claims {
+    let parsed = parse(&text).ok_or_else(TokenVerificationError::decoding)?;
+    if parsed.has_duplicates && choices.reject_duplicate_claims {
         return Err(TokenVerificationError::decoding());
     }
-    Ok(object.members)
+    match parsed.value {
+        Value::Object(members) => Ok(Some(members)),
+        _ if choices.require_objects => Err(TokenVerificationError::decoding()),
+        Value::Null => Ok(None),
+        _ => Ok(Some(Members::new())),
+    }
 }
 
 /// Reads bytes as `TextDecoder` does in Clerk's SDK: without a byte order mark, with replacement characters for what is
@@ -161,8 +184,8 @@ mod tests {
     }
 
     #[test]
-    fn other_than_three_segments_of_json_objects_is_invalid() {
-        let (object, list) = (encode("{}"), encode("[]"));
+    fn other_than_three_segments_of_json_is_invalid() {
+        let object = encode("{}");
         for text in [
             String::new(),
             "a".into(),
@@ -171,10 +194,8 @@ mod tests {
             format!("{object}.{object}"),
             format!("{object}.{object}.c2ln.c2ln"),
             format!("{object}.{object}.c2ln."),
-            format!("{object}.{list}.c2ln"),
-            format!("{list}.{object}.c2ln"),
             format!("{object}.{}.c2ln", encode("{}x")),
-            format!("{object}.{}.c2ln", encode("null")),
+            format!("{object}.{}.c2ln", encode("nul")),
             format!("{object}.{object}.c2l"),
             format!("{object}.{object}.c2ln\u{e9}"),
             format!("{object}.{object}.c2+n"),
@@ -204,6 +225,19 @@ mod tests {
             assert!(readable(text, &EXACT), "{text}");
         }
         assert!(!readable("e3=0.e30.c2ln", &EXACT));
+    }
+
+    #[test]
+    fn objects_are_a_strict_choice() {
+        let object = encode("{}");
+        for value in ["null", "[]", "[1]", "1", "true", "\"a\""] {
+            for text in [format!("{}.{object}.c2ln", encode(value)), format!("{object}.{}.c2ln", encode(value))] {
+                assert!(!readable(&text, &STRICT), "{text}");
+                let read = DecodedToken::read(&text, &EXACT).ok().unwrap();
+                assert!(read.header.is_empty() && read.claims.is_empty(), "{text}");
+                assert_eq!(read.header_is_null || read.claims_are_null, value == "null", "{text}");
+            }
+        }
     }
 
     #[test]

@@ -78,9 +78,12 @@ fn explain(
     headers: &mut StateHeaders,
 ) {
     headers.push(("x-clerk-auth-status".to_owned(), status.as_str().to_owned()));
-    headers.push(("x-clerk-auth-reason".to_owned(), reason.to_string()));
-    let sendable = !message.is_empty() && message.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-    if sendable && !settings.choices().omit_message_header {
+    let is_sendable = |text: &str| text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    let reason = reason.as_str();
+    if is_sendable(&reason) {
+        headers.push(("x-clerk-auth-reason".to_owned(), reason.into_owned()));
+    }
+    if !message.is_empty() && is_sendable(message) && !settings.choices().omit_message_header {
         headers.push(("x-clerk-auth-message".to_owned(), message.to_owned()));
     }
 }

@@ -20,7 +20,10 @@ use crate::{ClerkSettings, StrictChoices};
 /// Why a token is not a session.
 pub(crate) enum Refusal {
     /// It says itself that it is something else.
-    AnotherClass,
+    AnotherClass {
+        /// It has the category of machines' tokens.
+        is_machine: bool,
+    },
     /// It does not verify.
     Token(TokenVerificationError),
 }
@@ -29,7 +32,7 @@ impl Refusal {
     /// For whoever asks about a token and not about a request.
     pub(crate) fn into_error(self) -> TokenVerificationError {
         match self {
-            Self::AnotherClass => TokenVerificationError::category(),
+            Self::AnotherClass { .. } => TokenVerificationError::category(),
             Self::Token(error) => error,
         }
     }
@@ -56,9 +59,15 @@ impl Verifier {
         let choices = self.settings.choices();
         let token = DecodedToken::read(token, choices)?;
         if token.is_of_another_class() {
-            return Err(Refusal::AnotherClass);
+            return Err(Refusal::AnotherClass { is_machine: token.has_machine_category() });
+        }
+        if token.header_is_null {
+            return Err(TokenVerificationError::decoding().without_name().into());
         }
         let found = self.signer(&token, TokenType::SessionToken).await?;
+        if token.claims_are_null {
+            return Err(TokenVerificationError::decoding().without_name().into());
+        }
         let checked = claims::check(&token.claims, &self.settings, self.clock.now().unix_millis(), how)?;
         Ok(VerifiedSession {
             auth: Arc::new(checked.auth),
@@ -73,6 +82,9 @@ impl Verifier {
     pub(crate) async fn handshake(&self, token: &str) -> Result<Payload, TokenVerificationError> {
         let choices = self.settings.choices();
         let token = DecodedToken::read(token, choices)?;
+        if token.header_is_null {
+            return Err(TokenVerificationError::decoding().without_name());
+        }
         let found = self.keys.find(token.kid()).await?;
         header_type(&token)?;
         let algorithm = algorithm(&token, choices)?;
@@ -124,11 +136,9 @@ impl Verifier {
         key: &VerificationKey,
         algorithm: Algorithm,
     ) -> Result<bool, TokenVerificationError> {
-        if !key.allows(algorithm) {
-            return Err(TokenVerificationError::signature_check());
-        }
+        let decoding = key.decoding(algorithm).ok_or_else(TokenVerificationError::signature_check)?;
         self.counters.signature_checks();
-        crypto::verify(token.signature, token.signed, key.decoding(), algorithm)
+        crypto::verify(token.signature, token.signed, decoding, algorithm)
             .map_err(|_| TokenVerificationError::signature_check())
     }
 }

@@ -31,7 +31,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 const RECONNECT: Duration = Duration::from_millis(250);
 
 /// How often rows that nobody needs are deleted.
-const PRUNING: Duration = Duration::from_secs(60);
+const PRUNING: Duration = Duration::from_mins(1);
 
 /// A reader that was away for this long has everything forgotten. Rows are kept twice as long.
 const LONGEST_ABSENCE: Duration = Duration::from_mins(30);

@@ -15,7 +15,7 @@ use super::{Mistake, Mistakes};
 pub struct Environment(pub BTreeMap<String, String>);
 
 /// Names that their owners made standard, and ours that are not nested.
-const STANDARD: [(&str, &str); 11] = [
+const STANDARD: [(&str, &str); 14] = [
     ("PORTAL_PUBLIC_URL", "public_url"),
     ("DATABASE_URL", "database.url"),
     ("CLERK_PUBLISHABLE_KEY", "clerk.publishable_key"),
@@ -27,6 +27,9 @@ const STANDARD: [(&str, &str); 11] = [
     ("CLERK_AUTHORIZED_PARTIES", "clerk.authorized_parties"),
     ("CLERK_PROXY_URL", "clerk.proxy_url"),
     ("CLERK_SIGN_IN_URL", "clerk.sign_in_url"),
+    ("CLERK_IS_SATELLITE", "clerk.is_satellite"),
+    ("CLERK_DOMAIN", "clerk.domain"),
+    ("CLERK_MACHINE_SECRET_KEY", "clerk.machine_secret_key"),
 ];
 
 /// A setting as people meet it: the path in a file, and the variable.

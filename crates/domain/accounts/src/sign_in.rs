@@ -201,7 +201,7 @@ impl SignIn {
                 }
             }
         };
-        SignedIn { principal, active_account, known }
+        SignedIn { principal, known, active_account }
     }
 }
 

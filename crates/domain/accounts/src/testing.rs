@@ -6,12 +6,12 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use portal_audit::{AuditLog, MockAuditLog};
-use portal_authz::Role;
+use portal_audit::{AuditLog, Caller, MockAuditLog, Provenance};
+use portal_authz::{Job, Principal, Role};
 use portal_identity::{
     ActiveOrganization, ProviderOrganizationId, ProviderSessionId, ProviderUser, ProviderUserId, SessionAuth,
 };
-use portal_kernel::{Begin, ChangeLog, Clock, Finish, MockChangeLog, StoreError};
+use portal_kernel::{Begin, Change, ChangeLog, Clock, Finish, StoreError};
 use portal_testkit::FixedClock;
 
 use crate::ports::{AccountRepository, AccountsTx, ProviderIds, UserRepository};
@@ -25,24 +25,14 @@ pub(crate) enum Ending {
     RolledBack,
 }
 
+#[derive(Default)]
 pub(crate) struct MockTx {
     pub(crate) provider_ids: MockProviderIds,
     pub(crate) users: MockUserRepository,
     pub(crate) accounts: MockAccountRepository,
     pub(crate) audit: MockAuditLog,
-    /// Hears of anything.
-    pub(crate) changes: MockChangeLog,
+    pub(crate) changes: Vec<Change>,
     endings: Arc<Mutex<Vec<Ending>>>,
-}
-
-impl Default for MockTx {
-    fn default() -> Self {
-        let mut changes = MockChangeLog::new();
-        changes.expect_changed().returning(|_| Ok(()));
-        let (users, accounts, audit) = (MockUserRepository::new(), MockAccountRepository::new(), MockAuditLog::new());
-        let provider_ids = MockProviderIds::new();
-        Self { provider_ids, users, accounts, audit, changes, endings: Arc::default() }
-    }
 }
 
 impl AccountsTx for MockTx {
@@ -63,7 +53,15 @@ impl AccountsTx for MockTx {
     }
 
     fn changes(&mut self) -> &mut dyn ChangeLog {
-        &mut self.changes
+        self
+    }
+}
+
+#[async_trait]
+impl ChangeLog for MockTx {
+    async fn changed(&mut self, change: Change) -> Result<(), StoreError> {
+        self.changes.push(change);
+        Ok(())
     }
 }
 
@@ -103,6 +101,11 @@ impl Begin<dyn AccountsTx> for MockAccountsStore {
         tx.endings = self.endings.clone();
         Ok(Box::new(tx))
     }
+}
+
+/// The program itself, when somebody signs in.
+pub(crate) fn signing_in() -> Caller {
+    Caller { principal: Principal::System(Job::SignIn), provenance: Provenance::default() }
 }
 
 pub(crate) fn session() -> SessionAuth {

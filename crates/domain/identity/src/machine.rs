@@ -11,7 +11,7 @@ pub struct MachineAuth {
     pub token_type: TokenType,
     /// The token's own id; empty for a JWT without `jti`.
     pub id: String,
-    /// Whom it stands for: `user_…`, `org_…` or `mch_…`.
+    /// Whom it stands for: `user_…`, `org_…` or `mch_…`; in compatibility `exact` any text but an empty one.
     pub subject: String,
     /// The person, where the subject is one.
     pub user_id: Option<ProviderUserId>,

@@ -38,7 +38,7 @@ pub struct ActiveOrganization {
     pub id: ProviderOrganizationId,
     /// The provider's slug, where the token has one.
     pub slug: Option<String>,
-    /// The provider's role key with exactly one leading `org:`.
+    /// The provider's role key with exactly one leading `org:`; in compatibility `exact` as the SDK writes it.
     pub role: Option<String>,
     /// Custom permissions, `org:<feature>:<verb>`.
     pub permissions: Vec<String>,
@@ -80,7 +80,7 @@ pub struct SessionAuth {
     pub user_id: ProviderUserId,
     /// `sid`; absent only in compatibility `exact`.
     pub session_id: Option<ProviderSessionId>,
-    /// `sts`; absent on instances without session tasks.
+    /// `sts`; absent on instances without session tasks, and in compatibility `exact` if it is not known.
     pub session_status: Option<SessionStatus>,
     /// `act`.
     pub actor: Option<Actor>,

@@ -52,7 +52,6 @@ impl Change {
 }
 
 /// Writes changes down, inside the transaction that makes them.
-#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
 #[async_trait]
 pub trait ChangeLog: Send {
     /// Every replica hears of it soon after the commit, and only if there is one.

@@ -10,8 +10,6 @@ pub mod secret;
 pub mod store;
 pub mod time;
 
-#[cfg(any(test, feature = "testing"))]
-pub use feed::MockChangeLog;
 pub use feed::{Change, ChangeFeed, ChangeListener, ChangeLog};
 pub use id::{AccountId, ApiKeyId, AuditEventId, Id, IdGen, InvalidId, RequestId, ServiceTokenId, UserId};
 pub use page::{InvalidPageSize, Page, PageRequest, PageSize};

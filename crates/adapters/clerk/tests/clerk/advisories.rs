@@ -1,6 +1,9 @@
 //! One test per advisory that this library could repeat.
 
-use portal_clerk::{AuthReason, StrictChoices, TokenVerificationErrorReason as Reason};
+use portal_clerk::{
+    AuthReason, StrictChoices, Timestamp, TokenVerificationErrorReason as Reason, WebhookError, WebhookSecret,
+    WebhookVerifier,
+};
 use serde_json::{Value, json};
 
 use crate::minting::{KEY, NOW, OTHER, claims, encode, header};
@@ -86,6 +89,90 @@ async fn t12_tokens_of_another_class_are_never_sessions() {
     let strict = Setup::new(with_public_key());
     let token = KEY.token(&header(&json!({ "cat": "cl_I7d4PD111III" })), &claims(&template));
     assert_eq!(strict.reason(&token).await, Some(AuthReason::Token(Reason::TokenVerificationFailed)));
+}
+
+/// A signature of any other length was once accepted (RUSTSEC-2024-0010), and any signature at all (CVE-2025-53548).
+#[test]
+fn t15_only_what_clerk_signed_is_a_webhook() {
+    const BODY: &[u8] = br#"{"object":"event","type":"user.created","data":{}}"#;
+    let secret = |text| WebhookSecret::parse(text).unwrap();
+    let (old, new) = (secret("whsec_b2xkIHNlY3JldA=="), secret("whsec_bmV3IHNlY3JldA=="));
+    let sent_at = Timestamp::from_unix_seconds(NOW).unwrap();
+    let good = old.sign("msg_1", sent_at, BODY);
+    let verdict = |verifier: &WebhookVerifier, id: &str, timestamp: i64, signature: &str, body: &[u8]| {
+        let timestamp = timestamp.to_string();
+        let headers = [("svix-id", id), ("svix-timestamp", &timestamp), ("svix-signature", signature)];
+        verifier.verify(headers, body, sent_at).map(|verified| verified.event().unwrap().kind)
+    };
+    let (ok, invalid) = (Ok("user.created".to_owned()), Err(WebhookError::InvalidSignature));
+
+    let one = WebhookVerifier::new(old.clone());
+    let other = new.sign("msg_1", sent_at, BODY);
+    let base64 = &good["v1,".len()..];
+    for (signature, expected) in [
+        (good.clone(), ok.clone()),
+        (String::new(), Err(WebhookError::MissingHeader("svix-signature"))),
+        (" ".into(), Err(WebhookError::MissingHeader("svix-signature"))),
+        // Short, long, and of another spelling.
+        ("v1,".into(), invalid.clone()),
+        ("v1".into(), invalid.clone()),
+        (",".into(), invalid.clone()),
+        (base64.into(), invalid.clone()),
+        (good[..good.len() - 1].into(), invalid.clone()),
+        (good[..20].into(), invalid.clone()),
+        (format!("{good}="), invalid.clone()),
+        (format!("{good}AAAA"), invalid.clone()),
+        (format!("v1,{base64}{base64}"), invalid.clone()),
+        (good.trim_end_matches('=').into(), invalid.clone()),
+        (format!("v1, {base64}"), invalid.clone()),
+        (format!("V1,{base64}"), invalid.clone()),
+        // Of another version.
+        (format!("v1a,{base64}"), invalid.clone()),
+        (format!("v2,{base64}"), invalid.clone()),
+        (format!(",{base64}"), invalid.clone()),
+        // Several.
+        (format!("{other} {good}"), ok.clone()),
+        (format!("{good} {other}"), ok.clone()),
+        (format!("v1a,AAAA junk v1, ,,  v2,{base64} {good} v1"), ok.clone()),
+        (format!("{other} {other} v1a,{base64}"), invalid.clone()),
+        (format!("{other},{good}"), invalid.clone()),
+    ] {
+        assert_eq!(verdict(&one, "msg_1", NOW, &signature, BODY), expected, "{signature}");
+    }
+
+    // Altered after it was signed; a moved boundary between the parts is an alteration too.
+    for (id, timestamp, body) in [
+        ("msg_2", NOW, BODY),
+        ("msg_", NOW, BODY),
+        ("MSG_1", NOW, BODY),
+        ("msg_1", NOW + 1, BODY),
+        ("msg_1", NOW - 1, BODY),
+        ("msg_1", NOW, &BODY[1..]),
+        ("msg_1", NOW, b""),
+        ("msg_1", NOW, br#"{"object":"event","type":"user.deleted","data":{}}"#),
+        ("msg_1", NOW, br#"{"object":"event","type":"user.created","data":{}} "#),
+    ] {
+        assert_eq!(verdict(&one, id, timestamp, &good, body), invalid, "{id} {timestamp}");
+    }
+    let moved = old.sign("msg_1", sent_at, format!("{NOW}.{{}}").as_bytes());
+    let shifted = format!("msg_1.{NOW}");
+    assert_eq!(verdict(&one, &shifted, NOW, &moved, b"{}"), Err(WebhookError::UnreadableHeader("svix-id")));
+
+    // Older or newer than five minutes, although signed.
+    for (passed, expected) in
+        [(300, ok.clone()), (-300, ok.clone()), (-301, Err(WebhookError::TooOld)), (301, Err(WebhookError::TooNew))]
+    {
+        let signature = old.sign("msg_1", Timestamp::from_unix_seconds(NOW + passed).unwrap(), BODY);
+        assert_eq!(verdict(&one, "msg_1", NOW + passed, &signature, BODY), expected, "{passed}");
+    }
+
+    // Two secrets while one takes the place of the other.
+    let both = WebhookVerifier::new(new).also_accepting(old);
+    let third = secret("whsec_dGhpcmQ=").sign("msg_1", sent_at, BODY);
+    for (signature, by_one, by_both) in [(&good, &ok, &ok), (&other, &invalid, &ok), (&third, &invalid, &invalid)] {
+        assert_eq!(&verdict(&one, "msg_1", NOW, signature, BODY), by_one);
+        assert_eq!(&verdict(&both, "msg_1", NOW, signature, BODY), by_both);
+    }
 }
 
 /// The attacker's issuer (CVE-2026-31813): a token never says where its key is.

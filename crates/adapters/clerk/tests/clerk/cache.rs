@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use portal_clerk::{AuthStatus, Clock, TokenVerificationErrorReason as Reason};
+use portal_clerk::{
+    AuthStatus, ClerkAuthenticator, Clock, ProviderSessionId, ProviderUserId, TokenVerificationErrorReason as Reason,
+};
 use serde_json::json;
 
 use crate::minting::{KEY, KID, NOW, OTHER};
@@ -108,4 +110,35 @@ async fn a_key_that_is_gone_takes_its_tokens_along_and_others_stay() {
     assert_eq!(setup.refusal(&first).await, None);
     assert_eq!(setup.clerk.stats().signature_checks, checks, "the first key stayed");
     assert_eq!(setup.refusal(&second).await, Some(Reason::JwkKidMismatch));
+}
+
+#[tokio::test]
+async fn what_is_to_be_forgotten_is_verified_again_and_nothing_else() {
+    type Forget = Box<dyn Fn(&ClerkAuthenticator)>;
+    let session_id = |text| ProviderSessionId::parse(text).unwrap();
+    let user_id = |text| ProviderUserId::parse(text).unwrap();
+    let (a_session, a_user) =
+        (json!({ "sid": "sess_a", "sub": "user_a" }), json!({ "sid": "sess_b", "sub": "user_b" }));
+    let all: [(&str, Forget, u64); 5] = [
+        ("a session", Box::new(move |clerk| clerk.forget_session(&session_id("sess_a"))), 1),
+        ("a session that is not there", Box::new(move |clerk| clerk.forget_session(&session_id("sess_c"))), 0),
+        ("a person", Box::new(move |clerk| clerk.forget_user(&user_id("user_b"))), 1),
+        ("a person who is not there", Box::new(move |clerk| clerk.forget_user(&user_id("user_c"))), 0),
+        ("everybody", Box::new(ClerkAuthenticator::forget_all), 2),
+    ];
+    for (name, forget, again) in all {
+        let setup = Setup::new(with_public_key());
+        let tokens = [session(&a_session), session(&a_user)];
+        for _ in 0..2 {
+            for token in &tokens {
+                assert_eq!(setup.refusal(token).await, None);
+            }
+        }
+        assert_eq!(setup.clerk.stats().signature_checks, 2, "{name}");
+        forget(&setup.clerk);
+        for token in &tokens {
+            assert_eq!(setup.refusal(token).await, None);
+        }
+        assert_eq!(setup.clerk.stats().signature_checks, 2 + again, "{name}");
+    }
 }

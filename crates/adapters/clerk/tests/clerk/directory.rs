@@ -125,7 +125,7 @@ async fn each_failure_has_its_own_meaning() {
 #[tokio::test]
 async fn silence_ends_in_time_and_errors_tell_no_secret() {
     let server = FakeClerk::start(Reply::Hang(Vec::new())).await;
-    for url in [server.url().to_owned(), nobody().await] {
+    for url in [server.url().to_owned(), nobody()] {
         let directory = ClerkDirectory::new(&impatient(&url).validate().unwrap()).unwrap();
         let error = directory.user(&id()).await.unwrap_err();
         assert!(matches!(error, DirectoryError::Unavailable(_)));

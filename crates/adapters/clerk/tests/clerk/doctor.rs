@@ -41,7 +41,7 @@ async fn what_is_wrong_is_said_without_the_secret() {
     server.set(Reply::status(503, ""));
     let JwksCheck::Failed { reason } = setup.clerk.check_jwks().await else { panic!("a status of 503 is a failure") };
     assert_eq!(reason, "the key source answers with status 503");
-    let JwksCheck::Failed { reason } = Setup::new(impatient(&nobody().await)).clerk.check_jwks().await else {
+    let JwksCheck::Failed { reason } = Setup::new(impatient(&nobody())).clerk.check_jwks().await else {
         panic!("nobody answered")
     };
     assert_eq!(reason, "the key source cannot be reached");

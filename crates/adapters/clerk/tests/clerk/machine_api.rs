@@ -63,7 +63,7 @@ async fn each_class_has_its_own_question_and_auth_object() {
 }
 
 #[tokio::test]
-async fn the_subject_of_an_api_key_may_be_an_organization_or_a_machine_and_nothing_unknown() {
+async fn the_subject_of_an_api_key_may_be_an_organization_or_a_machine_and_what_is_unknown_has_no_id() {
     for (subject, user, organization, machine) in
         [("user_1", true, false, false), ("org_1", false, true, false), ("mch_1", false, false, true)]
     {
@@ -82,7 +82,16 @@ async fn the_subject_of_an_api_key_may_be_an_organization_or_a_machine_and_nothi
         ("mt_1", "mch_"),
     ] {
         let server = FakeClerk::start(Reply::json(200, &described(token, &json!({ "subject": subject })))).await;
-        let out = Machines::new(exact(server.url())).ask(token).await.unwrap_err();
+        let auth = Machines::new(exact(server.url())).ask(token).await.unwrap();
+        assert_eq!(auth.subject, subject);
+        assert_eq!(
+            (&auth.user_id, &auth.organization_id, &auth.machine_id),
+            (&None, &None, &None),
+            "{token} {subject}"
+        );
+        let mut checked = exact(server.url());
+        checked.choices.check_machine_subject = true;
+        let out = Machines::new(checked).ask(token).await.unwrap_err();
         assert_eq!((out.reason.as_str().as_ref(), out.outage), ("token-invalid", false), "{token} {subject}");
     }
 }
@@ -125,7 +134,7 @@ async fn table_4_3_each_status_has_its_code() {
 #[tokio::test]
 async fn silence_is_an_outage_and_tells_no_secret() {
     let server = FakeClerk::start(Reply::Hang(Vec::new())).await;
-    for url in [server.url().to_owned(), nobody().await] {
+    for url in [server.url().to_owned(), nobody()] {
         let out = Machines::new(impatient(&url)).ask("ak_s3cret").await.unwrap_err();
         assert_eq!(out.message, "Unexpected error (code=unexpected-error, status=n/a)");
         assert!(out.outage);

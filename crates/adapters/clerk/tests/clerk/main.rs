@@ -8,6 +8,7 @@ mod conformance;
 mod cookie_path;
 mod directory;
 mod doctor;
+mod fault_list;
 mod handshake;
 mod has;
 mod header_path;

@@ -1,10 +1,15 @@
 //! A server on the loopback interface that answers as it is told, faults included.
 
+use std::io::Write;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
+use rcgen::{CertificateParams, KeyPair};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
@@ -127,9 +132,39 @@ impl Drop for FakeClerk {
 }
 
 /// An address where nobody listens.
-pub(crate) async fn nobody() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
+pub(crate) fn nobody() -> String {
+    // Taken as long as the tests run: a port that is free again soon belongs to the server of another test.
+    let socket = Box::leak(Box::new(TcpSocket::new_v4().unwrap()));
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    format!("http://{}", socket.local_addr().unwrap())
+}
+
+/// A source that sends good keys over TLS, with a certificate that no authority of this machine signed.
+pub(crate) async fn untrusted() -> String {
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+    let config = config.with_no_client_auth().with_single_cert(vec![certificate.into()], key).unwrap();
+    let (config, listener) = (Arc::new(config), TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (stream, config) = (stream.into_std().unwrap(), Arc::clone(&config));
+            tokio::task::spawn_blocking(move || serve_over_tls(stream, config));
+        }
+    });
+    url
+}
+
+/// A client that does not trust the certificate hangs up, which is no concern of the server.
+fn serve_over_tls(mut stream: std::net::TcpStream, config: Arc<ServerConfig>) {
+    stream.set_nonblocking(false).unwrap();
+    let mut connection = ServerConnection::new(config).unwrap();
+    let body = Reply::good().body();
+    let head = format!("HTTP/1.1 200 x\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+    let _ = rustls::Stream::new(&mut connection, &mut stream).write_all(&[head.as_bytes(), &body].concat());
 }
 
 async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {

@@ -72,7 +72,7 @@ async fn a_token_in_clerks_smallest_form_passes_only_in_exact() {
 async fn the_first_step_that_fails_decides() {
     let bad_claims = claims(&json!({ "sub": 1, "exp": NOW - 60, "sid": null, "iss": "https://evil.example" }));
     let sign = |change: &Value| OTHER.token(&header(change), &bad_claims);
-    let down = Setup::new(impatient(&nobody().await));
+    let down = Setup::new(impatient(&nobody()));
     let fits = strict();
     let all = json!({ "typ": "jwt", "alg": "none" });
     // Shape, before anything else.

@@ -18,21 +18,21 @@ const EVERYTHING: &str = "everything";
 
 impl ChangeListener for Heard {
     fn changed(&self, change: &Change) {
-        self.0.lock().unwrap().push(change.subject());
+        self.0.lock().expect("a lock").push(change.subject());
     }
 
     fn missed(&self) {
-        self.0.lock().unwrap().push(EVERYTHING.to_owned());
+        self.0.lock().expect("a lock").push(EVERYTHING.to_owned());
     }
 }
 
 impl Heard {
     fn since_start(&self) -> Vec<String> {
-        self.0.lock().unwrap().iter().skip(1).cloned().collect()
+        self.0.lock().expect("a lock").iter().skip(1).cloned().collect()
     }
 
     async fn hears(&self, what: &str) {
-        until(what, async || self.0.lock().unwrap().iter().any(|heard| heard == what)).await;
+        until(what, async || self.0.lock().expect("a lock").iter().any(|heard| heard == what)).await;
     }
 }
 
@@ -72,8 +72,8 @@ fn session(name: &str) -> Change {
 
 async fn commit(store: &PgStore, name: &str) {
     let mut tx = accounts(store).await;
-    tx.changes().changed(session(name)).await.unwrap();
-    tx.commit().await.unwrap();
+    tx.changes().changed(session(name)).await.expect("a change");
+    tx.commit().await.expect("a commit");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use portal_audit::{Caller, Provenance};
-use portal_authz::{Job, Platform, Principal, Unchecked};
+use portal_authz::{Platform, Unchecked};
 use portal_identity::{
     ProviderEvent, ProviderMembership, ProviderMembershipId, ProviderOrganization, ProviderOrganizationId,
     ProviderUser, ProviderUserId,
@@ -15,6 +14,7 @@ use proptest::prelude::*;
 
 use super::{Facts, Merge};
 use crate::testing::memory::{MemoryStore, Rows};
+use crate::testing::signing_in;
 use crate::{AccountsStore, RoleMap, Source, UserState};
 
 const PEOPLE: u8 = 3;
@@ -204,9 +204,8 @@ impl Local {
 
     /// In one transaction, which a crash ends before its commit.
     async fn deliver(&self, event: &ProviderEvent, source: Source, crash: bool) {
-        let principal = Principal::System(Job::SignIn);
-        let cleared = Unchecked::new(Platform).authorize(&principal).unwrap();
-        let caller = Caller { principal, provenance: Provenance::default() };
+        let caller = signing_in();
+        let cleared = Unchecked::new(Platform).authorize(&caller.principal).unwrap();
         let store: &AccountsStore = &self.store;
         let mut tx = store.begin().await.unwrap();
         let mut merge = Merge { tx: &mut *tx, cleared: &cleared, caller: &caller };
@@ -257,7 +256,9 @@ fn provider(steps: &[(Step, bool)]) -> Clerk {
     for number in 0..ORGANIZATIONS {
         clerk.step(&Step::SaveOrganization(number), false);
     }
-    steps.iter().for_each(|(step, same_moment)| clerk.step(step, *same_moment));
+    for (step, same_moment) in steps {
+        clerk.step(step, *same_moment);
+    }
     clerk
 }
 

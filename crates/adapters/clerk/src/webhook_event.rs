@@ -1,0 +1,116 @@
+//! The envelope that every event of a webhook comes in.
+
+use std::fmt;
+
+use portal_kernel::Timestamp;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use crate::times;
+
+/// Numbers from here on are milliseconds: as seconds they would be in the year 5138. Clerk's descriptions disagree on the unit.
+const FIRST_MILLIS: i64 = 100_000_000_000;
+
+/// An event, of whatever type. Unknown members are ignored, and an unknown type is to be answered with 2xx like any other.
+#[derive(Clone, PartialEq, Deserialize)]
+pub struct WebhookEvent {
+    /// `event`.
+    pub object: String,
+    /// What happened: `user.created` and the like. New ones may come at any time.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Whom or what it happened to; not looked into. Required, though it may be null.
+    pub data: Value,
+    /// The instance that it happened on, if the event says so; to be compared with the own one.
+    #[serde(default, deserialize_with = "text")]
+    pub instance_id: Option<String>,
+    /// When it happened, if the event says so. Says nothing about order: events overtake each other.
+    #[serde(default, deserialize_with = "moment")]
+    pub timestamp: Option<Timestamp>,
+}
+
+impl fmt::Debug for WebhookEvent {
+    /// Without the data: it is about people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebhookEvent")
+            .field("kind", &self.kind)
+            .field("instance_id", &self.instance_id)
+            .field("timestamp", &self.timestamp)
+            .finish_non_exhaustive()
+    }
+}
+
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Value::deserialize(deserializer)?.as_str().map(str::to_owned))
+}
+
+fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    Ok(Value::deserialize(deserializer)?.as_i64().and_then(|number| {
+        if number < FIRST_MILLIS { Timestamp::from_unix_seconds(number) } else { times::from_millis(number) }
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(text: &str) -> Option<WebhookEvent> {
+        serde_json::from_str(text).ok()
+    }
+
+    #[test]
+    fn an_event_is_read_and_its_data_left_alone() {
+        let event = read(
+            r#"{"data": {"id":"user_1", "n":[1.0, null]}, "object": "event", "type": "user.created", "timestamp": 1654012591835,
+                "instance_id": "ins_1", "event_attributes": {"http_request": {"client_ip": "192.0.2.1"}}, "new": [1]}"#,
+        )
+        .unwrap();
+        assert_eq!((event.object.as_str(), event.kind.as_str()), ("event", "user.created"));
+        assert_eq!(event.data, json!({ "id": "user_1", "n": [1.0, null] }));
+        assert_eq!(event.instance_id.as_deref(), Some("ins_1"));
+        assert_eq!(event.timestamp.unwrap().unix_millis(), 1_654_012_591_835);
+        assert!(!format!("{event:?}").contains("user_1"));
+    }
+
+    #[test]
+    fn a_timestamp_is_in_seconds_or_in_milliseconds() {
+        for (written, millis) in [
+            ("1654012591", Some(1_654_012_591_000)),
+            ("1654012591835", Some(1_654_012_591_835)),
+            ("99999999999", Some(99_999_999_999_000)),
+            ("100000000000", Some(100_000_000_000)),
+            ("0", Some(0)),
+            ("-1", Some(-1_000)),
+            ("9223372036854775807", None),
+            ("-9223372036854775808", None),
+            ("18446744073709551615", None),
+            ("1654012591.5", None),
+            ("\"1654012591\"", None),
+            ("null", None),
+            ("{}", None),
+        ] {
+            let event = read(&format!(r#"{{"object":"event","type":"x","data":{{}},"timestamp":{written}}}"#)).unwrap();
+            assert_eq!(event.timestamp.map(Timestamp::unix_millis), millis, "{written}");
+        }
+    }
+
+    #[test]
+    fn type_and_data_are_all_that_an_event_needs_to_be_told_from_other_things() {
+        for (text, is_event) in [
+            (r#"{"object":"event","type":"x.unknown","data":null}"#, true),
+            (r#"{"object":"event","type":"x","data":[1],"instance_id":7}"#, true),
+            (r#"{"object":"event","type":"x"}"#, false),
+            (r#"{"object":"event","data":{}}"#, false),
+            (r#"{"type":"x","data":{}}"#, false),
+            (r#"{"object":"event","type":1,"data":{}}"#, false),
+            (r#"{"object":"event","type":"x","type":"y","data":{}}"#, false),
+            (r#"{"object":"event","type":"x","data":{}} {}"#, false),
+            ("[]", false),
+            ("", false),
+        ] {
+            assert_eq!(read(text).is_some(), is_event, "{text}");
+        }
+    }
+}
