@@ -13,6 +13,7 @@ use portal_postgres::testing::TestDatabase;
 use portal_testkit::FixedClock;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
+use tokio::task::JoinHandle;
 
 use crate::response::Answer;
 use crate::{SIGNING_KEY, checkout};
@@ -31,8 +32,9 @@ pub struct Portal {
     /// The parts, for their counters.
     pub wired: Wired,
     surroundings: Surroundings,
+    variables: BTreeMap<String, String>,
     client: Client,
-    tasks: Vec<tokio::task::JoinHandle<()>>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 /// Settings of a program to start.
@@ -82,16 +84,50 @@ impl PortalBuilder {
         let mut variables: BTreeMap<_, _> =
             defaults.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         variables.extend(self.variables);
-        let settings = Settings::load(None, &Environment(variables)).unwrap_or_else(|mistakes| panic!("{mistakes}"));
-        let (http, metrics) = (settings.http.clone(), settings.metrics.clone());
-        let wired = wire(settings, &self.surroundings).expect("the parts fit together");
-        let bound = bind(&wired, &http, &metrics, None).expect("a free port");
-        let base = format!("http://{}", bound.address);
-        tasks.push(tokio::spawn(async {
-            let _ = bound.run().await;
-        }));
+        let (base, wired, server) = serve(&variables, &self.surroundings);
+        tasks.push(server);
         let client = Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
-        Portal { base, idp, database, wired, surroundings: self.surroundings, client, tasks }
+        Portal { base, idp, database, wired, surroundings: self.surroundings, variables, client, tasks }
+    }
+}
+
+fn serve(variables: &BTreeMap<String, String>, surroundings: &Surroundings) -> (String, Wired, JoinHandle<()>) {
+    let environment = Environment(variables.clone());
+    let settings = Settings::load(None, &environment).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let (http, metrics) = (settings.http.clone(), settings.metrics.clone());
+    let wired = wire(settings, surroundings).expect("the parts fit together");
+    let bound = bind(&wired, &http, &metrics, None).expect("a free port");
+    let base = format!("http://{}", bound.address);
+    let server = tokio::spawn(async {
+        let _ = bound.run().await;
+    });
+    (base, wired, server)
+}
+
+/// Another server of the same installation: the same settings, database and provider, and nothing else in common.
+pub struct Replica {
+    /// `http://127.0.0.1:PORT`
+    pub base: String,
+    /// The parts, for their counters.
+    pub wired: Wired,
+    client: Client,
+    server: JoinHandle<()>,
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl Replica {
+    /// `GET` with a bearer token.
+    ///
+    /// # Panics
+    /// If no answer arrives.
+    pub async fn get(&self, path: &str, token: &str) -> Answer {
+        let request = self.client.get(format!("{}{path}", self.base)).bearer_auth(token);
+        Answer::read(request.send().await.expect("an answer")).await
     }
 }
 
@@ -104,6 +140,12 @@ impl Drop for Portal {
 }
 
 impl Portal {
+    /// Starts another server of the same installation.
+    pub fn replica(&self) -> Replica {
+        let (base, wired, server) = serve(&self.variables, &self.surroundings);
+        Replica { base, wired, client: self.client.clone(), server }
+    }
+
     /// With default settings.
     pub async fn start() -> Self {
         PortalBuilder::default().start().await

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portal_accounts::{Accounts, AccountsStore, Facts, KnownUsers, RoleMap, SignIn};
+use portal_accounts::{Accounts, AccountsStore, Facts, KnownUsers, RoleMap, SignIn, Turns};
 use portal_api_keys::{ApiKeys, ApiKeysStore, Peppers, ServiceTokens, Verifier};
 use portal_clerk::{ClerkAuthenticator, ClerkDirectory};
 use portal_http_api::Api;
@@ -77,6 +77,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         store: store.clone() as Arc<AccountsStore>,
         directory: Arc::new(directory),
         facts: Arc::new(Facts { role_map: RoleMap::default(), ids: ids.clone(), clock: clock.clone() }),
+        turns: Turns::default(),
     };
     let verifier = Arc::new(Verifier { reader: store.clone(), peppers: peppers.clone(), brand: brand.clone() });
     let keys = ApiKeys {

@@ -7,12 +7,16 @@ use futures_util::future::join_all;
 use portal_kernel::ChangeFeed;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn concurrent_first_requests_make_one_person_and_all_succeed() {
+async fn a_thousand_first_requests_to_two_servers_make_one_person_and_all_succeed() {
     let portal = Portal::start().await;
+    let other = portal.replica();
     let token = portal.token("stranger");
-    let answers = join_all((0..50).map(|_| portal.get("/v1/me", &token))).await;
-    let first = answers[0].text_at("/user/id");
-    for answer in &answers {
+    let (here, there) = tokio::join!(
+        join_all((0..500).map(|_| portal.get("/v1/me", &token))),
+        join_all((0..500).map(|_| other.get("/v1/me", &token))),
+    );
+    let first = here[0].text_at("/user/id");
+    for answer in here.iter().chain(&there) {
         assert_eq!(answer.status, 200, "{answer:?}");
         assert_eq!(answer.text_at("/user/id"), first);
     }

@@ -11,7 +11,7 @@ use actix_web::{App, http::StatusCode};
 use async_trait::async_trait;
 use portal_accounts::{
     Accounts, AccountsTx, Facts, KnownMembership, KnownUser, MockAccountReader, MockSignInReader, Profile, RoleMap,
-    SignIn, User, UserState, Versioned,
+    SignIn, Turns, User, UserState, Versioned,
 };
 use portal_api_keys::{
     ApiKey, ApiKeys, ApiKeysTx, Brand, KeyEnvironment, KeyName, Kid, MockApiKeyReader, MockCredentialReader,
@@ -99,6 +99,7 @@ impl Ports {
             store: Arc::new(Down),
             directory: Arc::new(MockIdentityDirectory::new()),
             facts: Arc::new(Facts { role_map: RoleMap::default(), ids: ids.clone(), clock: clock.clone() }),
+            turns: Turns::default(),
         };
         let verifier = Arc::new(Verifier {
             reader: Arc::new(MockCredentialReader::new()),
@@ -167,6 +168,7 @@ fn owner() -> KnownUser {
         personal_account: account,
         state: UserState::Active,
         copy: Some(Versioned { content: Profile::default(), version: now, doubtful: false }),
+        asked_at: Some(now),
         created_at: now,
     };
     KnownUser { user, memberships: vec![membership] }

@@ -100,6 +100,7 @@ fn person(number: u32) -> User {
         personal_account: id(number),
         state: UserState::Active,
         copy: None,
+        asked_at: Some(at(0)),
         created_at: at(0),
     }
 }

@@ -11,7 +11,7 @@ use portal_identity::{
     ProviderEvent, ProviderMembership, ProviderMembershipId, ProviderOrganization, ProviderOrganizationId,
     ProviderUser, ProviderUserId,
 };
-use portal_kernel::{AccountId, Change, Clock, IdGen, StoreError};
+use portal_kernel::{AccountId, Change, Clock, IdGen, StoreError, Timestamp};
 
 use crate::ports::{AccountsTx, Merging};
 use crate::{
@@ -77,7 +77,12 @@ impl Facts {
     }
 
     /// The person behind a provider id, made with a personal account if there is none. The id must be locked.
-    pub(crate) async fn person(&self, merge: &mut Merge<'_>, id: &ProviderUserId) -> Result<Found, StoreError> {
+    pub(crate) async fn person(
+        &self,
+        merge: &mut Merge<'_>,
+        id: &ProviderUserId,
+        asked_at: Option<Timestamp>,
+    ) -> Result<Found, StoreError> {
         if let Some(user) = merge.tx.users().find(merge.cleared, id.clone()).await? {
             return Ok(if user.state == UserState::Deleted { Found::Deleted } else { Found::Known(user) });
         }
@@ -94,6 +99,7 @@ impl Facts {
             personal_account: personal.id,
             state: UserState::Active,
             copy: None,
+            asked_at,
             created_at: at,
         };
         let owner = Membership { account: personal.id, user: user.id, role: Some(Role::Owner), copy: None };
@@ -118,7 +124,9 @@ impl Facts {
     }
 
     async fn keep_user(&self, merge: &mut Merge<'_>, user: ProviderUser, source: Source) -> Result<(), StoreError> {
-        let (Found::Known(known) | Found::Made(known)) = self.person(merge, &user.id).await? else { return Ok(()) };
+        let (Found::Known(known) | Found::Made(known)) = self.person(merge, &user.id, None).await? else {
+            return Ok(());
+        };
         let version = user.updated_at;
         if let Some(copy) = Versioned::merged(known.copy, Profile::from(user), version, source) {
             merge.tx.users().save_profile(merge.cleared, known.id, copy).await?;
@@ -170,7 +178,9 @@ impl Facts {
     ) -> Result<(), StoreError> {
         let ProviderMembership { id, organization, user, role: key, updated_at } = membership;
         let organization = self.organization(merge, &organization).await?;
-        let (Found::Known(person) | Found::Made(person)) = self.person(merge, &user).await? else { return Ok(()) };
+        let (Found::Known(person) | Found::Made(person)) = self.person(merge, &user, None).await? else {
+            return Ok(());
+        };
         let (account, person) = (organization.account, person.id);
         let stored = merge.tx.accounts().find_membership(merge.cleared, account, person).await?;
         let is_new = stored.is_none();

@@ -16,6 +16,7 @@ pub mod read;
 pub mod sign_in;
 #[cfg(test)]
 mod testing;
+pub mod turns;
 pub mod user;
 
 pub use account::{Account, AccountKind, OrganizationAccount, OrganizationRecord};
@@ -30,4 +31,5 @@ pub use ports::{
 pub use ports::{MockAccountReader, MockAccountRepository, MockProviderIds, MockSignInReader, MockUserRepository};
 pub use read::{AccountOfUser, Accounts, ReadAccountError};
 pub use sign_in::{SignIn, SignInError, SignedIn};
+pub use turns::Turns;
 pub use user::{KnownUser, Profile, User, UserState};

@@ -33,8 +33,7 @@ pub trait UserRepository: Send {
     /// The person.
     async fn find(&mut self, cleared: &Merging, id: ProviderUserId) -> Result<Option<User>, StoreError>;
 
-    /// False if the provider id is taken, also by a transaction that committed in between. The personal account must exist. Counts
-    /// as asking the provider: whoever adds a person does that next.
+    /// False if the provider id is taken, also by a transaction that committed in between. The personal account must exist.
     async fn insert(&mut self, cleared: &Merging, user: User) -> Result<bool, StoreError>;
 
     /// Takes the right to ask the provider about a person who is unclear. False if the person is not, or if somebody asked later than

@@ -7,11 +7,11 @@ use portal_audit::{Caller, Provenance};
 use portal_authz::action::BuildPrincipal;
 use portal_authz::{Authorized, Delegate, Denied, Job, Platform, Principal, Roles, Unchecked, UserPrincipal};
 use portal_identity::{ActorKind, IdentityDirectory, ProviderEvent, ProviderUserId, SessionAuth};
-use portal_kernel::{AccountId, StoreError, UserId, finish};
+use portal_kernel::{AccountId, Change, StoreError, Timestamp, UserId, finish};
 
 use crate::facts::{Facts, Found, Merge};
 use crate::ports::{AccountsStore, AccountsTx, Merging, SignInReader};
-use crate::{KnownUser, Source, UserState};
+use crate::{KnownUser, Source, Turns, UserState};
 
 /// How long a failed read of a profile rests before the next request tries again.
 const PROFILE_RETRY: Duration = Duration::from_mins(1);
@@ -57,6 +57,8 @@ pub struct SignIn {
     pub directory: Arc<dyn IdentityDirectory>,
     /// Writes what the directory tells.
     pub facts: Arc<Facts>,
+    /// Who is being made at the moment.
+    pub turns: Turns,
 }
 
 /// What signing in needs: to look people up, and to write what the provider tells.
@@ -94,19 +96,26 @@ impl SignIn {
 
     /// A known person whose profile is missing or in doubt gets it now, if nobody else asked a moment ago.
     async fn with_profile(&self, cleared: &Clearance, known: Arc<KnownUser>) -> Result<Arc<KnownUser>, SignInError> {
-        if !known.user.is_unclear() || !self.claim(cleared, known.user.id).await? {
+        let now = self.facts.clock.now();
+        let rests = known.user.asked_at.is_some_and(|asked| now.since(asked) < PROFILE_RETRY);
+        if !known.user.is_unclear() || rests || !self.claim(cleared, known.user.id, now).await? {
             return Ok(known);
         }
         self.ask_provider(cleared, known).await
     }
 
     async fn first_sign_in(&self, cleared: &Clearance, auth: &SessionAuth) -> Result<Arc<KnownUser>, SignInError> {
+        let turn = self.turns.take(auth.user_id.clone()).await;
+        if let Some(known) = self.reader.find(&cleared.look_up, auth.user_id.clone()).await? {
+            return Ok(known);
+        }
         let made = match self.provision(cleared, &auth.user_id).await.map_err(SignInError::ProvisioningFailed)? {
             Found::Deleted => return Err(SignInError::Deleted),
             Found::Made(_) => true,
             Found::Known(_) => false,
         };
         let known = self.reader.find(&cleared.look_up, auth.user_id.clone()).await?.ok_or(StoreError::Stale)?;
+        drop(turn);
         if made { self.ask_provider(cleared, known).await } else { Ok(known) }
     }
 
@@ -126,13 +135,14 @@ impl SignIn {
             return Ok(Found::Deleted);
         }
         let mut merge = Merge { tx, cleared: &cleared.merge, caller: &cleared.caller };
-        self.facts.person(&mut merge, id).await
+        // Whoever makes a person here asks the provider next.
+        let asked_at = Some(self.facts.clock.now());
+        self.facts.person(&mut merge, id, asked_at).await
     }
 
-    async fn claim(&self, cleared: &Clearance, user: UserId) -> Result<bool, StoreError> {
-        let now = self.facts.clock.now();
+    async fn claim(&self, cleared: &Clearance, user: UserId, now: Timestamp) -> Result<bool, StoreError> {
         let mut tx = self.store.begin().await?;
-        let outcome = tx.users().claim(&cleared.merge, user, now, now.minus(PROFILE_RETRY)).await;
+        let outcome = claim_in(&mut *tx, &cleared.merge, user, now).await;
         finish(tx, outcome).await
     }
 
@@ -205,12 +215,24 @@ impl SignIn {
     }
 }
 
+async fn claim_in(
+    tx: &mut dyn AccountsTx,
+    cleared: &Merging,
+    user: UserId,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let claimed = tx.users().claim(cleared, user, now, now.minus(PROFILE_RETRY)).await?;
+    if claimed {
+        tx.changes().changed(Change::User(user)).await?;
+    }
+    Ok(claimed)
+}
+
 #[cfg(test)]
 mod tests {
     use portal_audit::AuditAction;
     use portal_authz::Role;
     use portal_identity::{Actor, DirectoryError, MockIdentityDirectory, ProviderUser};
-    use portal_kernel::Timestamp;
     use portal_testkit::{CountingIds, FixedClock};
 
     use super::*;
@@ -236,6 +258,7 @@ mod tests {
                 store: store.clone(),
                 directory: Arc::new(self.directory),
                 facts: Arc::new(Facts { role_map: RoleMap::default(), ids, clock }),
+                turns: Turns::default(),
             };
             (sign_in, store)
         }
@@ -260,9 +283,9 @@ mod tests {
     async fn the_first_sign_in_writes_user_account_ownership_and_record_in_one_transaction() {
         let mut fixture = Fixture::new();
         let mut asked = 0;
-        fixture.reader.expect_find().times(2).returning(move |_, _| {
+        fixture.reader.expect_find().times(3).returning(move |_, _| {
             asked += 1;
-            Ok((asked == 2).then(|| Arc::new(known(false))))
+            Ok((asked == 3).then(|| Arc::new(known(false))))
         });
         let tx = &mut fixture.tx;
         tx.provider_ids.expect_lock().once().returning(|_, _| Ok(Vec::new()));
@@ -292,9 +315,9 @@ mod tests {
     async fn whoever_loses_the_race_reads_what_the_winner_wrote() {
         let mut fixture = Fixture::new();
         let mut asked = 0;
-        fixture.reader.expect_find().times(2).returning(move |_, _| {
+        fixture.reader.expect_find().times(3).returning(move |_, _| {
             asked += 1;
-            Ok((asked == 2).then(|| Arc::new(known(false))))
+            Ok((asked == 3).then(|| Arc::new(known(false))))
         });
         fixture.tx.provider_ids.expect_lock().once().returning(|_, _| Ok(Vec::new()));
         fixture.tx.users.expect_find().once().returning(|_, _| Ok(Some(known(false).user)));

@@ -154,6 +154,7 @@ pub(crate) fn known(with_profile: bool) -> KnownUser {
             personal_account,
             state: UserState::Active,
             copy: with_profile.then(|| Versioned { content: provider_user().into(), version: now, doubtful: false }),
+            asked_at: None,
             created_at: now,
         },
         memberships: vec![KnownMembership {

@@ -42,6 +42,8 @@ pub struct User {
     pub state: UserState,
     /// What the provider told last; none if it never did.
     pub copy: Option<Versioned<Profile>>,
+    /// When we asked the provider last.
+    pub asked_at: Option<Timestamp>,
     /// When the person appeared here.
     pub created_at: Timestamp,
 }

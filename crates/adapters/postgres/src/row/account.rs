@@ -112,8 +112,7 @@ impl From<User> for UserRow {
             first_name: profile.first_name,
             last_name: profile.last_name,
             image_url: profile.image_url,
-            // Whoever adds a person asks the provider next.
-            profile_asked_at: Some(user.created_at.to_offset()),
+            profile_asked_at: user.asked_at.map(Timestamp::to_offset),
             created_at: user.created_at.to_offset(),
             state: user.state.as_str().to_owned(),
             provider_updated_at,
@@ -139,6 +138,7 @@ impl TryFrom<UserRow> for User {
             personal_account: AccountId::from_uuid(row.personal_account_id),
             state: UserState::parse(&row.state).ok_or_else(|| corrupt("users", "state"))?,
             copy: copy(profile, row.provider_updated_at, row.doubtful),
+            asked_at: row.profile_asked_at.map(Timestamp::new),
             created_at: Timestamp::new(row.created_at),
         })
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use portal_accounts::contract::provision;
-use portal_accounts::{Facts, RoleMap, SignIn, SignedIn};
+use portal_accounts::{Facts, RoleMap, SignIn, SignedIn, Turns};
 use portal_api_keys::contract::{Owner, new};
 use portal_api_keys::{ApiKeys, Brand, KeyState};
 use portal_audit::{Caller, Provenance};
@@ -55,6 +55,7 @@ fn sign_in(store: &Arc<PgStore>, directory: impl IdentityDirectory + 'static) ->
         store: store.clone(),
         directory: Arc::new(directory),
         facts: facts(Arc::new(CountingIds::default())),
+        turns: Turns::default(),
     })
 }
 
@@ -136,6 +137,7 @@ async fn colleagues_who_sign_in_together_share_one_account_and_never_deadlock() 
             store: store.clone(),
             directory: Arc::new(colleagues),
             facts: facts(ids.clone()),
+            turns: Turns::default(),
         });
         let mut tasks = JoinSet::new();
         for person in [boss.clone(), member] {

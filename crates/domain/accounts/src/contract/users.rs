@@ -110,7 +110,7 @@ pub async fn a_person_needs_a_personal_account(ports: Ports<'_>) {
     assert!(tx.users().insert(&cleared(), person(1)).await.is_err());
 }
 
-/// Adding a person counts as asking the provider; after that the right to ask goes to one caller per rest.
+/// A person who was asked about when they were added rests; after that the right to ask goes to one caller per rest.
 pub async fn the_right_to_ask_for_a_profile_goes_to_one_caller_per_rest(ports: Ports<'_>) {
     let user = provision(ports.store, 1).await;
     for (now, asked_before, expected) in [
