@@ -13,7 +13,7 @@ ALTER TABLE accounts
     ADD COLUMN created_by text,
     ADD COLUMN provider_updated_at timestamptz,
     ADD COLUMN doubtful boolean NOT NULL DEFAULT false,
-    ADD CONSTRAINT accounts_state_known CHECK (state IN ('active', 'deleted'));
+    ADD CONSTRAINT accounts_state_known CHECK (state IN ('active', 'paused', 'deleted'));
 
 -- A role key that is not mapped gives no role.
 ALTER TABLE memberships

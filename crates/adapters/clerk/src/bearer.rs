@@ -24,7 +24,6 @@ fn read(value: &str, rfc_bearer: bool) -> Option<&str> {
     }
     let second = memchr(b' ', rest.as_bytes()).map_or(rest, |space| &rest[..space]);
     match (scheme, second) {
-        ("", _) => None,
         (bare, "") => Some(bare),
         ("Bearer", token) => Some(token),
         _ => None,

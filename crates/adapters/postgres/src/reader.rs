@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use portal_accounts::{Account, AccountOfUser, AccountReader, KnownUser, SignInReader, User};
+use portal_accounts::{Account, AccountOfUser, AccountReader, AccountState, KnownUser, SignInReader, User};
 use portal_api_keys::{
     ApiKey, ApiKeyReader, CredentialReader, Kid, ServiceToken, ServiceTokenReader, StoredKey, StoredServiceToken,
 };
@@ -72,7 +72,7 @@ impl AccountReader for PgStore {
         let mut conn = self.connection().await?;
         let row = accounts::table
             .find(id.uuid())
-            .filter(accounts::state.eq("active"))
+            .filter(accounts::state.ne(AccountState::Deleted.as_str()))
             .select(AccountRow::as_select())
             .first(&mut conn)
             .await
@@ -173,7 +173,9 @@ impl CredentialReader for PgStore {
                 api_keys::table
                     .on(api_keys::account_id.eq(key_locator::account_id).and(api_keys::id.eq(api_key_secrets::key_id))),
             )
+            .inner_join(accounts::table.on(accounts::id.eq(key_locator::account_id)))
             .filter(key_locator::kid.eq(kid.as_str()))
+            .filter(accounts::state.eq(AccountState::Active.as_str()))
             .select((KeyRow::as_select(), SecretRow::as_select()))
             .first(&mut conn)
             .await

@@ -29,6 +29,28 @@ impl AccountKind {
     }
 }
 
+/// Whether an account can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccountState {
+    /// Yes.
+    Active,
+    /// It can be looked at; its keys count for nothing.
+    Paused,
+    /// It is there for the records only.
+    Deleted,
+}
+
+impl AccountState {
+    /// The stored text.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Paused => "paused",
+            Self::Deleted => "deleted",
+        }
+    }
+}
+
 /// An account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {

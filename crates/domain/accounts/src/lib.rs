@@ -19,7 +19,7 @@ mod testing;
 pub mod turns;
 pub mod user;
 
-pub use account::{Account, AccountKind, OrganizationAccount, OrganizationRecord};
+pub use account::{Account, AccountKind, AccountState, OrganizationAccount, OrganizationRecord};
 pub use facts::Facts;
 pub use known_users::KnownUsers;
 pub use membership::{KnownMembership, Membership, MembershipRecord, RoleMap};

@@ -54,7 +54,8 @@ pub trait UserRepository: Send {
         copy: Versioned<Profile>,
     ) -> Result<(), StoreError>;
 
-    /// Erases the profile, ends all memberships in organizations, and answers in which accounts they were.
+    /// Erases the profile, pauses the personal account, ends all memberships in organizations, and answers in which accounts they
+    /// were.
     async fn delete(&mut self, cleared: &Merging, user: UserId) -> Result<Vec<AccountId>, StoreError>;
 }
 

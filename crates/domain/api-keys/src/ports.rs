@@ -74,7 +74,7 @@ pub trait ApiKeyReader: Send + Sync {
 #[cfg_attr(any(test, feature = "testing"), mockall::automock)]
 #[async_trait]
 pub trait CredentialReader: Send + Sync {
-    /// The secret with that kid, in whatever state.
+    /// The secret with that kid, in whatever state; none if its account is not active.
     async fn key(
         &self,
         cleared: &Authorized<LookUpCredential, Platform>,

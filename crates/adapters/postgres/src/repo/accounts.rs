@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use portal_accounts::{Account, AccountRepository, Membership, Merging, OrganizationAccount};
+use portal_accounts::{Account, AccountRepository, AccountState, Membership, Merging, OrganizationAccount};
 use portal_identity::ProviderOrganizationId;
 use portal_kernel::{AccountId, Id, StoreError, Timestamp, UserId};
 
@@ -53,7 +53,7 @@ impl AccountRepository for PgTx {
 
     async fn delete_organization(&mut self, _: &Merging, account: AccountId) -> Result<Vec<UserId>, StoreError> {
         let closed = diesel::update(accounts::table.find(account.uuid()))
-            .set(accounts::state.eq("deleted"))
+            .set(accounts::state.eq(AccountState::Deleted.as_str()))
             .execute(&mut self.conn)
             .await;
         self.noted(closed)?;

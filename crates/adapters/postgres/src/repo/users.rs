@@ -3,13 +3,13 @@
 use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use portal_accounts::{Merging, Profile, User, UserRepository, UserState, Versioned};
+use portal_accounts::{AccountState, Merging, Profile, User, UserRepository, UserState, Versioned};
 use portal_identity::ProviderUserId;
 use portal_kernel::{AccountId, Id, StoreError, Timestamp, UserId};
 use uuid::Uuid;
 
 use crate::row::account::UserRow;
-use crate::schema::{memberships, users};
+use crate::schema::{accounts, memberships, users};
 use crate::tx::PgTx;
 
 #[async_trait]
@@ -88,6 +88,11 @@ impl UserRepository for PgTx {
             .await
             .optional();
         let personal: Uuid = self.noted(erased)?.ok_or(StoreError::Stale)?;
+        let paused = diesel::update(accounts::table.find(personal))
+            .set(accounts::state.eq(AccountState::Paused.as_str()))
+            .execute(&mut self.conn)
+            .await;
+        self.noted(paused)?;
         let left = diesel::delete(memberships::table)
             .filter(memberships::user_id.eq(user.uuid()))
             .filter(memberships::account_id.ne(personal))

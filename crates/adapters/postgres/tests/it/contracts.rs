@@ -83,6 +83,7 @@ mod of_api_keys {
         keys {
             an_unknown_key_is_none
             a_key_is_read_back_as_written
+            a_key_dies_with_its_account
             the_account_that_was_checked_is_the_one_written
             a_key_appears_with_its_commit
             a_kid_and_an_id_are_used_once

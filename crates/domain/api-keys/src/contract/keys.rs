@@ -1,6 +1,7 @@
 //! Keys: the ports `ApiKeyRepository`, `ApiKeyReader::find` and `CredentialReader::key`.
 
 use futures_util::future::join;
+use portal_accounts::contract::cleared;
 use portal_authz::action::ReadKeys;
 use portal_kernel::StoreError;
 
@@ -51,6 +52,19 @@ pub async fn a_key_is_read_back_as_written(ports: Ports<'_>) {
     }
     let token = ports.credentials.service_token(&look_up(), kid(1)).await.expect("an answer");
     assert_eq!(token, None, "the kid of a key finds no service token");
+}
+
+/// A key of an account that is not active counts as none, and no other key does.
+pub async fn a_key_dies_with_its_account(ports: Ports<'_>) {
+    let (owner, other) = (ports.owner(1).await, ports.owner(2).await);
+    let (key, living) = (owner.key(1), other.key(2));
+    ports.insert(&owner, &key).await;
+    ports.insert(&other, &living).await;
+    let mut tx = ports.accounts.begin().await.expect("a transaction begins");
+    tx.users().delete(&cleared(), owner.0.id).await.expect("a person is deleted");
+    tx.commit().await.expect("a commit");
+    assert_eq!(presented(ports, &key).await, None);
+    assert_eq!(presented(ports, &living).await, Some(as_stored(&living)));
 }
 
 /// Whatever account a key names, it is written to the account that was checked.
