@@ -86,12 +86,14 @@ impl SignIn {
     pub async fn sign_in(&self, auth: &SessionAuth, provenance: &Provenance) -> Result<SignedIn, SignInError> {
         let cleared = Clearance::of(provenance)?;
         let known = match self.reader.find(&cleared.look_up, auth.user_id.clone()).await? {
-            Some(known) if known.user.state == UserState::Deleted => return Err(SignInError::Deleted),
             Some(known) => self.with_profile(&cleared, known).await?,
             None if auth.actor.is_some() => return Err(SignInError::DelegateOfStranger),
             None => self.first_sign_in(&cleared, auth).await?,
         };
-        Ok(self.principal(known, auth))
+        match known.user.state {
+            UserState::Active => Ok(self.principal(known, auth)),
+            UserState::Deleted => Err(SignInError::Deleted),
+        }
     }
 
     /// A known person whose profile is missing or in doubt gets it now, if nobody else asked a moment ago.

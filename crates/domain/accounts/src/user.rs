@@ -56,7 +56,7 @@ impl User {
 
     /// Whether the provider has to be asked.
     pub fn is_unclear(&self) -> bool {
-        self.copy.as_ref().is_none_or(|copy| copy.doubtful)
+        self.state == UserState::Active && self.copy.as_ref().is_none_or(|copy| copy.doubtful)
     }
 }
 
