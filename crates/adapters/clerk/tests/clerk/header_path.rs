@@ -173,3 +173,24 @@ async fn hostile_headers_are_refused_and_never_end_a_program() {
     let huge = format!("Bearer {}.e30.e30", "A".repeat(1_000_000));
     assert_eq!(setup.get(&huge).await.reason(), Some(&AuthReason::Token(Reason::TokenInvalid)));
 }
+
+#[tokio::test]
+async fn a_url_that_cannot_be_read_matters_only_where_a_browser_would_be_sent_on() {
+    let good = session(&json!({}));
+    let forged = OTHER.session(&json!({}));
+    let expired = session(&json!({ "exp": NOW - 60 }));
+    for (token, reason) in [
+        (Some(good), None),
+        (Some(forged), Some(AuthReason::Token(Reason::TokenInvalidSignature))),
+        (Some(expired), Some(AuthReason::UnexpectedError)),
+        (None, Some(AuthReason::UnexpectedError)),
+    ] {
+        let mut request = RequestParts::new("GET", "no URL");
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let setup = Setup::new(with_public_key());
+        let state = setup.clerk.authenticate_request(&request, &AuthenticateRequestOptions::DOCUMENT).await;
+        assert_eq!(state.reason(), reason.as_ref());
+    }
+}
