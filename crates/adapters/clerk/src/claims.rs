@@ -287,6 +287,26 @@ mod tests {
     }
 
     #[test]
+    fn an_audience_that_says_nothing_is_none_and_no_malformed_one() {
+        let with = |require_audience, strict_aud_types| {
+            settings(|options| {
+                options.audiences = vec!["portal".into()];
+                options.choices = StrictChoices { require_audience, strict_aud_types, ..StrictChoices::exact() };
+            })
+        };
+        let (required, typed) = (with(true, false), with(false, true));
+        let of = |aud: &Value, settings| audience(Some(aud), settings).map_err(|error| error.reason());
+        for nothing in [json!(null), json!(false), json!(0), json!(0.0), json!(""), json!([]), json!([null, 0, ""])] {
+            assert_eq!(of(&nothing, &required), FAILED, "{nothing}");
+            assert_eq!(of(&nothing, &typed), Ok(()), "{nothing}");
+        }
+        for malformed in [json!(true), json!(7), json!({}), json!(["portal", 1]), json!([null, 1])] {
+            assert_eq!(of(&malformed, &required), Ok(()), "{malformed}");
+            assert_eq!(of(&malformed, &typed), FAILED, "{malformed}");
+        }
+    }
+
+    #[test]
     fn authorized_parties_are_compared_exactly_where_they_are_configured() {
         let open = settings(|_| ());
         let parties = || vec!["https://portal.example".into(), "http://localhost:8080".into()];

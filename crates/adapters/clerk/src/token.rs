@@ -184,6 +184,19 @@ mod tests {
     }
 
     #[test]
+    fn a_token_has_16_kib_at_most() {
+        let with_signature = |length: usize| {
+            let head = token(&json!({}), &json!({}));
+            let head = head.trim_end_matches("c2ln");
+            format!("{head}{}", "A".repeat(length - head.len()))
+        };
+        for (length, expected) in [(MAX_LENGTH - 1, true), (MAX_LENGTH, true), (MAX_LENGTH + 1, false)] {
+            assert_eq!(readable(&with_signature(length), &STRICT), expected, "{length}");
+        }
+        assert_eq!(MAX_LENGTH, 16_384);
+    }
+
+    #[test]
     fn other_than_three_segments_of_json_is_invalid() {
         let object = encode("{}");
         for text in [
