@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::minting::{KEY, KID, NOW, OTHER, claims, header};
+use crate::minting::{KEY, KID, NOW, OTHER, TestKey, claims, header};
 use crate::server::{FakeClerk, Reply};
 use crate::setup::{Setup, session, until, with_keys_of};
 
@@ -179,6 +179,18 @@ async fn a_key_replaced_under_the_same_id_is_noticed_by_its_first_signature() {
     assert_eq!(setup.refusal(&by_other(KID)).await, None);
     assert_eq!(setup.refusal(&long_lived()).await, FORGED, "the old key is over");
     assert_eq!(server.hits(), 2);
+}
+
+#[tokio::test]
+async fn a_signature_of_neither_key_is_refused_while_the_key_is_replaced() {
+    let (server, setup) = loaded().await;
+    server.set(Reply::keys(&[(&OTHER, KID)]));
+    setup.advance(60);
+    let stranger = TestKey::generate();
+    let token = stranger.token(&header(&json!({ "kid": KID })), &claims(&json!({ "exp": NOW + 86_400 })));
+    assert_eq!(setup.refusal(&token).await, FORGED, "it made the new key be fetched, and that does not fit either");
+    assert_eq!(server.hits(), 2);
+    assert_eq!(setup.refusal(&by_other(KID)).await, None);
 }
 
 #[tokio::test]
