@@ -6,7 +6,7 @@
 //! - A newer version replaces an older one; an older one changes nothing.
 //! - Two different contents of one version: the greater one is kept, so that the order does not matter, and the copy is in doubt until it
 //!   was read again.
-//! - What is gone is gone for good: the provider never gives an id twice ([`crate::ports::ProviderRecords::bury`]).
+//! - What is gone is gone for good: the provider never gives an id twice ([`crate::ports::ProviderIds::bury`]).
 
 use std::cmp::Ordering;
 
