@@ -291,7 +291,7 @@ mod tests {
         let with = |require_audience, strict_aud_types| {
             settings(|options| {
                 options.audiences = vec!["portal".into()];
-                options.choices = StrictChoices { require_audience, strict_aud_types, ..StrictChoices::exact() };
+                options.choices = StrictChoices { strict_aud_types, require_audience, ..StrictChoices::exact() };
             })
         };
         let (required, typed) = (with(true, false), with(false, true));
