@@ -1,4 +1,4 @@
-//! A store in memory that keeps to the contract, for tests of what happens over many transactions.
+//! A store in memory, for tests of what happens over many transactions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
