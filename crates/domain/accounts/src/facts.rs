@@ -165,9 +165,10 @@ impl Facts {
     ) -> Result<(), StoreError> {
         let Some(user) = merge.tx.users().find(merge.cleared, creator.clone()).await? else { return Ok(()) };
         let found = merge.tx.accounts().find_membership(merge.cleared, account, user.id).await?;
-        let Some(Membership { copy: Some(copy), .. }) = found else { return Ok(()) };
+        let Some(Membership { role: before, copy: Some(copy), .. }) = found else { return Ok(()) };
         let role = self.role_map.member(&copy.content.role, true);
-        self.save_membership(merge, Membership { account, user: user.id, role, copy: Some(copy) }).await
+        let action = (role != before).then_some(AuditAction::MembershipChanged);
+        self.save_membership(merge, Membership { account, user: user.id, role, copy: Some(copy) }, action).await
     }
 
     async fn keep_membership(
@@ -183,7 +184,7 @@ impl Facts {
         };
         let (account, person) = (organization.account, person.id);
         let stored = merge.tx.accounts().find_membership(merge.cleared, account, person).await?;
-        let is_new = stored.is_none();
+        let (is_new, before) = (stored.is_none(), stored.as_ref().and_then(|stored| stored.role));
         let record = MembershipRecord { id, role: key };
         let copy = Versioned::merged(stored.and_then(|stored| stored.copy), record, updated_at, source);
         let Some(copy) = copy else { return Ok(()) };
@@ -191,15 +192,25 @@ impl Facts {
         if role.is_none() {
             tracing::warn!(account = %account, role = copy.content.role, "an unmapped role gives no access");
         }
-        self.save_membership(merge, Membership { account, user: person, role, copy: Some(copy) }).await?;
-        let action = if is_new { AuditAction::MembershipCreated } else { AuditAction::MembershipChanged };
-        self.record(merge, Some(account), action, Subject::User(person)).await
+        // The trail tells of a new member and of another role, and not of every version of the record.
+        let changed = (role != before).then_some(AuditAction::MembershipChanged);
+        let action = if is_new { Some(AuditAction::MembershipCreated) } else { changed };
+        self.save_membership(merge, Membership { account, user: person, role, copy: Some(copy) }, action).await
     }
 
-    async fn save_membership(&self, merge: &mut Merge<'_>, membership: Membership) -> Result<(), StoreError> {
-        let user = membership.user;
+    async fn save_membership(
+        &self,
+        merge: &mut Merge<'_>,
+        membership: Membership,
+        action: Option<AuditAction>,
+    ) -> Result<(), StoreError> {
+        let Membership { account, user, .. } = membership;
         merge.tx.accounts().save_membership(merge.cleared, membership, self.clock.now()).await?;
-        merge.tx.changes().changed(Change::User(user)).await
+        merge.tx.changes().changed(Change::User(user)).await?;
+        match action {
+            Some(action) => self.record(merge, Some(account), action, Subject::User(user)).await,
+            None => Ok(()),
+        }
     }
 
     /// The account of an organization, made if there is none: then without a copy, which only a fact about the organization itself brings.

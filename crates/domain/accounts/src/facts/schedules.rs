@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use portal_audit::AuditAction;
 use portal_authz::{Platform, Unchecked};
 use portal_identity::{
     ProviderEvent, ProviderMembership, ProviderMembershipId, ProviderOrganization, ProviderOrganizationId,
@@ -218,6 +219,28 @@ impl Local {
     async fn view(&self) -> View {
         View::of(&*self.store.rows.lock().await)
     }
+}
+
+#[tokio::test]
+async fn the_trail_tells_of_members_and_roles_and_not_of_every_version() {
+    let local = Local::new();
+    let mut clerk = Clerk::default();
+    let join = |role| Step::Join { user: 0, organization: 0, role };
+    for step in [Step::SaveUser(0), Step::SaveOrganization(0), join(0), join(0), join(2), join(2)] {
+        clerk.step(&step, false);
+    }
+    // The membership before the organization: only the organization's own record says who created it.
+    let (organization, mut others): (Vec<_>, Vec<_>) =
+        clerk.sent.iter().partition(|event| matches!(event, ProviderEvent::Organization(_)));
+    others.insert(3, organization[0]);
+    for event in others {
+        local.deliver(event, Source::Told, false).await;
+    }
+    let rows = local.store.rows.lock().await;
+    let memberships =
+        rows.records.iter().map(|record| record.action).filter(|action| action.as_str().starts_with("membership"));
+    let expected = [AuditAction::MembershipCreated, AuditAction::MembershipChanged, AuditAction::MembershipChanged];
+    assert_eq!(memberships.collect::<Vec<_>>(), expected, "joined, found to be the owner, made a viewer");
 }
 
 fn steps() -> impl Strategy<Value = Vec<(Step, bool)>> {
