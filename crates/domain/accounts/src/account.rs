@@ -76,14 +76,12 @@ impl Account {
 pub struct OrganizationRecord {
     /// Display name.
     pub name: String,
-    /// The person who created it: its owner, as long as the provider has them as an administrator.
-    pub created_by: Option<ProviderUserId>,
 }
 
 impl From<ProviderOrganization> for OrganizationRecord {
     fn from(organization: ProviderOrganization) -> Self {
         let name = displayable(&organization.name, NAME_LENGTH).unwrap_or_else(|| organization.id.to_string());
-        Self { name, created_by: organization.created_by }
+        Self { name }
     }
 }
 
@@ -92,7 +90,8 @@ impl From<ProviderOrganization> for OrganizationRecord {
 pub struct OrganizationAccount {
     /// Our id.
     pub account: AccountId,
-    /// The person who created it.
+    /// The person who created it: its owner, as long as the provider has them as an administrator. Not every record tells it, and no
+    /// record tells another one.
     pub created_by: Option<ProviderUserId>,
     /// What the provider told last; none if it is known from a membership only.
     pub copy: Option<Versioned<OrganizationRecord>>,

@@ -145,7 +145,7 @@ fn organization(number: u32, name: &str) -> Account {
 /// What is told of it later.
 fn named(account: &Account, name: &str) -> OrganizationAccount {
     let created_by = Some(ProviderUserId::parse("user_boss").expect("a provider id"));
-    let content = OrganizationRecord { name: name.to_owned(), created_by: created_by.clone() };
+    let content = OrganizationRecord { name: name.to_owned() };
     let copy = Some(Versioned { content, version: at(7), doubtful: true });
     OrganizationAccount { account: account.id, created_by, copy }
 }

@@ -144,16 +144,11 @@ impl Facts {
         let version = organization.updated_at;
         let stored = self.organization(merge, &organization).await?;
         let record = OrganizationRecord::from(organization);
+        let account = stored.account;
         let Some(copy) = Versioned::merged(stored.copy, record, version, source) else { return Ok(()) };
-        let created_by = copy.content.created_by.clone().or_else(|| stored.created_by.clone());
-        let owner_changed = created_by != stored.created_by;
-        let now = OrganizationAccount { account: stored.account, created_by, copy: Some(copy) };
-        merge.tx.accounts().save_organization(merge.cleared, now.clone()).await?;
-        merge.tx.changes().changed(Change::Account(stored.account)).await?;
-        if owner_changed && let Some(creator) = &now.created_by {
-            self.judge_again(merge, now.account, creator).await?;
-        }
-        Ok(())
+        let now = OrganizationAccount { account, created_by: stored.created_by, copy: Some(copy) };
+        merge.tx.accounts().save_organization(merge.cleared, now).await?;
+        merge.tx.changes().changed(Change::Account(account)).await
     }
 
     /// It became known who created the organization: the role of that person may be another one.
@@ -220,7 +215,7 @@ impl Facts {
         organization: &ProviderOrganization,
     ) -> Result<OrganizationAccount, StoreError> {
         if let Some(found) = merge.tx.accounts().find_organization(merge.cleared, organization.id.clone()).await? {
-            return Ok(found);
+            return self.with_creator(merge, found, organization).await;
         }
         let record = OrganizationRecord::from(organization.clone());
         let account = Account {
@@ -229,12 +224,27 @@ impl Facts {
             provider_organization: Some(organization.id.clone()),
             created_at: self.clock.now(),
         };
-        let made = OrganizationAccount { account: account.id, created_by: record.created_by, copy: None };
+        let created_by = organization.created_by.clone();
+        let made = OrganizationAccount { account: account.id, created_by, copy: None };
         merge.tx.accounts().insert(merge.cleared, account).await?;
         merge.tx.accounts().save_organization(merge.cleared, made.clone()).await?;
         let subject = Subject::Account(made.account);
         self.record(merge, Some(made.account), AuditAction::AccountCreated, subject).await?;
         Ok(made)
+    }
+
+    /// Who created an organization never changes, so any record that tells it is believed, whatever its version.
+    async fn with_creator(
+        &self,
+        merge: &mut Merge<'_>,
+        stored: OrganizationAccount,
+        told: &ProviderOrganization,
+    ) -> Result<OrganizationAccount, StoreError> {
+        let (None, Some(creator)) = (&stored.created_by, &told.created_by) else { return Ok(stored) };
+        let now = OrganizationAccount { created_by: Some(creator.clone()), ..stored };
+        merge.tx.accounts().save_organization(merge.cleared, now.clone()).await?;
+        self.judge_again(merge, now.account, creator).await?;
+        Ok(now)
     }
 
     async fn remove(&self, merge: &mut Merge<'_>, event: ProviderEvent) -> Result<(), StoreError> {

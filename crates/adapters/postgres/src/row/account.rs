@@ -74,7 +74,7 @@ impl TryFrom<OrganizationRow> for OrganizationAccount {
     fn try_from(row: OrganizationRow) -> Result<Self, StoreError> {
         let created_by = row.created_by.map(|id| ProviderUserId::parse(&id)).transpose();
         let created_by = created_by.map_err(|_| corrupt("accounts", "created_by"))?;
-        let record = OrganizationRecord { name: row.name, created_by: created_by.clone() };
+        let record = OrganizationRecord { name: row.name };
         let copy = copy(record, row.provider_updated_at, row.doubtful);
         Ok(Self { account: AccountId::from_uuid(row.id), created_by, copy })
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use portal_audit::AuditAction;
-use portal_authz::{Platform, Unchecked};
+use portal_authz::{Platform, Role, Unchecked};
 use portal_identity::{
     ProviderEvent, ProviderMembership, ProviderMembershipId, ProviderOrganization, ProviderOrganizationId,
     ProviderUser, ProviderUserId,
@@ -118,8 +118,11 @@ impl Clerk {
         let known = self.memberships.get(&(user, organization)).map(|membership| membership.id.clone());
         let membership = ProviderMembership {
             id: known.unwrap_or_else(|| ProviderMembershipId::parse(&format!("orgmem_{}", self.made)).unwrap()),
-            // Events carry less of the organization than its own record does.
-            organization: ProviderOrganization { created_by: None, ..place.clone() },
+            // Some carry less of the organization than its own record does.
+            organization: ProviderOrganization {
+                created_by: place.created_by.clone().filter(|_| self.made % 2 == 0),
+                ..place.clone()
+            },
             user: person.id.clone(),
             role: ROLES[usize::from(role) % ROLES.len()].to_owned(),
             updated_at,
@@ -229,7 +232,7 @@ async fn the_trail_tells_of_members_and_roles_and_not_of_every_version() {
     for step in [Step::SaveUser(0), Step::SaveOrganization(0), join(0), join(0), join(2), join(2)] {
         clerk.step(&step, false);
     }
-    // The membership before the organization: only the organization's own record says who created it.
+    // The first membership before the organization: it does not say who created it.
     let (organization, mut others): (Vec<_>, Vec<_>) =
         clerk.sent.iter().partition(|event| matches!(event, ProviderEvent::Organization(_)));
     others.insert(3, organization[0]);
@@ -241,6 +244,29 @@ async fn the_trail_tells_of_members_and_roles_and_not_of_every_version() {
         rows.records.iter().map(|record| record.action).filter(|action| action.as_str().starts_with("membership"));
     let expected = [AuditAction::MembershipCreated, AuditAction::MembershipChanged, AuditAction::MembershipChanged];
     assert_eq!(memberships.collect::<Vec<_>>(), expected, "joined, found to be the owner, made a viewer");
+}
+
+#[tokio::test]
+async fn whichever_record_names_the_creator_makes_the_owner() {
+    let local = Local::new();
+    let mut clerk = Clerk::default();
+    let join = Step::Join { user: 0, organization: 0, role: 0 };
+    for step in [Step::SaveUser(0), Step::SaveOrganization(0), join.clone(), join] {
+        clerk.step(&step, false);
+    }
+    let memberships = clerk.sent.iter().filter(|event| matches!(event, ProviderEvent::Membership(_)));
+    let mut roles = Vec::new();
+    for event in memberships {
+        local.deliver(event, Source::Told, false).await;
+        let rows = local.store.rows.lock().await;
+        roles.extend(rows.organizations.values().map(|organization| {
+            rows.memberships
+                .values()
+                .find(|member| member.account == organization.account)
+                .and_then(|member| member.role)
+        }));
+    }
+    assert_eq!(roles, [Some(Role::Admin), Some(Role::Owner)], "the second one carries the creator");
 }
 
 fn steps() -> impl Strategy<Value = Vec<(Step, bool)>> {
