@@ -1,0 +1,2 @@
+-- Nothing to undo: asking once more changes nothing.
+SELECT 1;
