@@ -100,8 +100,10 @@ const OUTSIDE_OF_DOMAIN: &[(&str, &[&str])] = &[
 const ACTS_AS_SYSTEM: &[&str] = &[
     "crates/app/src/operator.rs",
     "crates/domain/accounts/src/contract.rs",
+    "crates/domain/accounts/src/contract/inbox.rs",
     "crates/domain/accounts/src/sign_in.rs",
     "crates/domain/accounts/src/testing.rs",
+    "crates/domain/accounts/src/webhooks.rs",
     "crates/domain/api-keys/src/contract.rs",
     "crates/domain/api-keys/src/testing.rs",
     "crates/domain/api-keys/src/verify.rs",

@@ -47,6 +47,9 @@ enum Command {
     /// Manage the tokens of trusted internal services
     #[command(subcommand)]
     ServiceToken(operator::ServiceTokenCommand),
+    /// Look at messages of the identity provider that were put aside
+    #[command(subcommand)]
+    Webhooks(operator::WebhooksCommand),
 }
 
 /// Runs one command. The exit code is 0 for success, 1 for failure and 2 for a command line that makes no sense.
@@ -74,10 +77,11 @@ async fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Dev(arguments) => crate::dev::run(arguments).await?,
         Command::Serve(from) => production(&from).await?,
         Command::Migrate(from) => operator::migrate(&from).await?,
-        Command::Doctor(from) => return doctor::run(&from).await,
+        Command::Doctor(from) => return Box::pin(doctor::run(&from)).await,
         Command::Openapi => print(&portal_http_api::document())?,
         Command::PolicyMatrix => print(&portal_authz::matrix::render())?,
         Command::ServiceToken(command) => operator::service_token(command).await?,
+        Command::Webhooks(command) => operator::webhooks(command).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

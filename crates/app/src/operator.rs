@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use clap::Subcommand;
+use portal_accounts::{InboxEntry, ParkedWebhook, Webhooks};
 use portal_api_keys::{ServiceName, ServiceTokens};
 use portal_audit::{Caller, Provenance};
 use portal_authz::{Job, Principal, Scope, Scopes};
@@ -13,7 +14,7 @@ use portal_postgres::PgStore;
 use crate::cli::{Failure, SettingsSource, print};
 use crate::settings::{OperatorSettings, process_environment};
 use crate::telemetry;
-use crate::wire::{Surroundings, service_tokens};
+use crate::wire::{Surroundings, parked_webhooks, service_tokens};
 
 #[derive(Subcommand)]
 pub(crate) enum ServiceTokenCommand {
@@ -44,6 +45,25 @@ pub(crate) enum ServiceTokenCommand {
     },
     /// List all tokens, without their secrets
     List {
+        #[command(flatten)]
+        from: SettingsSource,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum WebhooksCommand {
+    /// List messages that could not be read or stored, the oldest first, with the reason
+    List {
+        #[command(flatten)]
+        from: SettingsSource,
+    },
+    /// Read a message again, after what stood in its way was mended
+    Replay {
+        /// Its id, as `list` shows it
+        id: String,
+        /// Why, for the audit trail
+        #[arg(long, value_parser = reason)]
+        reason: Option<String>,
         #[command(flatten)]
         from: SettingsSource,
     },
@@ -82,6 +102,45 @@ pub(crate) async fn service_token(command: ServiceTokenCommand) -> Result<(), Fa
     // Standard error is for the person, standard output for whatever takes the token.
     std::io::Write::write_all(&mut std::io::stderr().lock(), aside.as_bytes())?;
     print(&text)
+}
+
+pub(crate) async fn webhooks(command: WebhooksCommand) -> Result<(), Failure> {
+    let (WebhooksCommand::List { from } | WebhooksCommand::Replay { from, .. }) = &command;
+    let settings = settings(from).await?;
+    telemetry::start(&settings.log);
+    let store = Arc::new(PgStore::new(&settings.database)?);
+    print(&manage_webhooks(command, &parked_webhooks(store, &Surroundings::default())).await?)
+}
+
+/// Runs `portal webhooks …` on the given messages; `arguments` begins after `webhooks`.
+pub async fn run_webhooks(arguments: &[&str], webhooks: &Webhooks) -> Result<String, Failure> {
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(subcommand)]
+        command: WebhooksCommand,
+    }
+    let line = <Line as clap::Parser>::try_parse_from(["webhooks"].iter().chain(arguments))?;
+    manage_webhooks(line.command, webhooks).await
+}
+
+async fn manage_webhooks(command: WebhooksCommand, webhooks: &Webhooks) -> Result<String, Failure> {
+    match command {
+        WebhooksCommand::List { .. } => {
+            let parked = webhooks.parked(&operator(None)).await?;
+            if parked.is_empty() {
+                return Ok("nothing is put aside\n".to_owned());
+            }
+            let mut text = format!("{:<32}  {:<32}  {:<27}  REASON\n", "ID", "KIND", "RECEIVED");
+            for ParkedWebhook { entry: InboxEntry { id, kind, received_at }, reason } in parked {
+                writeln!(text, "{id:<32}  {kind:<32}  {:<27}  {reason}", received_at.to_string())?;
+            }
+            Ok(text)
+        }
+        WebhooksCommand::Replay { id, reason, .. } => {
+            webhooks.replay(&operator(reason), &id).await?;
+            Ok(format!("replayed {id}\n"))
+        }
+    }
 }
 
 /// What a command says.

@@ -11,7 +11,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use portal_api_keys::{Brand, PepperVersion, Peppers};
-use portal_clerk::{ClerkOptions, ClerkSettings, Compatibility, SatelliteOptions, StrictChoices};
+use portal_clerk::{
+    ClerkOptions, ClerkSettings, Compatibility, SatelliteOptions, StrictChoices, WebhookSecret, WebhookVerifier,
+};
 use portal_http_kit::{TrustedProxies, is_origin};
 use portal_kernel::{SecretSlice, SecretString};
 use portal_postgres::{PgSettings, PgTarget};
@@ -59,6 +61,8 @@ pub struct Settings {
     pub principal_cache_entries: usize,
     /// Where people sign in.
     pub sign_in_url: String,
+    /// Verifies what the provider sends on its own; none without a secret.
+    pub webhooks: Option<WebhookVerifier>,
     /// API keys and service tokens.
     pub keys: KeySettings,
     /// Metrics.
@@ -157,6 +161,7 @@ impl Settings {
             reader.mistake("metrics.bind", "must differ from http.bind");
         }
         let sign_in_url = sign_in_url(reader);
+        let webhooks = webhooks(reader);
         let people = reader.number("accounts.cache_entries", 10_000, 1..=10_000_000);
         let satellite = satellite(reader, sign_in_url.as_ref().map(Option::as_deref), origin.as_deref());
         let clerk = clerk.zip(satellite).and_then(|(mut options, satellite)| {
@@ -171,6 +176,7 @@ impl Settings {
             sign_in_url: sign_in_url?.unwrap_or_else(|| format!("{}/sign-in", clerk.accounts_origin())),
             clerk,
             principal_cache_entries: usize::try_from(people?).ok()?,
+            webhooks: webhooks?,
             keys: keys?,
             metrics: metrics?,
             log: log?,
@@ -270,6 +276,22 @@ fn clerk(reader: &mut Reader) -> Option<ClerkOptions> {
     options.clock_skew = Duration::from_millis(skew?);
     options.token_cache_entries = usize::try_from(cache?).ok()?;
     Some(options)
+}
+
+/// The secrets of the endpoint: one, or two while one takes the place of the other.
+#[expect(clippy::option_option, reason = "the outer one is a mistake that was reported")]
+fn webhooks(reader: &mut Reader) -> Option<Option<WebhookVerifier>> {
+    const KEY: &str = "clerk.webhook_signing_secret";
+    let texts = reader.list(KEY);
+    if texts.len() > 2 {
+        reader.mistake(KEY, "holds two secrets at most: the new one, and the old one while it is replaced");
+        return None;
+    }
+    let secrets = texts.iter().map(|text| WebhookSecret::parse(text)).collect::<Result<Vec<_>, _>>();
+    let mut secrets = secrets.map_err(|error| reader.mistake(KEY, &error.to_string())).ok()?.into_iter();
+    let Some(first) = secrets.next() else { return Some(None) };
+    let verifier = WebhookVerifier::new(first);
+    Some(Some(secrets.next().into_iter().fold(verifier, WebhookVerifier::also_accepting)))
 }
 
 fn origin_of(url: &str) -> String {

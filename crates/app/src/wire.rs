@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use portal_accounts::{Accounts, AccountsStore, Facts, KnownUsers, RoleMap, SignIn, Turns};
+use portal_accounts::{
+    Accounts, AccountsStore, EndedSessions, Facts, KnownUsers, RoleMap, SignIn, Turns, WebhookHealth, Webhooks,
+};
 use portal_api_keys::{ApiKeys, ApiKeysStore, Peppers, ServiceTokens, Verifier};
-use portal_clerk::{ClerkAuthenticator, ClerkDirectory};
+use portal_clerk::{ClerkAuthenticator, ClerkDirectory, ClerkWebhooks, WebhookVerifier};
 use portal_http_api::Api;
-use portal_http_kit::{Counter, HttpMetrics, Kit};
+use portal_http_kit::{HttpMetrics, Kit, Metric, MetricKind};
 use portal_kernel::{Clock, Entropy, IdGen};
 use portal_postgres::{PgFeed, PgStore};
 use portal_web::Web;
@@ -72,11 +74,14 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let peppers = Arc::new(peppers);
     let service_tokens = service_tokens(store.clone(), peppers.clone(), surroundings);
     let feed = Arc::new(store.feed());
+    let facts = Arc::new(Facts { role_map: RoleMap::default(), ids: ids.clone(), clock: clock.clone() });
+    let webhooks = settings.webhooks.map(|verifier| Arc::new(webhooks(&store, &facts, verifier)));
     let sign_in = SignIn {
+        ended_sessions: Arc::new(EndedSessions::new(store.clone(), feed.clone(), clock.clone())),
         reader: Arc::new(KnownUsers::new(store.clone(), feed.clone(), settings.principal_cache_entries)),
         store: store.clone() as Arc<AccountsStore>,
         directory: Arc::new(directory),
-        facts: Arc::new(Facts { role_map: RoleMap::default(), ids: ids.clone(), clock: clock.clone() }),
+        facts,
         turns: Turns::default(),
     };
     let verifier = Arc::new(Verifier { reader: store.clone(), peppers: peppers.clone(), brand: brand.clone() });
@@ -98,13 +103,14 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         public_origin: settings.public_origin,
         trusted_proxies: settings.http.trusted_proxies,
     };
-    let metrics =
-        HttpMetrics::new(counters(&store, &authenticator)).map_err(|error| WireError::Metrics(error.into()))?;
+    let metrics = HttpMetrics::new(metrics(&store, &authenticator, webhooks.as_deref()))
+        .map_err(|error| WireError::Metrics(error.into()))?;
     let api = Api {
         kit: Arc::new(kit),
         accounts: Arc::new(Accounts::new(store.clone())),
         keys: Arc::new(keys),
         verifier,
+        webhooks,
         database: store.clone(),
         metrics: Arc::new(metrics),
         open_metrics: settings.metrics.open,
@@ -118,15 +124,44 @@ pub fn service_tokens(store: Arc<PgStore>, peppers: Arc<Peppers>, surroundings: 
     ServiceTokens { store: store.clone() as Arc<ApiKeysStore>, reader: store, peppers, ids, entropy, clock }
 }
 
-fn counters(store: &Arc<PgStore>, authenticator: &Arc<ClerkAuthenticator>) -> Vec<Counter> {
+/// The use cases of what the provider sends on its own.
+fn webhooks(store: &Arc<PgStore>, facts: &Arc<Facts>, verifier: WebhookVerifier) -> Webhooks {
+    Webhooks {
+        verifier: Arc::new(ClerkWebhooks::new(verifier)),
+        store: store.clone() as Arc<AccountsStore>,
+        parked: store.clone(),
+        facts: facts.clone(),
+        health: Arc::default(),
+    }
+}
+
+/// The use cases of an operator who looks at what was put aside: that was verified when it came.
+pub fn parked_webhooks(store: Arc<PgStore>, surroundings: &Surroundings) -> Webhooks {
+    let Surroundings { clock, ids, .. } = surroundings.clone();
+    Webhooks {
+        verifier: Arc::new(ClerkWebhooks::without_secret()),
+        store: store.clone() as Arc<AccountsStore>,
+        parked: store,
+        facts: Arc::new(Facts { role_map: RoleMap::default(), ids, clock }),
+        health: Arc::default(),
+    }
+}
+
+fn metrics(store: &Arc<PgStore>, authenticator: &Arc<ClerkAuthenticator>, webhooks: Option<&Webhooks>) -> Vec<Metric> {
     let database = store.clone();
     let clerk = |name, help, read: fn(&portal_clerk::ClerkStats) -> u64| {
         let authenticator = authenticator.clone();
-        Counter { name, help, read: Arc::new(move || read(&authenticator.stats())) }
+        Metric { name, kind: MetricKind::Counter, help, read: Arc::new(move || read(&authenticator.stats())) }
+    };
+    let health = webhooks.map(|webhooks| webhooks.health.clone()).unwrap_or_default();
+    let webhook = |name, kind, help, read: fn(&WebhookHealth) -> u64| {
+        let health = health.clone();
+        Metric { name, kind, help, read: Arc::new(move || read(&health)) }
     };
     vec![
-        Counter {
+        Metric {
             name: "portal_database_checkouts_total",
+            kind: MetricKind::Counter,
             help: "Connections taken from the pool.",
             read: Arc::new(move || database.checkouts()),
         },
@@ -140,5 +175,29 @@ fn counters(store: &Arc<PgStore>, authenticator: &Arc<ClerkAuthenticator>) -> Ve
         clerk("portal_clerk_token_cache_misses_total", "Session tokens that were not known.", |stats| {
             stats.cache_misses
         }),
+        webhook(
+            "portal_webhooks_accepted_total",
+            MetricKind::Counter,
+            "Deliveries of the provider that were acknowledged.",
+            WebhookHealth::accepted,
+        ),
+        webhook(
+            "portal_webhooks_refused_total",
+            MetricKind::Counter,
+            "Deliveries that nobody signed, or too long ago.",
+            WebhookHealth::refused,
+        ),
+        webhook(
+            "portal_webhooks_parked_total",
+            MetricKind::Counter,
+            "Deliveries that were put aside for a person to look at.",
+            WebhookHealth::parked,
+        ),
+        webhook(
+            "portal_webhook_last_accepted_timestamp_seconds",
+            MetricKind::Gauge,
+            "When this process took the last delivery in, in seconds since 1970; 0 before the first.",
+            WebhookHealth::last_accepted,
+        ),
     ]
 }

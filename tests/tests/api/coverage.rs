@@ -30,6 +30,7 @@ const SAMPLES: &[Sample] = &[
     plain("getApiKey"),
     plain("revokeApiKey"),
     Sample { operation: "verifyApiKey", body: Some(|world| json!({ "key": world.secret })), success: 200 },
+    Sample { operation: "receiveClerkWebhook", body: Some(|_| json!({ "type": "user.updated" })), success: 200 },
     plain("getLiveness"),
     plain("getReadiness"),
     plain("getOpenApi"),
@@ -127,6 +128,7 @@ async fn every_operation_answers_every_kind_of_caller_as_it_declares() {
             "public" => public(&world, &operation).await,
             "session" => session(&world, &operation).await,
             "service" => service(&world, &operation).await,
+            "signature" => signature(&world, &operation).await,
             other => panic!("{other}: a new requirement needs rows"),
         }
     }
@@ -139,6 +141,16 @@ async fn public(world: &World, operation: &Operation) {
     assert_eq!(anonymous.status.as_u16(), operation.sample.success, "{path}: {anonymous:?}");
     let with_nonsense = world.call(operation, &path, "nonsense").await;
     assert_eq!(with_nonsense.status.as_u16(), operation.sample.success, "{path}: {with_nonsense:?}");
+}
+
+/// Whoever sends it, what nobody signed is refused.
+async fn signature(world: &World, operation: &Operation) {
+    assert_eq!(operation.security, Value::Null, "{}", operation.path);
+    let path = world.path(operation);
+    world.portal.send(world.request(operation, &path)).await.assert_problem(400, "invalid_webhook");
+    for token in [world.portal.token("alice"), world.all_scopes.clone(), world.secret.clone()] {
+        world.call(operation, &path, &token).await.assert_problem(400, "invalid_webhook");
+    }
 }
 
 async fn session(world: &World, operation: &Operation) {

@@ -4,16 +4,12 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use portal_identity::{
-    DirectoryError, IdentityDirectory, ProviderMembership, ProviderMembershipId, ProviderOrganization,
-    ProviderOrganizationId, ProviderUser, ProviderUserId,
-};
-use portal_kernel::{BoxError, Timestamp};
+use portal_identity::{DirectoryError, IdentityDirectory, ProviderMembership, ProviderUser, ProviderUserId};
+use portal_kernel::BoxError;
 use serde_json::Value;
 
 use crate::http::{Answer, BackendApi};
-use crate::times::from_millis;
-use crate::{ClerkSettings, ClientError};
+use crate::{ClerkSettings, ClientError, records};
 
 const LARGEST_BODY: usize = 2 * 1_024 * 1_024;
 const PAGE_SIZE: usize = 100;
@@ -53,7 +49,7 @@ impl ClerkDirectory {
             let Some(body) = Self::read(api, &path).await? else { return Ok(Vec::new()) };
             let data = body.get("data").and_then(Value::as_array).ok_or_else(|| malformed("no list of memberships"))?;
             for entry in data {
-                let membership = membership(entry, id)?;
+                let membership = records::membership(entry, id).map_err(malformed)?;
                 // Pages shift when memberships change meanwhile.
                 if seen.insert(membership.id.clone()) {
                     found.push(membership);
@@ -74,7 +70,7 @@ impl IdentityDirectory for ClerkDirectory {
         let (api, id) = (self.api.clone(), id.clone());
         let work = async move {
             match Self::read(&api, &format!("/users/{id}")).await? {
-                Some(body) => user(&body, &id).map(Some),
+                Some(body) => records::user(&body, &id).map(Some).map_err(malformed),
                 None => Ok(None),
             }
         };
@@ -108,67 +104,4 @@ fn unavailable(why: impl Into<BoxError>) -> DirectoryError {
 
 fn malformed(why: &'static str) -> DirectoryError {
     DirectoryError::Malformed(why.into())
-}
-
-/// What is missing or of another type counts as unknown, except for the id and the version of the record.
-fn user(body: &Value, asked: &ProviderUserId) -> Result<ProviderUser, DirectoryError> {
-    if body.get("id").and_then(Value::as_str) != Some(asked.as_str()) {
-        return Err(malformed("a user without the id that was asked for"));
-    }
-    let email = primary_email(body);
-    let address = email.and_then(|email| text(email, "email_address"));
-    Ok(ProviderUser {
-        id: asked.clone(),
-        email_verified: address.is_some() && email.is_some_and(is_verified),
-        email: address,
-        first_name: text(body, "first_name"),
-        last_name: text(body, "last_name"),
-        image_url: text(body, "image_url"),
-        updated_at: updated_at(body).ok_or_else(|| malformed("a user without the time of the last change"))?,
-    })
-}
-
-fn primary_email(user: &Value) -> Option<&Value> {
-    let primary = text(user, "primary_email_address_id")?;
-    user.get("email_addresses")?
-        .as_array()?
-        .iter()
-        .find(|email| email.get("id").and_then(Value::as_str) == Some(&primary))
-}
-
-/// A missing verification is none.
-fn is_verified(email: &Value) -> bool {
-    email.pointer("/verification/status").and_then(Value::as_str) == Some("verified")
-}
-
-/// A membership that cannot be read must not look like one that ended.
-fn membership(entry: &Value, user: &ProviderUserId) -> Result<ProviderMembership, DirectoryError> {
-    let id = text(entry, "id").and_then(|id| ProviderMembershipId::parse(&id).ok());
-    let organization = entry.get("organization").ok_or_else(|| malformed("a membership without organization"))?;
-    Ok(ProviderMembership {
-        id: id.ok_or_else(|| malformed("a membership without id"))?,
-        organization: self::organization(organization)?,
-        user: user.clone(),
-        role: text(entry, "role").ok_or_else(|| malformed("a membership without role"))?,
-        updated_at: updated_at(entry).ok_or_else(|| malformed("a membership without the time of the last change"))?,
-    })
-}
-
-fn organization(record: &Value) -> Result<ProviderOrganization, DirectoryError> {
-    let id = text(record, "id").and_then(|id| ProviderOrganizationId::parse(&id).ok());
-    Ok(ProviderOrganization {
-        id: id.ok_or_else(|| malformed("an organization without id"))?,
-        name: text(record, "name").unwrap_or_default(),
-        created_by: text(record, "created_by").and_then(|id| ProviderUserId::parse(&id).ok()),
-        updated_at: updated_at(record)
-            .ok_or_else(|| malformed("an organization without the time of the last change"))?,
-    })
-}
-
-fn updated_at(record: &Value) -> Option<Timestamp> {
-    record.get("updated_at").and_then(Value::as_i64).and_then(from_millis)
-}
-
-fn text(object: &Value, name: &str) -> Option<String> {
-    object.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
 }

@@ -113,6 +113,7 @@ mod organization;
 mod organization_url;
 mod pem;
 mod publishable_key;
+mod records;
 mod referrer;
 mod refresh;
 mod rsa_key;
@@ -126,6 +127,7 @@ mod verdict;
 mod verify;
 mod webhook;
 mod webhook_event;
+mod webhooks;
 
 pub use authenticate::ClerkAuthenticator;
 pub use choices::{Compatibility, InvalidCompatibility, StrictChoices};
@@ -144,6 +146,7 @@ pub use settings::{ClerkOptions, ClerkSettings};
 pub use stats::ClerkStats;
 pub use webhook::{InvalidWebhookSecret, VerifiedWebhook, WebhookError, WebhookSecret, WebhookVerifier};
 pub use webhook_event::WebhookEvent;
+pub use webhooks::ClerkWebhooks;
 
 pub use portal_identity::{
     AcceptsToken, ActiveOrganization, Actor, ActorKind, Auth, AuthReason, AuthStatus, AuthenticateRequestOptions,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::web;
-use portal_accounts::Accounts;
+use portal_accounts::{Accounts, Webhooks};
 use portal_api_keys::{ApiKeys, Verifier};
 use portal_http_kit::{HttpMetrics, Kit, Routes, configure_extractors, not_found};
 use portal_kernel::Ping;
@@ -11,7 +11,8 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 use crate::operations::{Document, MetricsFor, database, metrics_routes};
-use crate::{operations, v1};
+use crate::webhooks::Receiver;
+use crate::{operations, v1, webhooks};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -27,6 +28,7 @@ use crate::{operations, v1};
         (name = "accounts", description = "Accounts of the signed-in person"),
         (name = "api-keys", description = "API keys, as their owners manage them"),
         (name = "gateway", description = "For gateways, with a service token"),
+        (name = "webhooks", description = "For the identity provider"),
         (name = "operations", description = "For operators")
     )
 )]
@@ -43,6 +45,8 @@ pub struct Api {
     pub keys: Arc<ApiKeys>,
     /// Judging keys.
     pub verifier: Arc<Verifier>,
+    /// Taking in what the provider sends; none without a secret to verify it with.
+    pub webhooks: Option<Arc<Webhooks>>,
     /// Readiness.
     pub database: Arc<dyn Ping>,
     /// Counters.
@@ -58,6 +62,7 @@ fn routes(metrics: MetricsFor) -> Routes {
         .and(v1::accounts::routes())
         .and(v1::api_keys::routes())
         .and(v1::keys::routes())
+        .and(webhooks::routes())
         .and(operations::routes())
         .and(metrics_routes(metrics))
 }
@@ -67,6 +72,7 @@ impl Api {
     pub fn mount(self) -> impl Fn(&mut web::ServiceConfig) + Clone + Send + Sync + 'static {
         let whom = if self.open_metrics { MetricsFor::Anybody } else { MetricsFor::Services };
         let routes = routes(whom).mount(&self.metrics);
+        let receiver = web::Data::new(Receiver(self.webhooks));
         let document = web::Data::new(Document(document().into()));
         move |config| {
             config
@@ -75,6 +81,7 @@ impl Api {
                 .app_data(web::Data::from(self.keys.clone()))
                 .app_data(web::Data::from(self.verifier.clone()))
                 .app_data(web::Data::from(self.metrics.clone()))
+                .app_data(receiver.clone())
                 .app_data(database(self.database.clone()))
                 .app_data(document.clone())
                 .configure(configure_extractors)

@@ -7,5 +7,6 @@ mod error;
 mod operations;
 mod page;
 mod v1;
+mod webhooks;
 
 pub use app::{Api, document, mount_metrics};

@@ -10,8 +10,8 @@ use actix_web::test::{TestRequest, call_service, init_service, read_body_json};
 use actix_web::{App, http::StatusCode};
 use async_trait::async_trait;
 use portal_accounts::{
-    Accounts, AccountsTx, Facts, KnownMembership, KnownUser, MockAccountReader, MockSignInReader, Profile, RoleMap,
-    SignIn, Turns, User, UserState, Versioned,
+    Accounts, AccountsTx, EndedSessions, Facts, KnownMembership, KnownUser, MockAccountReader, MockEndedSessionReader,
+    MockSignInReader, Profile, RoleMap, SignIn, Turns, User, UserState, Versioned,
 };
 use portal_api_keys::{
     ApiKey, ApiKeys, ApiKeysTx, Brand, KeyEnvironment, KeyName, Kid, MockApiKeyReader, MockCredentialReader,
@@ -25,7 +25,7 @@ use portal_identity::{
     SessionStatus, SignedOut, TokenType, TokenVerificationErrorReason,
 };
 use portal_kernel::{Begin, Clock, Ping, StoreError};
-use portal_testkit::{CountingEntropy, CountingIds, FixedClock};
+use portal_testkit::{CountingEntropy, CountingIds, FixedClock, SteeredFeed};
 use serde_json::Value;
 
 const ACCOUNT: &str = "acc_00000000000000000000000001";
@@ -94,7 +94,10 @@ impl Ports {
         authenticator.expect_authenticate_request().returning(move |_, _| state.clone());
         let peppers = Arc::new(Peppers::new([(PepperVersion::parse(1).unwrap(), vec![7; 32].into())]).unwrap());
         let (ids, clock) = (Arc::new(CountingIds::default()), Arc::new(FixedClock::default()));
+        let mut ended = MockEndedSessionReader::new();
+        ended.expect_ended_since().returning(|_, _| Ok(Vec::new()));
         let sign_in = SignIn {
+            ended_sessions: Arc::new(EndedSessions::new(Arc::new(ended), SteeredFeed::current(), clock.clone())),
             reader: Arc::new(self.sign_in),
             store: Arc::new(Down),
             directory: Arc::new(MockIdentityDirectory::new()),
@@ -128,6 +131,7 @@ impl Ports {
             accounts: Arc::new(Accounts::new(Arc::new(self.accounts))),
             keys: Arc::new(keys),
             verifier,
+            webhooks: None,
             database: Arc::new(Down),
             metrics: Arc::new(HttpMetrics::new(Vec::new()).unwrap()),
             open_metrics: false,

@@ -5,8 +5,10 @@ use std::future::Future;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{LOCATION, REFERRER_POLICY};
 use actix_web::{HttpRequest, HttpResponse};
+use portal_audit::Provenance;
 use portal_authz::Kind;
 
+use crate::context::{Kit, provenance};
 use crate::problem::Problem;
 
 /// Who can call a handler.
@@ -20,6 +22,8 @@ pub enum RequirementKind {
     Service,
     /// A signed-in person, in a browser.
     Page,
+    /// Whoever signed the body.
+    Signature,
 }
 
 impl RequirementKind {
@@ -30,6 +34,7 @@ impl RequirementKind {
             Self::Session => "session",
             Self::Service => "service",
             Self::Page => "page",
+            Self::Signature => "signature",
         }
     }
 }
@@ -79,6 +84,29 @@ pub trait Requirement: Sized + 'static {
 
     /// Meets the requirement, or says why not. Never looks at the path: the guard stands at the handler.
     fn resolve(req: &HttpRequest) -> impl Future<Output = Result<Self, Refusal>>;
+}
+
+/// A body that carries its sender's signature, which the use case verifies: it covers every byte, so that nothing can be said before
+/// all of it is there.
+#[derive(Debug, Clone)]
+pub struct Signed {
+    provenance: Provenance,
+}
+
+impl Signed {
+    /// Through which request the body came.
+    pub fn provenance(self) -> Provenance {
+        self.provenance
+    }
+}
+
+impl Requirement for Signed {
+    const KIND: RequirementKind = RequirementKind::Signature;
+    const ACTION: Option<Kind> = None;
+
+    async fn resolve(req: &HttpRequest) -> Result<Self, Refusal> {
+        Ok(Self { provenance: provenance(req, Kit::of(req)?) })
+    }
 }
 
 /// No requirement. Written out, so that no handler is public by omission.

@@ -1,6 +1,6 @@
 //! What the HTTP faces of the program share.
 //!
-//! A handler's first argument names what it requires ([`Session`], [`Page`], [`Service`], [`Public`]). [`Routes`] takes only such handlers, and
+//! A handler's first argument names what it requires ([`Session`], [`Page`], [`Service`], [`Signed`], [`Public`]). [`Routes`] takes only such handlers, and
 //! resolves the requirement before it reads anything else of the request.
 
 mod address;
@@ -20,9 +20,9 @@ mod verdict;
 pub use address::{InvalidNetwork, TrustedProxies};
 pub use context::Kit;
 pub use cors::{cors, is_origin};
-pub use guard::{Public, Refusal, Requirement, RequirementKind};
-pub use limits::{Object, configure_extractors};
-pub use metrics::{Counter, HttpMetrics};
+pub use guard::{Public, Refusal, Requirement, RequirementKind, Signed};
+pub use limits::{Object, configure_extractors, whole_body};
+pub use metrics::{HttpMetrics, Metric, MetricKind};
 pub use observe::observe;
 pub use page::{Page, return_path};
 pub use problem::{Problem, ProblemBody};

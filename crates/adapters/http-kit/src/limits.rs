@@ -28,9 +28,18 @@ pub fn configure_extractors(config: &mut web::ServiceConfig) {
         .app_data(web::QueryConfig::default().error_handler(|error, _| query_problem(&error).into()));
 }
 
-pub(crate) fn body_too_large() -> Problem {
+pub(crate) fn body_too_large(limit: usize) -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "Body too large")
-        .detail(format_args!("A body has at most {BODY_LIMIT} bytes."))
+        .detail(format_args!("A body has at most {limit} bytes."))
+}
+
+/// The bytes of a body as they came, up to a limit of the route's own.
+pub async fn whole_body(body: web::Payload, limit: usize) -> Result<web::Bytes, Problem> {
+    match body.to_bytes_limited(limit).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(_)) => Err(Problem::bad_request("unreadable_body", "The body could not be read")),
+        Err(_) => Err(body_too_large(limit)),
+    }
 }
 
 pub(crate) fn headers_too_large() -> Problem {
@@ -40,7 +49,7 @@ pub(crate) fn headers_too_large() -> Problem {
 
 fn json_problem(error: &JsonPayloadError) -> Problem {
     match error {
-        JsonPayloadError::OverflowKnownLength { .. } | JsonPayloadError::Overflow { .. } => body_too_large(),
+        JsonPayloadError::OverflowKnownLength { .. } | JsonPayloadError::Overflow { .. } => body_too_large(BODY_LIMIT),
         JsonPayloadError::ContentType => {
             Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Not JSON")
                 .detail("Send Content-Type: application/json.")

@@ -9,12 +9,32 @@ use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder,
 };
 
-/// A number that somebody else counts, read when the metrics are.
+/// How a metric moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricKind {
+    /// Up only, until the program ends.
+    Counter,
+    /// Up and down.
+    Gauge,
+}
+
+impl MetricKind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+        }
+    }
+}
+
+/// A number that somebody else keeps, read when the metrics are.
 #[derive(Clone)]
-pub struct Counter {
+pub struct Metric {
     /// Prometheus name.
     pub name: &'static str,
-    /// What it counts.
+    /// How it moves.
+    pub kind: MetricKind,
+    /// What it tells.
     pub help: &'static str,
     /// Reads it.
     pub read: Arc<dyn Fn() -> u64 + Send + Sync>,
@@ -25,12 +45,12 @@ pub struct HttpMetrics {
     registry: Registry,
     requests: IntCounterVec,
     seconds: HistogramVec,
-    counters: Vec<Counter>,
+    others: Vec<Metric>,
 }
 
 impl HttpMetrics {
-    /// Starts at zero. Fails if two counters share a name.
-    pub fn new(counters: Vec<Counter>) -> Result<Self, prometheus::Error> {
+    /// Starts at zero.
+    pub fn new(others: Vec<Metric>) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let requests = IntCounterVec::new(
             Opts::new("portal_http_requests_total", "Requests answered, by route and class of status."),
@@ -45,7 +65,7 @@ impl HttpMetrics {
         )?;
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
-        Ok(Self { registry, requests, seconds, counters })
+        Ok(Self { registry, requests, seconds, others })
     }
 
     pub(crate) fn endpoint(&self, method: &str, route: &str) -> Arc<EndpointMetrics> {
@@ -62,9 +82,10 @@ impl HttpMetrics {
         // Writing to memory cannot fail, and the names were checked at registration.
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
         let mut text = String::from_utf8(text).unwrap_or_default();
-        for counter in &self.counters {
-            let Counter { name, help, read } = counter;
-            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {}", read());
+        for metric in &self.others {
+            let Metric { name, kind, help, read } = metric;
+            let kind = kind.as_str();
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {}", read());
         }
         text
     }

@@ -9,6 +9,7 @@ use url::form_urlencoded;
 
 use crate::context::keep_reason;
 use crate::guard::{Refusal, Requirement, RequirementKind};
+use crate::problem::{Problem, SESSION_ENDED};
 use crate::session::{SESSION_PENDING, Session};
 use crate::verdict::authenticate_page;
 
@@ -42,7 +43,7 @@ impl<A: Action> Requirement for Page<A> {
         }
         match state {
             RequestState::SignedIn { auth: Auth::Session(auth), .. } if !auth.is_pending() => {
-                Ok(Self(Session::of(req, &auth).await?))
+                Session::of(req, &auth).await.map(Self).map_err(|problem| signed_out_or(req, problem))
             }
             RequestState::SignedIn { .. } => {
                 keep_reason(req, SESSION_PENDING);
@@ -51,6 +52,15 @@ impl<A: Action> Requirement for Page<A> {
             RequestState::SignedOut(_) | RequestState::Handshake(_) => Err(to_sign_in(req)),
         }
     }
+}
+
+/// Whoever was signed out signs in again, though their cookie still verifies.
+fn signed_out_or(req: &HttpRequest, problem: Problem) -> Refusal {
+    if problem.code() != SESSION_ENDED {
+        return problem.into();
+    }
+    keep_reason(req, "session-ended");
+    to_sign_in(req)
 }
 
 /// Only the path and the query of the page come back from there: the origin is always ours.

@@ -21,6 +21,9 @@ use crate::context::request_id;
 /// Wait before a request that met an outage is repeated.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
+/// Code for a session that is over while its token verifies.
+pub(crate) const SESSION_ENDED: &str = "session_ended";
+
 /// An error on its way to the caller.
 #[derive(Clone)]
 pub struct Problem {
@@ -130,6 +133,11 @@ impl Problem {
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// The stable text that tells what went wrong.
+    pub fn code(&self) -> &'static str {
+        self.code
     }
 
     /// The kind in words.
@@ -275,6 +283,9 @@ impl From<SignInError> for Problem {
             SignInError::DelegateOfStranger => {
                 Self::new(StatusCode::FORBIDDEN, "user_not_provisioned", "This person was never here")
                     .detail("Only the person can be provisioned, by signing in.")
+            }
+            SignInError::SessionEnded => {
+                Self::unauthenticated(SESSION_ENDED, "This session is over", Some("invalid_token"))
             }
             SignInError::Deleted => {
                 Self::unauthenticated("user_deleted", "This person was deleted", Some("invalid_token"))

@@ -135,7 +135,7 @@ fn describe<R: Requirement>(mut operation: Operation) -> Operation {
     }
     operation.extensions.get_or_insert_default().merge(extensions.build());
     let scheme = match R::KIND {
-        RequirementKind::Public | RequirementKind::Page => None,
+        RequirementKind::Public | RequirementKind::Page | RequirementKind::Signature => None,
         RequirementKind::Session => Some("session"),
         RequirementKind::Service => Some("service"),
     };

@@ -3,16 +3,19 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use diesel::dsl::exists;
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use portal_accounts::{Account, AccountOfUser, AccountReader, AccountState, KnownUser, SignInReader, User};
+use portal_accounts::{
+    Account, AccountOfUser, AccountReader, AccountState, EndedSessionReader, KnownUser, SignInReader, User,
+};
 use portal_api_keys::{
     ApiKey, ApiKeyReader, CredentialReader, Kid, ServiceToken, ServiceTokenReader, StoredKey, StoredServiceToken,
 };
 use portal_authz::action::{BuildPrincipal, LookUpCredential, ManageServiceTokens, ReadKeys, ViewSelf};
 use portal_authz::{Authorized, Platform, Unchecked};
-use portal_identity::ProviderUserId;
-use portal_kernel::{AccountId, ApiKeyId, Id, Page, PageRequest, Ping, StoreError, UserId};
+use portal_identity::{ProviderSessionId, ProviderUserId};
+use portal_kernel::{AccountId, ApiKeyId, Id, Page, PageRequest, Ping, StoreError, Timestamp, UserId};
 
 use crate::PgStore;
 use crate::migrate::pending;
@@ -20,7 +23,9 @@ use crate::pool::{discard, refused};
 use crate::row::account::{AccountRow, MembershipRow, UserRow, kind_order, known_membership, role};
 use crate::row::key::{KeyRow, SecretRow, api_key, stored_key};
 use crate::row::service_token::ServiceTokenRow;
-use crate::schema::{accounts, api_key_secrets, api_keys, key_locator, memberships, service_tokens, users};
+use crate::schema::{
+    accounts, api_key_secrets, api_keys, buried_provider_ids, key_locator, memberships, service_tokens, users,
+};
 
 #[async_trait]
 impl Ping for PgStore {
@@ -63,6 +68,36 @@ impl SignInReader for PgStore {
         }
         let Some(person) = person else { return Ok(None) };
         Ok(Some(Arc::new(KnownUser { user: User::try_from(person)?, memberships: known })))
+    }
+}
+
+#[async_trait]
+impl EndedSessionReader for PgStore {
+    async fn ended_since(
+        &self,
+        _: &Authorized<BuildPrincipal, Platform>,
+        since: Timestamp,
+    ) -> Result<Vec<String>, StoreError> {
+        let mut conn = self.connection().await?;
+        buried_provider_ids::table
+            .filter(buried_provider_ids::at.ge(since.to_offset()))
+            .filter(buried_provider_ids::id.like(r"sess\_%"))
+            .select(buried_provider_ids::id)
+            .load(&mut conn)
+            .await
+            .map_err(|error| refused(&mut conn, error))
+    }
+
+    async fn has_ended(
+        &self,
+        _: &Authorized<BuildPrincipal, Platform>,
+        session: ProviderSessionId,
+    ) -> Result<bool, StoreError> {
+        let mut conn = self.connection().await?;
+        diesel::select(exists(buried_provider_ids::table.find(session.as_str())))
+            .get_result(&mut conn)
+            .await
+            .map_err(|error| refused(&mut conn, error))
     }
 }
 

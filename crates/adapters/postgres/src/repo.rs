@@ -6,3 +6,4 @@ mod keys;
 mod provider_ids;
 mod service_tokens;
 mod users;
+mod webhooks;

@@ -142,6 +142,16 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    webhook_inbox (id) {
+        id -> Text,
+        kind -> Text,
+        received_at -> Timestamptz,
+        body -> Nullable<Binary>,
+        reason -> Nullable<Text>,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     accounts,
     users,

@@ -15,7 +15,7 @@ use super::{Mistake, Mistakes};
 pub struct Environment(pub BTreeMap<String, String>);
 
 /// Names that their owners made standard, and ours that are not nested.
-const STANDARD: [(&str, &str); 14] = [
+const STANDARD: [(&str, &str); 15] = [
     ("PORTAL_PUBLIC_URL", "public_url"),
     ("DATABASE_URL", "database.url"),
     ("CLERK_PUBLISHABLE_KEY", "clerk.publishable_key"),
@@ -29,6 +29,7 @@ const STANDARD: [(&str, &str); 14] = [
     ("CLERK_SIGN_IN_URL", "clerk.sign_in_url"),
     ("CLERK_IS_SATELLITE", "clerk.is_satellite"),
     ("CLERK_DOMAIN", "clerk.domain"),
+    ("CLERK_WEBHOOK_SIGNING_SECRET", "clerk.webhook_signing_secret"),
     ("CLERK_MACHINE_SECRET_KEY", "clerk.machine_secret_key"),
 ];
 

@@ -1,10 +1,10 @@
-//! Clocks, ids and entropy that a test controls.
+//! Clocks, ids, entropy and feeds that a test controls.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use portal_kernel::{Clock, Entropy, IdGen, Timestamp};
+use portal_kernel::{Change, ChangeFeed, ChangeListener, Clock, Entropy, IdGen, Timestamp};
 use time::macros::datetime;
 use uuid::Uuid;
 
@@ -58,5 +58,53 @@ impl Entropy for CountingEntropy {
             let [low, high, ..] = self.0.fetch_add(1, Ordering::Relaxed).wrapping_mul(151).to_le_bytes();
             *byte = low ^ high;
         }
+    }
+}
+
+/// A change feed that is steered by hand.
+pub struct SteeredFeed {
+    current: AtomicBool,
+    listeners: Mutex<Vec<Arc<dyn ChangeListener>>>,
+}
+
+impl SteeredFeed {
+    /// Everything has been told.
+    pub fn current() -> Arc<Self> {
+        Arc::new(Self { current: AtomicBool::new(true), listeners: Mutex::default() })
+    }
+
+    /// Nothing may be answered from memory.
+    pub fn behind() -> Arc<Self> {
+        Arc::new(Self { current: AtomicBool::new(false), listeners: Mutex::default() })
+    }
+
+    /// From now on.
+    pub fn set_current(&self, current: bool) {
+        self.current.store(current, Ordering::Relaxed);
+    }
+
+    /// Something changed.
+    pub fn tell(&self, change: &Change) {
+        self.each(|listener| listener.changed(change));
+    }
+
+    /// Changes were missed.
+    pub fn miss(&self) {
+        self.each(|listener| listener.missed());
+    }
+
+    fn each(&self, news: impl Fn(&dyn ChangeListener)) {
+        let listeners = self.listeners.lock().expect("no listener panicked");
+        listeners.iter().for_each(|listener| news(&**listener));
+    }
+}
+
+impl ChangeFeed for SteeredFeed {
+    fn is_current(&self) -> bool {
+        self.current.load(Ordering::Relaxed)
+    }
+
+    fn subscribe(&self, listener: Arc<dyn ChangeListener>) {
+        self.listeners.lock().expect("no listener panicked").push(listener);
     }
 }

@@ -4,6 +4,7 @@
 #![expect(clippy::missing_panics_doc, reason = "panicking is how a contract says that it was broken")]
 
 pub mod accounts;
+pub mod inbox;
 pub mod trail;
 pub mod users;
 
@@ -18,8 +19,9 @@ use portal_identity::{ProviderMembershipId, ProviderOrganizationId, ProviderUser
 use portal_kernel::{AccountId, Id, Timestamp, UserId};
 
 use crate::{
-    Account, AccountReader, AccountsStore, AccountsTx, KnownMembership, KnownUser, Membership, MembershipRecord,
-    Merging, OrganizationAccount, OrganizationRecord, Profile, SignInReader, User, UserState, Versioned,
+    Account, AccountReader, AccountsStore, AccountsTx, EndedSessionReader, KnownMembership, KnownUser, Membership,
+    MembershipRecord, Merging, OrganizationAccount, OrganizationRecord, ParkedWebhooks, Profile, SignInReader, User,
+    UserState, Versioned,
 };
 
 /// The store under test, behind all of its ports.
@@ -31,6 +33,10 @@ pub struct Ports<'a> {
     pub sign_in: &'a dyn SignInReader,
     /// Reads accounts.
     pub accounts: &'a dyn AccountReader,
+    /// Reads which sessions ended.
+    pub ended: &'a dyn EndedSessionReader,
+    /// Reads which messages were put aside.
+    pub parked: &'a dyn ParkedWebhooks,
 }
 
 impl Ports<'_> {

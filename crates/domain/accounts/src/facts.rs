@@ -119,7 +119,8 @@ impl Facts {
             ProviderEvent::Membership(membership) => self.keep_membership(merge, membership, source).await,
             ProviderEvent::UserDeleted(_)
             | ProviderEvent::OrganizationDeleted(_)
-            | ProviderEvent::MembershipDeleted { .. } => Ok(()),
+            | ProviderEvent::MembershipDeleted { .. }
+            | ProviderEvent::SessionEnded(_) => Ok(()),
         }
     }
 
@@ -254,6 +255,7 @@ impl Facts {
             ProviderEvent::MembershipDeleted { id, organization, user } => {
                 self.remove_membership(merge, &id, organization, user).await
             }
+            ProviderEvent::SessionEnded(id) => merge.tx.changes().changed(Change::Session(id.to_string())).await,
             ProviderEvent::User(_) | ProviderEvent::Organization(_) | ProviderEvent::Membership(_) => Ok(()),
         }
     }
@@ -316,23 +318,27 @@ fn deleted_id(event: &ProviderEvent) -> Option<String> {
         ProviderEvent::UserDeleted(id) => Some(id.to_string()),
         ProviderEvent::OrganizationDeleted(id) => Some(id.to_string()),
         ProviderEvent::MembershipDeleted { id, .. } => Some(id.to_string()),
+        ProviderEvent::SessionEnded(id) => Some(id.to_string()),
         ProviderEvent::User(_) | ProviderEvent::Organization(_) | ProviderEvent::Membership(_) => None,
     }
 }
 
 /// All ids of an event: nobody else may merge them meanwhile, and nothing is kept about one that is buried.
 fn ids_of(event: &ProviderEvent) -> impl Iterator<Item = String> {
-    let (user, organization, membership) = match event {
-        ProviderEvent::User(ProviderUser { id, .. }) | ProviderEvent::UserDeleted(id) => (Some(id), None, None),
+    let ids = match event {
+        ProviderEvent::User(ProviderUser { id, .. }) | ProviderEvent::UserDeleted(id) => {
+            [Some(id.as_str()), None, None]
+        }
         ProviderEvent::Organization(ProviderOrganization { id, .. }) | ProviderEvent::OrganizationDeleted(id) => {
-            (None, Some(id), None)
+            [Some(id.as_str()), None, None]
         }
         ProviderEvent::Membership(ProviderMembership { id, organization, user, .. }) => {
-            (Some(user), Some(&organization.id), Some(id))
+            [Some(id.as_str()), Some(organization.id.as_str()), Some(user.as_str())]
         }
-        ProviderEvent::MembershipDeleted { id, organization, user } => (Some(user), Some(organization), Some(id)),
+        ProviderEvent::MembershipDeleted { id, organization, user } => {
+            [Some(id.as_str()), Some(organization.as_str()), Some(user.as_str())]
+        }
+        ProviderEvent::SessionEnded(id) => [Some(id.as_str()), None, None],
     };
-    let texts =
-        [user.map(ToString::to_string), organization.map(ToString::to_string), membership.map(ToString::to_string)];
-    texts.into_iter().flatten()
+    ids.into_iter().flatten().map(ToOwned::to_owned)
 }

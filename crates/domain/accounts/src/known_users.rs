@@ -89,41 +89,12 @@ impl ChangeListener for Memory {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-    use std::sync::atomic::{AtomicBool, Ordering};
-
     use portal_authz::{Job, Principal, Unchecked};
+    use portal_testkit::SteeredFeed;
 
     use super::*;
     use crate::MockSignInReader;
     use crate::testing::{known, session};
-
-    /// A feed that is steered by hand.
-    #[derive(Default)]
-    struct Feed {
-        current: AtomicBool,
-        listeners: Mutex<Vec<Arc<dyn ChangeListener>>>,
-    }
-
-    impl Feed {
-        fn current() -> Arc<Self> {
-            Arc::new(Self { current: AtomicBool::new(true), listeners: Mutex::default() })
-        }
-
-        fn tell(&self, change: &Change) {
-            self.listeners.lock().unwrap().iter().for_each(|listener| listener.changed(change));
-        }
-    }
-
-    impl ChangeFeed for Feed {
-        fn is_current(&self) -> bool {
-            self.current.load(Ordering::Relaxed)
-        }
-
-        fn subscribe(&self, listener: Arc<dyn ChangeListener>) {
-            self.listeners.lock().unwrap().push(listener);
-        }
-    }
 
     fn store(reads: usize) -> Arc<MockSignInReader> {
         let mut store = MockSignInReader::new();
@@ -138,7 +109,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_person_is_read_once() {
-        let users = KnownUsers::new(store(1), Feed::current(), 10);
+        let users = KnownUsers::new(store(1), SteeredFeed::current(), 10);
         for _ in 0..3 {
             assert_eq!(find(&users).await.as_deref(), Some(&known(true)));
         }
@@ -146,13 +117,13 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_answered_from_memory_while_the_feed_is_behind() {
-        let feed = Feed::current();
+        let feed = SteeredFeed::current();
         let users = KnownUsers::new(store(3), feed.clone(), 10);
         find(&users).await;
-        feed.current.store(false, Ordering::Relaxed);
+        feed.set_current(false);
         find(&users).await;
         find(&users).await;
-        feed.current.store(true, Ordering::Relaxed);
+        feed.set_current(true);
         find(&users).await;
     }
 
@@ -166,7 +137,7 @@ mod tests {
             (Change::User(other), 1),
             (Change::Session("sess_1".to_owned()), 1),
         ] {
-            let feed = Feed::current();
+            let feed = SteeredFeed::current();
             let users = KnownUsers::new(store(reads), feed.clone(), 10);
             find(&users).await;
             feed.tell(&change);
@@ -176,7 +147,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_read_before_a_change_was_heard_of_is_not_remembered() {
-        let feed = Feed::current();
+        let feed = SteeredFeed::current();
         let mut store = MockSignInReader::new();
         let (heard, person) = (feed.clone(), known(true).user.id);
         store.expect_find().times(2).returning(move |_, _| {
@@ -193,7 +164,7 @@ mod tests {
     async fn nobody_is_remembered_as_unknown() {
         let mut store = MockSignInReader::new();
         store.expect_find().times(2).returning(|_, _| Ok(None));
-        let users = KnownUsers::new(Arc::new(store), Feed::current(), 10);
+        let users = KnownUsers::new(Arc::new(store), SteeredFeed::current(), 10);
         assert!(find(&users).await.is_none());
         assert!(find(&users).await.is_none());
     }

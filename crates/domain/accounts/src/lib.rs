@@ -7,6 +7,7 @@
 pub mod account;
 #[cfg(feature = "testing")]
 pub mod contract;
+pub mod ended_sessions;
 pub mod facts;
 pub mod known_users;
 pub mod membership;
@@ -18,18 +19,27 @@ pub mod sign_in;
 mod testing;
 pub mod turns;
 pub mod user;
+pub mod webhooks;
 
 pub use account::{Account, AccountKind, AccountState, OrganizationAccount, OrganizationRecord};
+pub use ended_sessions::EndedSessions;
 pub use facts::Facts;
 pub use known_users::KnownUsers;
 pub use membership::{KnownMembership, Membership, MembershipRecord, RoleMap};
 pub use merge::{Source, Versioned};
 pub use ports::{
-    AccountReader, AccountRepository, AccountsStore, AccountsTx, Merging, ProviderIds, SignInReader, UserRepository,
+    AccountReader, AccountRepository, AccountsStore, AccountsTx, EndedSessionReader, Merging, ParkedWebhooks,
+    ProviderIds, SignInReader, UserRepository, WebhookInbox,
 };
 #[cfg(any(test, feature = "testing"))]
-pub use ports::{MockAccountReader, MockAccountRepository, MockProviderIds, MockSignInReader, MockUserRepository};
+pub use ports::{
+    MockAccountReader, MockAccountRepository, MockEndedSessionReader, MockParkedWebhooks, MockProviderIds,
+    MockSignInReader, MockUserRepository, MockWebhookInbox,
+};
 pub use read::{AccountOfUser, Accounts, ReadAccountError};
 pub use sign_in::{SignIn, SignInError, SignedIn};
 pub use turns::Turns;
 pub use user::{KnownUser, Profile, User, UserState};
+pub use webhooks::{
+    InboxEntry, ParkedWebhook, ReceiveWebhookError, ReplayWebhookError, WebhookHealth, WebhookOutcome, Webhooks,
+};

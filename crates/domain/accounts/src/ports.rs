@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use portal_audit::AuditLog;
-use portal_authz::action::{BuildPrincipal, MergeFacts, ViewSelf};
+use portal_authz::action::{BuildPrincipal, ManageWebhooks, MergeFacts, ViewSelf};
 use portal_authz::{Authorized, Platform, Unchecked};
-use portal_identity::{ProviderOrganizationId, ProviderUserId};
+use portal_identity::{ProviderOrganizationId, ProviderSessionId, ProviderUserId};
 use portal_kernel::{AccountId, Begin, ChangeLog, Finish, StoreError, Timestamp, UserId};
 
-use crate::{Account, AccountOfUser, KnownUser, Membership, OrganizationAccount, Profile, User, Versioned};
+use crate::{
+    Account, AccountOfUser, InboxEntry, KnownUser, Membership, OrganizationAccount, ParkedWebhook, Profile, User,
+    Versioned,
+};
 
 /// The right to write what the provider told.
 pub type Merging = Authorized<MergeFacts, Platform>;
@@ -108,6 +111,31 @@ pub trait AccountRepository: Send {
     ) -> Result<(), StoreError>;
 }
 
+/// Messages of the provider's webhooks, inside a transaction.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait WebhookInbox: Send {
+    /// Notes that the message takes effect in this transaction. False if it was taken or parked before; waits for another transaction
+    /// that is about to say so.
+    async fn take(&mut self, cleared: &Merging, entry: InboxEntry) -> Result<bool, StoreError>;
+
+    /// Puts the message aside. False if it was taken or parked before.
+    async fn park(
+        &mut self,
+        cleared: &Merging,
+        entry: InboxEntry,
+        body: Vec<u8>,
+        reason: String,
+    ) -> Result<bool, StoreError>;
+
+    /// The body of a parked message, which is taken from now on; none if no message of this id is parked.
+    async fn unpark(
+        &mut self,
+        cleared: &Authorized<ManageWebhooks, Platform>,
+        id: String,
+    ) -> Result<Option<Vec<u8>>, StoreError>;
+}
+
 /// The repositories of one transaction.
 pub trait AccountsTx: Finish {
     /// Ids that the provider gave.
@@ -116,6 +144,8 @@ pub trait AccountsTx: Finish {
     fn users(&mut self) -> &mut dyn UserRepository;
     /// Accounts and memberships.
     fn accounts(&mut self) -> &mut dyn AccountRepository;
+    /// Messages of the provider's webhooks.
+    fn inbox(&mut self) -> &mut dyn WebhookInbox;
     /// The trail.
     fn audit(&mut self) -> &mut dyn AuditLog;
     /// What other replicas hear of.
@@ -137,6 +167,25 @@ pub trait SignInReader: Send + Sync {
     ) -> Result<Option<Arc<KnownUser>>, StoreError>;
 }
 
+/// Reads which sessions ended, outside any transaction.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait EndedSessionReader: Send + Sync {
+    /// The provider's ids of all sessions that ended at that moment or later.
+    async fn ended_since(
+        &self,
+        cleared: &Authorized<BuildPrincipal, Platform>,
+        since: Timestamp,
+    ) -> Result<Vec<String>, StoreError>;
+
+    /// Whether this one ended.
+    async fn has_ended(
+        &self,
+        cleared: &Authorized<BuildPrincipal, Platform>,
+        session: ProviderSessionId,
+    ) -> Result<bool, StoreError>;
+}
+
 /// Reads accounts, outside any transaction.
 #[cfg_attr(any(test, feature = "testing"), mockall::automock)]
 #[async_trait]
@@ -150,4 +199,12 @@ pub trait AccountReader: Send + Sync {
         cleared: &Authorized<ViewSelf, Platform>,
         user: UserId,
     ) -> Result<Vec<AccountOfUser>, StoreError>;
+}
+
+/// Reads what was put aside, outside any transaction.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait ParkedWebhooks: Send + Sync {
+    /// All of it, the oldest first, 1,000 at most.
+    async fn all(&self, cleared: &Authorized<ManageWebhooks, Platform>) -> Result<Vec<ParkedWebhook>, StoreError>;
 }

@@ -11,7 +11,7 @@ use portal_kernel::{AccountId, Change, StoreError, Timestamp, UserId, finish};
 
 use crate::facts::{Facts, Found, Merge};
 use crate::ports::{AccountsStore, AccountsTx, Merging, SignInReader};
-use crate::{KnownUser, Source, Turns, UserState};
+use crate::{EndedSessions, KnownUser, Source, Turns, UserState};
 
 /// How long a failed read of a profile rests before the next request tries again.
 const PROFILE_RETRY: Duration = Duration::from_mins(1);
@@ -22,6 +22,9 @@ pub enum SignInError {
     /// An impersonator or agent acts for a person who never signed in: only the person can be provisioned, by signing in.
     #[error("the person was never here, and only their own sign-in can change that")]
     DelegateOfStranger,
+    /// The session is over, though its token verifies: somebody signed out, or was signed out.
+    #[error("the session ended")]
+    SessionEnded,
     /// The provider deleted the person: no token of theirs counts any more.
     #[error("the person was deleted")]
     Deleted,
@@ -49,6 +52,8 @@ pub struct SignedIn {
 
 /// The use case, with what it needs.
 pub struct SignIn {
+    /// Sessions whose tokens do not count any more.
+    pub ended_sessions: Arc<EndedSessions>,
     /// Looks people up.
     pub reader: Arc<dyn SignInReader>,
     /// Writes the first sign-in.
@@ -85,6 +90,11 @@ impl SignIn {
     /// a later one asks again.
     pub async fn sign_in(&self, auth: &SessionAuth, provenance: &Provenance) -> Result<SignedIn, SignInError> {
         let cleared = Clearance::of(provenance)?;
+        if let Some(session) = &auth.session_id
+            && self.ended_sessions.contains(&cleared.look_up, session).await?
+        {
+            return Err(SignInError::SessionEnded);
+        }
         let known = match self.reader.find(&cleared.look_up, auth.user_id.clone()).await? {
             Some(known) => self.with_profile(&cleared, known).await?,
             None if auth.actor.is_some() => return Err(SignInError::DelegateOfStranger),
@@ -234,12 +244,12 @@ async fn claim_in(
 mod tests {
     use portal_audit::AuditAction;
     use portal_authz::Role;
-    use portal_identity::{Actor, DirectoryError, MockIdentityDirectory, ProviderUser};
-    use portal_testkit::{CountingIds, FixedClock};
+    use portal_identity::{Actor, DirectoryError, MockIdentityDirectory, ProviderSessionId, ProviderUser};
+    use portal_testkit::{CountingIds, FixedClock, SteeredFeed};
 
     use super::*;
     use crate::testing::{Ending, MockAccountsStore, MockTx, known, organization, session};
-    use crate::{KnownMembership, Membership, MockSignInReader, RoleMap};
+    use crate::{KnownMembership, Membership, MockEndedSessionReader, MockSignInReader, RoleMap};
 
     struct Fixture {
         reader: MockSignInReader,
@@ -255,7 +265,11 @@ mod tests {
         fn build(self) -> (SignIn, Arc<MockAccountsStore>) {
             let store = Arc::new(MockAccountsStore::new([self.tx]));
             let (ids, clock) = (Arc::new(CountingIds::default()), Arc::new(FixedClock::default()));
+            let mut ended = MockEndedSessionReader::new();
+            ended.expect_ended_since().returning(|_, _| Ok(vec!["sess_ended".to_owned()]));
+            let ended_sessions = Arc::new(EndedSessions::new(Arc::new(ended), SteeredFeed::current(), clock.clone()));
             let sign_in = SignIn {
+                ended_sessions,
                 reader: Arc::new(self.reader),
                 store: store.clone(),
                 directory: Arc::new(self.directory),
@@ -343,6 +357,15 @@ mod tests {
             let outcome = sign_in.sign_in(&session(), &Provenance::default()).await;
             assert!(matches!(outcome, Err(SignInError::Deleted)));
         }
+    }
+
+    #[tokio::test]
+    async fn a_session_that_ended_is_refused_before_anybody_is_looked_up() {
+        let (sign_in, store) = Fixture::new().build();
+        let ended = SessionAuth { session_id: ProviderSessionId::parse("sess_ended").ok(), ..session() };
+        let refused = sign_in.sign_in(&ended, &Provenance::default()).await.unwrap_err();
+        assert!(matches!(refused, SignInError::SessionEnded));
+        assert_eq!(store.endings(), []);
     }
 
     #[tokio::test]

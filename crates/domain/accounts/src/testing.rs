@@ -14,9 +14,10 @@ use portal_identity::{
 use portal_kernel::{Begin, Change, ChangeLog, Clock, Finish, StoreError};
 use portal_testkit::FixedClock;
 
-use crate::ports::{AccountRepository, AccountsTx, ProviderIds, UserRepository};
+use crate::ports::{AccountRepository, AccountsTx, ProviderIds, UserRepository, WebhookInbox};
 use crate::{
-    KnownMembership, KnownUser, MockAccountRepository, MockProviderIds, MockUserRepository, User, UserState, Versioned,
+    KnownMembership, KnownUser, MockAccountRepository, MockProviderIds, MockUserRepository, MockWebhookInbox, User,
+    UserState, Versioned,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +31,7 @@ pub(crate) struct MockTx {
     pub(crate) provider_ids: MockProviderIds,
     pub(crate) users: MockUserRepository,
     pub(crate) accounts: MockAccountRepository,
+    pub(crate) inbox: MockWebhookInbox,
     pub(crate) audit: MockAuditLog,
     pub(crate) changes: Vec<Change>,
     endings: Arc<Mutex<Vec<Ending>>>,
@@ -46,6 +48,10 @@ impl AccountsTx for MockTx {
 
     fn accounts(&mut self) -> &mut dyn AccountRepository {
         &mut self.accounts
+    }
+
+    fn inbox(&mut self) -> &mut dyn WebhookInbox {
+        &mut self.inbox
     }
 
     fn audit(&mut self) -> &mut dyn AuditLog {

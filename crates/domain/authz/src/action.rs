@@ -62,6 +62,8 @@ actions! {
     BuildPrincipal = "build-principal";
     /// Write what the identity provider tells about people and organizations.
     MergeFacts = "merge-facts";
+    /// List and replay webhooks that were put aside.
+    ManageWebhooks = "manage-webhooks";
     /// Look up the record behind a presented credential.
     LookUpCredential = "look-up-credential";
     /// Make, list and revoke service tokens.

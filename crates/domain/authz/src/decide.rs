@@ -42,8 +42,8 @@ enum Rule {
     Maker { own: Role, others: Role },
     /// Services with this scope.
     Service(Scope),
-    /// This part of the program.
-    Job(Job),
+    /// These parts of the program.
+    Jobs(&'static [Job]),
 }
 
 const fn rule(kind: Kind) -> Rule {
@@ -54,9 +54,10 @@ const fn rule(kind: Kind) -> Rule {
         Kind::RevokeKey => Rule::Maker { own: Role::Editor, others: Role::Admin },
         Kind::VerifyKeys => Rule::Service(Scope::KeysVerify),
         Kind::ReadMetrics => Rule::Service(Scope::MetricsRead),
-        Kind::BuildPrincipal | Kind::MergeFacts => Rule::Job(Job::SignIn),
-        Kind::LookUpCredential => Rule::Job(Job::VerifyKey),
-        Kind::ManageServiceTokens => Rule::Job(Job::Operator),
+        Kind::BuildPrincipal => Rule::Jobs(&[Job::SignIn]),
+        Kind::MergeFacts => Rule::Jobs(&[Job::SignIn, Job::Webhooks]),
+        Kind::LookUpCredential => Rule::Jobs(&[Job::VerifyKey]),
+        Kind::ManageServiceTokens | Kind::ManageWebhooks => Rule::Jobs(&[Job::Operator]),
     }
 }
 
@@ -72,9 +73,9 @@ fn on_platform(who: &Principal, rule: Rule) -> Result<(), Denied> {
     let allowed = match (rule, who) {
         (Rule::Person, Principal::User(_) | Principal::Impersonator(_) | Principal::Agent(_)) => true,
         (Rule::Service(scope), Principal::Service(service)) => service.may(scope),
-        (Rule::Job(job), Principal::System(me)) => job == *me,
+        (Rule::Jobs(jobs), Principal::System(me)) => jobs.contains(me),
         (
-            Rule::Person | Rule::Reader(_) | Rule::Member(_) | Rule::Maker { .. } | Rule::Service(_) | Rule::Job(_),
+            Rule::Person | Rule::Reader(_) | Rule::Member(_) | Rule::Maker { .. } | Rule::Service(_) | Rule::Jobs(_),
             Principal::User(_)
             | Principal::Impersonator(_)
             | Principal::Agent(_)
@@ -100,7 +101,7 @@ fn on_account(who: &Principal, wanted: Rule, account: AccountId, made_by: Option
             let least = if made_by == Some(member.user) { own } else { others };
             in_person && role >= least
         }
-        Rule::Person | Rule::Service(_) | Rule::Job(_) => false,
+        Rule::Person | Rule::Service(_) | Rule::Jobs(_) => false,
     };
     if allowed { Ok(()) } else { Err(Denied::Forbidden) }
 }

@@ -55,26 +55,29 @@ impl ServicePrincipal {
     }
 }
 
-/// A part of the program that acts on its own. Each may do one thing.
+/// A part of the program that acts on its own. Each may do what it is for and nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Job {
     /// Turns a verified session into a principal; provisions on the way.
     SignIn,
     /// Looks a presented credential up.
     VerifyKey,
+    /// Takes in what the identity provider sends on its own.
+    Webhooks,
     /// A person at the command line of the program.
     Operator,
 }
 
 impl Job {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::SignIn, Self::VerifyKey, Self::Operator];
+    pub const ALL: [Self; 4] = [Self::SignIn, Self::VerifyKey, Self::Webhooks, Self::Operator];
 
     /// The text in the audit trail and the policy matrix.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::SignIn => "sign-in",
             Self::VerifyKey => "verify-key",
+            Self::Webhooks => "webhooks",
             Self::Operator => "operator",
         }
     }

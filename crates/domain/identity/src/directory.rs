@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use portal_kernel::{BoxError, Timestamp};
 
-use crate::{ProviderMembershipId, ProviderOrganizationId, ProviderUserId};
+use crate::{ProviderMembershipId, ProviderOrganizationId, ProviderSessionId, ProviderUserId};
 
 /// A person, as the provider knows them now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +75,8 @@ pub enum ProviderEvent {
         /// Whose it was.
         user: ProviderUserId,
     },
+    /// A session is over for good, whatever its tokens say.
+    SessionEnded(ProviderSessionId),
 }
 
 /// Why the provider's directory did not answer.

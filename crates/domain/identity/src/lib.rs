@@ -17,14 +17,15 @@ pub mod session;
 pub mod state;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod webhook;
 
 pub use authorization::Has;
 pub use directory::{DirectoryError, ProviderEvent, ProviderMembership, ProviderOrganization, ProviderUser};
 pub use machine::MachineAuth;
 pub use options::{AcceptsToken, AuthenticateRequestOptions};
-pub use ports::{IdentityDirectory, RequestAuthenticator};
+pub use ports::{IdentityDirectory, RequestAuthenticator, WebhookVerifier};
 #[cfg(any(test, feature = "testing"))]
-pub use ports::{MockIdentityDirectory, MockRequestAuthenticator};
+pub use ports::{MockIdentityDirectory, MockRequestAuthenticator, MockWebhookVerifier};
 pub use provider_id::{
     InvalidProviderId, ProviderMachineId, ProviderMembershipId, ProviderOrganizationId, ProviderSessionId,
     ProviderUserId,
@@ -36,3 +37,4 @@ pub use session::{
     ActiveOrganization, Actor, ActorKind, FactorVerificationAge, ScopedSlug, SessionAuth, SessionStatus, SlugScope,
 };
 pub use state::{Auth, AuthStatus, Handshake, RequestState, SignedOut, StateHeaders, TokenType};
+pub use webhook::{WebhookHeaders, WebhookMessage, WebhookNews, WebhookRefused};

@@ -2,9 +2,11 @@
 
 use async_trait::async_trait;
 
+use portal_kernel::Timestamp;
+
 use crate::{
     AuthenticateRequestOptions, DirectoryError, ProviderMembership, ProviderUser, ProviderUserId, RequestParts,
-    RequestState,
+    RequestState, WebhookHeaders, WebhookMessage, WebhookRefused,
 };
 
 /// Judges who sent a request.
@@ -29,4 +31,15 @@ pub trait IdentityDirectory: Send + Sync {
 
     /// All organizations the person belongs to. Answers or fails within a few seconds.
     async fn memberships(&self, id: &ProviderUserId) -> Result<Vec<ProviderMembership>, DirectoryError>;
+}
+
+/// Tells the provider's webhooks from everybody else's, and reads them.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+pub trait WebhookVerifier: Send + Sync {
+    /// The id of the message if the provider sent it a moment ago, the same for every attempt and replay. Nothing of the body is read.
+    #[expect(clippy::elidable_lifetime_names, reason = "the mock needs the name")]
+    fn verify<'a>(&self, headers: &WebhookHeaders<'a>, body: &[u8], now: Timestamp) -> Result<String, WebhookRefused>;
+
+    /// What a verified body says. Never fails: what cannot be read is news of its own.
+    fn read(&self, body: &[u8]) -> WebhookMessage;
 }

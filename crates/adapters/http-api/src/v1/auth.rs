@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use actix_web::{HttpRequest, HttpResponse};
-use portal_http_kit::{Endpoint, Problem, Public, Routes, authenticate};
+use actix_web::{HttpRequest, HttpResponse, web};
+use portal_http_kit::{Endpoint, Kit, Problem, Public, Routes, authenticate};
 use portal_identity::{Auth, AuthReason, AuthStatus, ProviderSessionId, RequestState};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -27,17 +27,17 @@ pub(crate) struct AuthState<'a> {
     session: Option<&'a str>,
 }
 
+impl<'a> AuthState<'a> {
+    fn signed_out(reason: Cow<'a, str>) -> Self {
+        Self { status: AuthStatus::SignedOut.as_str(), reason: Some(reason), user: None, session: None }
+    }
+}
+
 impl<'a> From<&'a RequestState> for AuthState<'a> {
     fn from(state: &'a RequestState) -> Self {
-        let signed_out = |reason: Cow<'a, str>| Self {
-            status: AuthStatus::SignedOut.as_str(),
-            reason: Some(reason),
-            user: None,
-            session: None,
-        };
         match state {
             RequestState::SignedIn { auth: Auth::Session(auth), .. } if auth.is_pending() => {
-                signed_out("session-pending".into())
+                Self::signed_out("session-pending".into())
             }
             RequestState::SignedIn { auth: Auth::Session(auth), .. } => Self {
                 status: AuthStatus::SignedIn.as_str(),
@@ -45,7 +45,7 @@ impl<'a> From<&'a RequestState> for AuthState<'a> {
                 user: Some(auth.user_id.as_str()),
                 session: auth.session_id.as_ref().map(ProviderSessionId::as_str),
             },
-            state => signed_out(state.reason().unwrap_or(&AuthReason::TokenTypeMismatch).as_str()),
+            state => Self::signed_out(state.reason().unwrap_or(&AuthReason::TokenTypeMismatch).as_str()),
         }
     }
 }
@@ -56,8 +56,13 @@ impl<'a> From<&'a RequestState> for AuthState<'a> {
 /// keeps the token from being judged is 503.
 #[utoipa::path(get, path = "/v1/auth/status", operation_id = "getAuthStatus", tag = "auth",
     responses((status = 200, description = "The verdict", body = AuthState)))]
-async fn status(_: Public, req: HttpRequest) -> Result<HttpResponse, Problem> {
+async fn status(_: Public, kit: web::Data<Kit>, req: HttpRequest) -> Result<HttpResponse, Problem> {
     let state = authenticate(&req).await?;
+    if let RequestState::SignedIn { auth: Auth::Session(auth), .. } = &state
+        && auth.session_id.as_ref().is_some_and(|session| kit.sign_in.ended_sessions.remembers(session))
+    {
+        return Ok(HttpResponse::Ok().json(AuthState::signed_out("session-ended".into())));
+    }
     Ok(HttpResponse::Ok().json(AuthState::from(&state)))
 }
 

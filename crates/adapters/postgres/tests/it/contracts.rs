@@ -26,7 +26,7 @@ mod of_accounts {
     use portal_postgres::PgStore;
 
     fn ports(store: &PgStore) -> contract::Ports<'_> {
-        contract::Ports { store, sign_in: store, accounts: store }
+        contract::Ports { store, sign_in: store, accounts: store, ended: store, parked: store }
     }
 
     contract! { super::ports;
@@ -63,6 +63,12 @@ mod of_accounts {
             ids_are_merged_by_one_transaction_at_a_time
             a_membership_of_nobody_or_nowhere_is_refused
             accounts_of_a_person_begin_with_the_personal_one
+        }
+        inbox {
+            a_message_is_taken_once
+            of_two_concurrent_deliveries_one_takes_the_message
+            a_parked_message_is_kept_until_it_is_unparked
+            an_ended_session_is_found
         }
         trail {
             a_record_stays_once_it_is_committed

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use portal_accounts::contract::provision;
-use portal_accounts::{Facts, RoleMap, SignIn, SignedIn, Turns};
+use portal_accounts::{EndedSessions, Facts, RoleMap, SignIn, SignedIn, Turns};
 use portal_api_keys::contract::{Owner, new};
 use portal_api_keys::{ApiKeys, Brand, KeyState};
 use portal_audit::{Caller, Provenance};
@@ -49,8 +49,13 @@ fn provider_user(id: &ProviderUserId) -> ProviderUser {
     }
 }
 
+fn ended_sessions(store: &Arc<PgStore>) -> Arc<EndedSessions> {
+    Arc::new(EndedSessions::new(store.clone(), Arc::new(store.feed()), Arc::new(FixedClock::default())))
+}
+
 fn sign_in(store: &Arc<PgStore>, directory: impl IdentityDirectory + 'static) -> Arc<SignIn> {
     Arc::new(SignIn {
+        ended_sessions: ended_sessions(store),
         reader: store.clone(),
         store: store.clone(),
         directory: Arc::new(directory),
@@ -133,6 +138,7 @@ async fn colleagues_who_sign_in_together_share_one_account_and_never_deadlock() 
         let created_by = ProviderUserId::parse(&boss).unwrap();
         let colleagues = Colleagues { meet: Barrier::new(2), created_by, round };
         let sign_in = Arc::new(SignIn {
+            ended_sessions: ended_sessions(&store),
             reader: store.clone(),
             store: store.clone(),
             directory: Arc::new(colleagues),

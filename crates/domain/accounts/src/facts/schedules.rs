@@ -120,7 +120,7 @@ impl Clerk {
             id: known.unwrap_or_else(|| ProviderMembershipId::parse(&format!("orgmem_{}", self.made)).unwrap()),
             // Some carry less of the organization than its own record does.
             organization: ProviderOrganization {
-                created_by: place.created_by.clone().filter(|_| self.made % 2 == 0),
+                created_by: place.created_by.clone().filter(|_| self.made.is_multiple_of(2)),
                 ..place.clone()
             },
             user: person.id.clone(),

@@ -5,17 +5,21 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use portal_audit::{AuditLog, AuditRecord};
+use portal_authz::action::ManageWebhooks;
+use portal_authz::{Authorized, Platform};
 use portal_identity::{ProviderOrganizationId, ProviderUserId};
 use portal_kernel::{AccountId, Begin, Change, ChangeLog, Finish, StoreError, Timestamp, UserId};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use crate::ports::{AccountRepository, AccountsTx, Merging, ProviderIds, UserRepository};
-use crate::{Account, Membership, OrganizationAccount, Profile, User, UserState, Versioned};
+use crate::ports::{AccountRepository, AccountsTx, Merging, ProviderIds, UserRepository, WebhookInbox};
+use crate::{Account, InboxEntry, Membership, OrganizationAccount, Profile, User, UserState, Versioned};
 
 /// Everything that is stored.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rows {
     pub(crate) buried: BTreeSet<String>,
+    /// Messages that came, with the body while they are parked.
+    pub(crate) inbox: BTreeMap<String, Option<Vec<u8>>>,
     pub(crate) users: BTreeMap<String, User>,
     pub(crate) accounts: BTreeMap<String, Account>,
     pub(crate) organizations: BTreeMap<String, OrganizationAccount>,
@@ -70,6 +74,10 @@ impl AccountsTx for MemoryTx {
         self
     }
 
+    fn inbox(&mut self) -> &mut dyn WebhookInbox {
+        self
+    }
+
     fn audit(&mut self) -> &mut dyn AuditLog {
         self
     }
@@ -88,6 +96,29 @@ impl ProviderIds for MemoryTx {
     async fn bury(&mut self, _: &Merging, id: String, _: Timestamp) -> Result<(), StoreError> {
         self.rows.buried.insert(id);
         Ok(())
+    }
+}
+
+#[async_trait]
+impl WebhookInbox for MemoryTx {
+    async fn take(&mut self, _: &Merging, entry: InboxEntry) -> Result<bool, StoreError> {
+        let is_new = !self.rows.inbox.contains_key(&entry.id);
+        self.rows.inbox.entry(entry.id).or_default();
+        Ok(is_new)
+    }
+
+    async fn park(&mut self, _: &Merging, entry: InboxEntry, body: Vec<u8>, _: String) -> Result<bool, StoreError> {
+        let is_new = !self.rows.inbox.contains_key(&entry.id);
+        self.rows.inbox.entry(entry.id).or_insert(Some(body));
+        Ok(is_new)
+    }
+
+    async fn unpark(
+        &mut self,
+        _: &Authorized<ManageWebhooks, Platform>,
+        id: String,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.rows.inbox.get_mut(&id).and_then(Option::take))
     }
 }
 

@@ -1,0 +1,436 @@
+//! What the provider sends on its own: each message takes effect once, whatever comes of it is committed before it is acknowledged, and
+//! one that makes no sense is put aside and holds nobody up.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use portal_audit::{Caller, Provenance};
+use portal_authz::action::ManageWebhooks;
+use portal_authz::{Authorized, Denied, Job, Platform, Principal, Unchecked};
+use portal_identity::{ProviderEvent, WebhookHeaders, WebhookMessage, WebhookNews, WebhookRefused, WebhookVerifier};
+use portal_kernel::{StoreError, Timestamp, finish};
+
+use crate::Source;
+use crate::facts::{Facts, Merge};
+use crate::ports::{AccountsStore, AccountsTx, Merging, ParkedWebhooks};
+
+/// What became of a delivery. All of these are acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WebhookOutcome {
+    /// It took effect, or an older version of what is known.
+    Applied,
+    /// It had come before.
+    Repeated,
+    /// It tells nothing that is kept.
+    Ignored,
+    /// It was put aside: a person has to look.
+    Parked,
+}
+
+impl WebhookOutcome {
+    /// The text in answers, logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Repeated => "repeated",
+            Self::Ignored => "ignored",
+            Self::Parked => "parked",
+        }
+    }
+}
+
+/// Why a delivery is not acknowledged.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiveWebhookError {
+    /// Nobody knows who sent it.
+    #[error(transparent)]
+    Refused(#[from] WebhookRefused),
+    /// The policy says no.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// The store failed in a way that passes: the provider repeats the delivery.
+    #[error("the delivery was not stored")]
+    Store(#[from] StoreError),
+}
+
+/// A message in the inbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InboxEntry {
+    /// The provider's id, the same for every attempt and replay.
+    pub id: String,
+    /// What it tells, in the provider's words.
+    pub kind: String,
+    /// When it came first.
+    pub received_at: Timestamp,
+}
+
+/// A message that was put aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParkedWebhook {
+    /// Which.
+    pub entry: InboxEntry,
+    /// Why.
+    pub reason: String,
+}
+
+/// Why a message was not replayed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayWebhookError {
+    /// There is no such message, or it is not parked.
+    #[error("no message of this id is parked")]
+    NotParked,
+    /// It still makes no sense.
+    #[error("the message is parked again: {0}")]
+    ParkedAgain(String),
+    /// The policy says no.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// The store failed in a way that passes.
+    #[error("the message was not replayed")]
+    Store(#[from] StoreError),
+}
+
+/// The use cases, with what they need.
+pub struct Webhooks {
+    /// Tells the provider's deliveries from others.
+    pub verifier: Arc<dyn WebhookVerifier>,
+    /// Where messages and their effects are stored.
+    pub store: Arc<AccountsStore>,
+    /// What was put aside.
+    pub parked: Arc<dyn ParkedWebhooks>,
+    /// Writes what messages tell.
+    pub facts: Arc<Facts>,
+    /// What became of deliveries.
+    pub health: Arc<WebhookHealth>,
+}
+
+/// What became of the deliveries to this process, for its metrics.
+#[derive(Debug, Default)]
+pub struct WebhookHealth {
+    accepted: AtomicU64,
+    refused: AtomicU64,
+    parked: AtomicU64,
+    last_accepted: AtomicU64,
+}
+
+impl WebhookHealth {
+    fn note(&self, outcome: &Result<WebhookOutcome, ReceiveWebhookError>, now: Timestamp) {
+        match outcome {
+            Ok(outcome) => {
+                self.accepted.fetch_add(1, Ordering::Relaxed);
+                self.last_accepted.store(u64::try_from(now.unix_seconds()).unwrap_or_default(), Ordering::Relaxed);
+                if *outcome == WebhookOutcome::Parked {
+                    self.parked.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            Err(ReceiveWebhookError::Refused(refused)) => {
+                tracing::info!(reason = refused.0, "a delivery to the webhook was refused");
+                self.refused.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(ReceiveWebhookError::Denied(_) | ReceiveWebhookError::Store(_)) => {}
+        }
+    }
+
+    /// How many were acknowledged, those that were put aside included.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// How many were not the provider's.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// How many were put aside.
+    pub fn parked(&self) -> u64 {
+        self.parked.load(Ordering::Relaxed)
+    }
+
+    /// When the last one was acknowledged, in seconds since 1970; 0 before the first.
+    pub fn last_accepted(&self) -> u64 {
+        self.last_accepted.load(Ordering::Relaxed)
+    }
+}
+
+struct Clearance {
+    merge: Merging,
+    caller: Caller,
+}
+
+impl Webhooks {
+    /// Verifies, reads and applies a delivery. When this returns, the effect is committed, or the message is parked, or it is as if it
+    /// had never come.
+    pub async fn receive(
+        &self,
+        headers: &WebhookHeaders<'_>,
+        body: &[u8],
+        provenance: Provenance,
+    ) -> Result<WebhookOutcome, ReceiveWebhookError> {
+        let now = self.facts.clock.now();
+        let outcome = self.receive_at(headers, body, provenance, now).await;
+        self.health.note(&outcome, now);
+        outcome
+    }
+
+    async fn receive_at(
+        &self,
+        headers: &WebhookHeaders<'_>,
+        body: &[u8],
+        provenance: Provenance,
+        received_at: Timestamp,
+    ) -> Result<WebhookOutcome, ReceiveWebhookError> {
+        let id = self.verifier.verify(headers, body, received_at)?;
+        let WebhookMessage { kind, news } = self.verifier.read(body);
+        let entry = InboxEntry { id, kind, received_at };
+        let cleared = Self::clearance(Caller { principal: Principal::System(Job::Webhooks), provenance })?;
+        let event = match news {
+            WebhookNews::Event(event) => Some(*event),
+            WebhookNews::Nothing => None,
+            WebhookNews::Unreadable(reason) => return Ok(self.park(&cleared, entry, body, reason.to_owned()).await?),
+        };
+        let outcome = if event.is_some() { WebhookOutcome::Applied } else { WebhookOutcome::Ignored };
+        match self.take(&cleared, entry.clone(), event).await {
+            Ok(true) => Ok(outcome),
+            Ok(false) => Ok(WebhookOutcome::Repeated),
+            Err(error) if passes(&error) => Err(error.into()),
+            Err(error) => Ok(self.park(&cleared, entry, body, error.to_string()).await?),
+        }
+    }
+
+    /// All messages that were put aside, the oldest first.
+    pub async fn parked(&self, caller: &Caller) -> Result<Vec<ParkedWebhook>, ReplayWebhookError> {
+        let cleared = Self::may_manage(caller)?;
+        Ok(self.parked.all(&cleared).await?)
+    }
+
+    /// Reads a parked message again and applies it. It was verified when it came. What it tells is as old as it is: newer facts stay.
+    pub async fn replay(&self, caller: &Caller, id: &str) -> Result<(), ReplayWebhookError> {
+        let manage = Self::may_manage(caller)?;
+        let merge = Self::clearance(caller.clone())?;
+        let mut tx = self.store.begin().await?;
+        let outcome = self.replay_in(&mut *tx, &manage, &merge, id).await;
+        finish(tx, outcome).await
+    }
+
+    async fn replay_in(
+        &self,
+        tx: &mut dyn AccountsTx,
+        manage: &Authorized<ManageWebhooks, Platform>,
+        cleared: &Clearance,
+        id: &str,
+    ) -> Result<(), ReplayWebhookError> {
+        let body = tx.inbox().unpark(manage, id.to_owned()).await?.ok_or(ReplayWebhookError::NotParked)?;
+        match self.verifier.read(&body).news {
+            WebhookNews::Nothing => Ok(()),
+            WebhookNews::Unreadable(reason) => Err(ReplayWebhookError::ParkedAgain(reason.to_owned())),
+            WebhookNews::Event(event) => {
+                let mut merge = Merge { tx, cleared: &cleared.merge, caller: &cleared.caller };
+                let applied = self.facts.apply(&mut merge, vec![*event], Source::Told).await;
+                applied.map_err(|error| match error {
+                    error if passes(&error) => error.into(),
+                    error => ReplayWebhookError::ParkedAgain(error.to_string()),
+                })
+            }
+        }
+    }
+
+    fn may_manage(caller: &Caller) -> Result<Authorized<ManageWebhooks, Platform>, Denied> {
+        Unchecked::new(Platform).authorize(&caller.principal)
+    }
+
+    /// The right to merge is the job's, whoever set it to work; the trail names who did.
+    fn clearance(caller: Caller) -> Result<Clearance, Denied> {
+        let merge = Unchecked::new(Platform).authorize(&Principal::System(Job::Webhooks))?;
+        Ok(Clearance { merge, caller })
+    }
+
+    /// False if the message had come before.
+    async fn take(
+        &self,
+        cleared: &Clearance,
+        entry: InboxEntry,
+        event: Option<ProviderEvent>,
+    ) -> Result<bool, StoreError> {
+        let mut tx = self.store.begin().await?;
+        let outcome = self.take_in(&mut *tx, cleared, entry, event).await;
+        finish(tx, outcome).await
+    }
+
+    async fn take_in(
+        &self,
+        tx: &mut dyn AccountsTx,
+        cleared: &Clearance,
+        entry: InboxEntry,
+        event: Option<ProviderEvent>,
+    ) -> Result<bool, StoreError> {
+        if !tx.inbox().take(&cleared.merge, entry).await? {
+            return Ok(false);
+        }
+        let mut merge = Merge { tx, cleared: &cleared.merge, caller: &cleared.caller };
+        self.facts.apply(&mut merge, event.into_iter().collect(), Source::Told).await?;
+        Ok(true)
+    }
+
+    async fn park(
+        &self,
+        cleared: &Clearance,
+        entry: InboxEntry,
+        body: &[u8],
+        reason: String,
+    ) -> Result<WebhookOutcome, StoreError> {
+        tracing::error!(webhook.id = entry.id, webhook.kind = entry.kind, reason, "a webhook was put aside");
+        let mut tx = self.store.begin().await?;
+        let outcome = tx.inbox().park(&cleared.merge, entry, body.to_vec(), reason).await;
+        let is_new = finish(tx, outcome).await?;
+        Ok(if is_new { WebhookOutcome::Parked } else { WebhookOutcome::Repeated })
+    }
+}
+
+/// Whether the same delivery may succeed when it is repeated.
+fn passes(error: &StoreError) -> bool {
+    match error {
+        StoreError::Unavailable(_) | StoreError::Retryable(_) | StoreError::Stale => true,
+        StoreError::Duplicate { .. } | StoreError::Corrupt(_) | StoreError::Other(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portal_identity::{MockWebhookVerifier, ProviderSessionId};
+    use portal_kernel::Change;
+    use portal_testkit::{CountingIds, FixedClock};
+
+    use super::*;
+    use crate::testing::memory::{MemoryStore, Rows};
+    use crate::testing::{Ending, MockAccountsStore, MockTx, provider_user, signing_in};
+    use crate::{MockParkedWebhooks, RoleMap};
+
+    /// Everything is the provider's, with the body as the id of the message.
+    fn verifier(news: impl Fn(&[u8]) -> WebhookNews + Send + Sync + 'static) -> MockWebhookVerifier {
+        let mut verifier = MockWebhookVerifier::new();
+        verifier.expect_verify().returning(|_, body, _| Ok(String::from_utf8_lossy(body).into_owned()));
+        verifier.expect_read().returning(move |body| WebhookMessage { kind: "kind".to_owned(), news: news(body) });
+        verifier
+    }
+
+    fn webhooks(verifier: MockWebhookVerifier, store: Arc<AccountsStore>) -> Webhooks {
+        let (ids, clock) = (Arc::new(CountingIds::default()), Arc::new(FixedClock::default()));
+        let facts = Arc::new(Facts { role_map: RoleMap::default(), ids, clock });
+        let parked = Arc::new(MockParkedWebhooks::new());
+        Webhooks { verifier: Arc::new(verifier), store, parked, facts, health: Arc::default() }
+    }
+
+    async fn receive(webhooks: &Webhooks, body: &str) -> Result<WebhookOutcome, ReceiveWebhookError> {
+        webhooks.receive(&[], body.as_bytes(), Provenance::default()).await
+    }
+
+    fn operator() -> Caller {
+        Caller { principal: Principal::System(Job::Operator), provenance: Provenance::default() }
+    }
+
+    fn about_alice(_: &[u8]) -> WebhookNews {
+        WebhookNews::Event(Box::new(ProviderEvent::User(provider_user())))
+    }
+
+    #[tokio::test]
+    async fn a_message_takes_effect_once_and_in_the_transaction_that_remembers_it() {
+        let store = MemoryStore::default();
+        let webhooks = webhooks(verifier(about_alice), Arc::new(store.clone()));
+        assert_eq!(receive(&webhooks, "msg_1").await.unwrap(), WebhookOutcome::Applied);
+        let after_one = store.rows.lock().await.clone();
+        assert_eq!((after_one.users.len(), after_one.records.len(), after_one.inbox.len()), (1, 1, 1));
+        assert_eq!(receive(&webhooks, "msg_1").await.unwrap(), WebhookOutcome::Repeated);
+        let Rows { users, records, changes, .. } = store.rows.lock().await.clone();
+        assert_eq!((users, records, changes), (after_one.users, after_one.records, after_one.changes));
+        assert_eq!((webhooks.health.accepted(), webhooks.health.refused()), (2, 0));
+        assert_eq!(webhooks.health.last_accepted(), 1_767_225_600, "the time of the clock");
+    }
+
+    #[tokio::test]
+    async fn what_tells_nothing_is_remembered_and_changes_nothing() {
+        let store = MemoryStore::default();
+        let webhooks = webhooks(verifier(|_| WebhookNews::Nothing), Arc::new(store.clone()));
+        assert_eq!(receive(&webhooks, "msg_1").await.unwrap(), WebhookOutcome::Ignored);
+        assert_eq!(receive(&webhooks, "msg_1").await.unwrap(), WebhookOutcome::Repeated);
+        assert!(store.rows.lock().await.users.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_session_that_ended_is_told_to_every_replica() {
+        let store = MemoryStore::default();
+        let ended = |_: &[u8]| {
+            WebhookNews::Event(Box::new(ProviderEvent::SessionEnded(ProviderSessionId::parse("sess_1").unwrap())))
+        };
+        let webhooks = webhooks(verifier(ended), Arc::new(store.clone()));
+        receive(&webhooks, "msg_1").await.unwrap();
+        let rows = store.rows.lock().await;
+        assert!(rows.buried.contains("sess_1"));
+        assert_eq!(rows.changes, [Change::Session("sess_1".to_owned())]);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_is_put_aside_and_replayed_once_it_can() {
+        let store = MemoryStore::default();
+        let shared = Arc::new(store.clone());
+        let broken = webhooks(verifier(|_| WebhookNews::Unreadable("no id")), shared.clone());
+        assert_eq!(receive(&broken, "msg_1").await.unwrap(), WebhookOutcome::Parked);
+        assert_eq!(receive(&broken, "msg_1").await.unwrap(), WebhookOutcome::Repeated);
+        assert_eq!(broken.health.parked(), 1);
+        let again = broken.replay(&operator(), "msg_1").await.unwrap_err();
+        assert!(matches!(again, ReplayWebhookError::ParkedAgain(reason) if reason == "no id"));
+        let mended = webhooks(verifier(about_alice), shared);
+        assert!(matches!(mended.replay(&signing_in(), "msg_1").await, Err(ReplayWebhookError::Denied(_))));
+        mended.replay(&operator(), "msg_1").await.unwrap();
+        assert_eq!(store.rows.lock().await.users.len(), 1);
+        assert!(matches!(mended.replay(&operator(), "msg_1").await, Err(ReplayWebhookError::NotParked)));
+    }
+
+    /// A transaction in which taking the message fails.
+    fn failing(error: StoreError) -> MockTx {
+        let mut tx = MockTx::default();
+        tx.inbox.expect_take().return_once(|_, _| Err(error));
+        tx
+    }
+
+    #[tokio::test]
+    async fn an_outage_asks_for_another_attempt() {
+        for error in
+            [StoreError::Unavailable("down".into()), StoreError::Retryable("deadlock".into()), StoreError::Stale]
+        {
+            let store = Arc::new(MockAccountsStore::new([failing(error)]));
+            let webhooks = webhooks(verifier(about_alice), store.clone());
+            assert!(matches!(receive(&webhooks, "msg_1").await, Err(ReceiveWebhookError::Store(_))));
+            assert_eq!(store.endings(), [Ending::RolledBack]);
+            assert_eq!(webhooks.health.accepted(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_can_never_be_stored_is_put_aside() {
+        for error in [
+            StoreError::Other("a defect".into()),
+            StoreError::Corrupt("a row".into()),
+            StoreError::Duplicate { constraint: "x".to_owned() },
+        ] {
+            let mut parking = MockTx::default();
+            parking.inbox.expect_park().once().returning(|_, entry, body, _| {
+                assert_eq!((entry.id.as_str(), entry.kind.as_str(), &*body), ("msg_1", "kind", &b"msg_1"[..]));
+                Ok(true)
+            });
+            let store = Arc::new(MockAccountsStore::new([failing(error), parking]));
+            let webhooks = webhooks(verifier(about_alice), store.clone());
+            assert_eq!(receive(&webhooks, "msg_1").await.unwrap(), WebhookOutcome::Parked);
+            assert_eq!(store.endings(), [Ending::RolledBack, Ending::Committed]);
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_read_of_what_is_not_the_providers() {
+        let mut forged = MockWebhookVerifier::new();
+        forged.expect_verify().returning(|_, _, _| Err(WebhookRefused("webhook-signature-invalid")));
+        let store = Arc::new(MockAccountsStore::new([]));
+        let webhooks = webhooks(forged, store);
+        assert!(matches!(receive(&webhooks, "msg_1").await, Err(ReceiveWebhookError::Refused(_))));
+        assert_eq!((webhooks.health.accepted(), webhooks.health.refused()), (0, 1));
+    }
+}
