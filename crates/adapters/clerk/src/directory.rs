@@ -30,7 +30,7 @@ impl ClerkDirectory {
     }
 
     /// The body of a successful answer; none for 404.
-    async fn read(api: &BackendApi, path: &str) -> Result<Option<Value>, DirectoryError> {
+    pub(crate) async fn read(api: &BackendApi, path: &str) -> Result<Option<Value>, DirectoryError> {
         let answer = api.get(path, LARGEST_BODY).await.map_err(|error| DirectoryError::Unavailable(error.into()))?;
         match answer.status {
             200..300 => {

@@ -4,6 +4,7 @@ mod accounts;
 mod audit;
 mod keys;
 mod provider_ids;
+mod scans;
 mod service_tokens;
 mod users;
 mod webhooks;

@@ -152,6 +152,15 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    scan_cursors (name) {
+        name -> Text,
+        position -> Text,
+        version -> BigInt,
+        moved_at -> Timestamptz,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     accounts,
     users,

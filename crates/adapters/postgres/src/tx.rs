@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use diesel::{ExpressionMethods, QueryResult};
 use diesel_async::{AnsiTransactionManager, RunQueryDsl, TransactionManager};
-use portal_accounts::{AccountRepository, AccountsTx, ProviderIds, UserRepository, WebhookInbox};
+use portal_accounts::{AccountRepository, AccountsTx, ProviderIds, ScanCursors, UserRepository, WebhookInbox};
 use portal_api_keys::{ApiKeyRepository, ApiKeysTx, ServiceTokenRepository};
 use portal_audit::AuditLog;
 use portal_kernel::{Begin, Change, ChangeLog, Finish, StoreError};
@@ -82,6 +82,10 @@ impl AccountsTx for PgTx {
     }
 
     fn accounts(&mut self) -> &mut dyn AccountRepository {
+        self
+    }
+
+    fn scans(&mut self) -> &mut dyn ScanCursors {
         self
     }
 

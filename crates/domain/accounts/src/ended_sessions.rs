@@ -11,7 +11,8 @@ use portal_kernel::{Change, ChangeFeed, ChangeListener, Clock, StoreError, Times
 
 use crate::ports::EndedSessionReader;
 
-/// How long an ended session is remembered: longer than any token of it can last. The provider makes none after the end.
+/// How long an ended session is remembered: the provider makes no token after the end, and hardly any lasts longer. For one that does,
+/// the store is asked.
 const REMEMBERED: Duration = Duration::from_hours(24);
 
 /// How long a list is used before it is read anew, so that it does not grow forever.
@@ -57,24 +58,26 @@ impl EndedSessions {
         Self { store, feed, memory }
     }
 
-    /// Whether the session is over, whatever its token says.
+    /// Whether the session is over, whatever its token says, which was made at `issued_at`.
     pub async fn contains(
         &self,
         cleared: &Authorized<BuildPrincipal, Platform>,
         session: &ProviderSessionId,
+        issued_at: Option<Timestamp>,
     ) -> Result<bool, StoreError> {
         let now = self.memory.clock.now();
+        let outlives_memory = issued_at.is_none_or(|issued_at| now.since(issued_at) >= REMEMBERED);
         let missed = {
             let list = self.memory.read();
             if list.ended.contains_key(session.as_str()) {
                 return Ok(true);
             }
-            if self.feed.is_current() && list.read_at.is_some_and(|at| now.since(at) < LIST_LIFE) {
+            if !outlives_memory && self.feed.is_current() && list.read_at.is_some_and(|at| now.since(at) < LIST_LIFE) {
                 return Ok(false);
             }
             list.missed
         };
-        if !self.feed.is_current() {
+        if outlives_memory || !self.feed.is_current() {
             return self.store.has_ended(cleared, session.clone()).await;
         }
         let ended = self.store.ended_since(cleared, now.minus(REMEMBERED)).await?;
@@ -137,10 +140,10 @@ mod tests {
         reader.expect_ended_since().times(1).returning(|_, _| Ok(vec!["sess_1".to_owned()]));
         let sessions = sessions(reader, &feed, &clock);
         assert!(!sessions.remembers(&session(1)), "nothing was read");
-        assert!(sessions.contains(&cleared(), &session(1)).await.unwrap());
-        assert!(!sessions.contains(&cleared(), &session(2)).await.unwrap());
+        assert!(sessions.contains(&cleared(), &session(1), Some(clock.now())).await.unwrap());
+        assert!(!sessions.contains(&cleared(), &session(2), Some(clock.now())).await.unwrap());
         feed.tell(&Change::Session("sess_2".to_owned()));
-        assert!(sessions.contains(&cleared(), &session(2)).await.unwrap());
+        assert!(sessions.contains(&cleared(), &session(2), Some(clock.now())).await.unwrap());
         assert!(sessions.remembers(&session(2)));
     }
 
@@ -150,8 +153,8 @@ mod tests {
         let mut reader = MockEndedSessionReader::new();
         reader.expect_has_ended().times(2).returning(|_, id| Ok(id == session(1)));
         let sessions = sessions(reader, &feed, &clock);
-        assert!(sessions.contains(&cleared(), &session(1)).await.unwrap());
-        assert!(!sessions.contains(&cleared(), &session(2)).await.unwrap());
+        assert!(sessions.contains(&cleared(), &session(1), Some(clock.now())).await.unwrap());
+        assert!(!sessions.contains(&cleared(), &session(2), Some(clock.now())).await.unwrap());
     }
 
     #[tokio::test]
@@ -160,12 +163,12 @@ mod tests {
         let mut reader = MockEndedSessionReader::new();
         reader.expect_ended_since().times(3).returning(|_, _| Ok(Vec::new()));
         let sessions = sessions(reader, &feed, &clock);
-        sessions.contains(&cleared(), &session(1)).await.unwrap();
+        sessions.contains(&cleared(), &session(1), Some(clock.now())).await.unwrap();
         clock.advance(LIST_LIFE);
-        sessions.contains(&cleared(), &session(1)).await.unwrap();
+        sessions.contains(&cleared(), &session(1), Some(clock.now())).await.unwrap();
         feed.miss();
-        sessions.contains(&cleared(), &session(1)).await.unwrap();
-        sessions.contains(&cleared(), &session(1)).await.unwrap();
+        sessions.contains(&cleared(), &session(1), Some(clock.now())).await.unwrap();
+        sessions.contains(&cleared(), &session(1), Some(clock.now())).await.unwrap();
     }
 
     #[tokio::test]
@@ -176,10 +179,24 @@ mod tests {
         let sessions = sessions(reader, &feed, &clock);
         feed.tell(&Change::Session("sess_1".to_owned()));
         clock.advance(REMEMBERED.saturating_sub(Duration::from_secs(1)));
-        sessions.contains(&cleared(), &session(2)).await.unwrap();
+        sessions.contains(&cleared(), &session(2), Some(clock.now())).await.unwrap();
         assert!(sessions.remembers(&session(1)));
         clock.advance(LIST_LIFE);
-        sessions.contains(&cleared(), &session(2)).await.unwrap();
+        sessions.contains(&cleared(), &session(2), Some(clock.now())).await.unwrap();
         assert!(!sessions.remembers(&session(1)));
+    }
+
+    #[tokio::test]
+    async fn the_store_is_asked_about_a_token_that_is_older_than_the_memory() {
+        let (feed, clock) = (SteeredFeed::current(), Arc::new(FixedClock::default()));
+        let issued_at = clock.now();
+        let mut reader = MockEndedSessionReader::new();
+        reader.expect_has_ended().times(2).returning(|_, _| Ok(true));
+        reader.expect_ended_since().times(1).returning(|_, _| Ok(Vec::new()));
+        let sessions = sessions(reader, &feed, &clock);
+        clock.advance(REMEMBERED);
+        assert!(sessions.contains(&cleared(), &session(1), Some(issued_at)).await.unwrap());
+        assert!(sessions.contains(&cleared(), &session(1), None).await.unwrap());
+        assert!(!sessions.contains(&cleared(), &session(1), Some(clock.now())).await.unwrap());
     }
 }

@@ -47,6 +47,19 @@ pub(crate) struct Merge<'a> {
     pub(crate) tx: &'a mut dyn AccountsTx,
     pub(crate) cleared: &'a Merging,
     pub(crate) caller: &'a Caller,
+    /// What changed, as the other replicas are told.
+    pub(crate) changes: Vec<Change>,
+}
+
+impl<'a> Merge<'a> {
+    pub(crate) fn new(tx: &'a mut dyn AccountsTx, cleared: &'a Merging, caller: &'a Caller) -> Self {
+        Self { tx, cleared, caller, changes: Vec::new() }
+    }
+
+    async fn changed(&mut self, change: Change) -> Result<(), StoreError> {
+        self.changes.push(change.clone());
+        self.tx.changes().changed(change).await
+    }
 }
 
 impl Facts {
@@ -57,12 +70,23 @@ impl Facts {
         events: Vec<ProviderEvent>,
         source: Source,
     ) -> Result<(), StoreError> {
+        self.apply_each(merge, &events, source).await.map(drop)
+    }
+
+    /// As [`Facts::apply`], and tells what each fact changed.
+    pub(crate) async fn apply_each(
+        &self,
+        merge: &mut Merge<'_>,
+        events: &[ProviderEvent],
+        source: Source,
+    ) -> Result<Vec<Vec<Change>>, StoreError> {
+        let mut changes = Vec::with_capacity(events.len());
         let mut ids: Vec<String> = events.iter().flat_map(ids_of).collect();
         // Everybody takes them in one order, so that nobody waits in a circle.
         ids.sort_unstable();
         ids.dedup();
         let mut buried = merge.tx.provider_ids().lock(merge.cleared, ids).await?;
-        for event in events {
+        for event in events.iter().cloned() {
             if let Some(id) = deleted_id(&event) {
                 if !buried.contains(&id) {
                     merge.tx.provider_ids().bury(merge.cleared, id.clone(), self.clock.now()).await?;
@@ -72,8 +96,9 @@ impl Facts {
             } else if !ids_of(&event).any(|id| buried.contains(&id)) {
                 self.keep(merge, event, source).await?;
             }
+            changes.push(std::mem::take(&mut merge.changes));
         }
-        Ok(())
+        Ok(changes)
     }
 
     /// The person behind a provider id, made with a personal account if there is none. The id must be locked.
@@ -131,7 +156,7 @@ impl Facts {
         let version = user.updated_at;
         if let Some(copy) = Versioned::merged(known.copy, Profile::from(user), version, source) {
             merge.tx.users().save_profile(merge.cleared, known.id, copy).await?;
-            merge.tx.changes().changed(Change::User(known.id)).await?;
+            merge.changed(Change::User(known.id)).await?;
         }
         Ok(())
     }
@@ -149,7 +174,7 @@ impl Facts {
         let Some(copy) = Versioned::merged(stored.copy, record, version, source) else { return Ok(()) };
         let now = OrganizationAccount { account, created_by: stored.created_by, copy: Some(copy) };
         merge.tx.accounts().save_organization(merge.cleared, now).await?;
-        merge.tx.changes().changed(Change::Account(account)).await
+        merge.changed(Change::Account(account)).await
     }
 
     /// It became known who created the organization: the role of that person may be another one.
@@ -202,7 +227,7 @@ impl Facts {
     ) -> Result<(), StoreError> {
         let Membership { account, user, .. } = membership;
         merge.tx.accounts().save_membership(merge.cleared, membership, self.clock.now()).await?;
-        merge.tx.changes().changed(Change::User(user)).await?;
+        merge.changed(Change::User(user)).await?;
         match action {
             Some(action) => self.record(merge, Some(account), action, Subject::User(user)).await,
             None => Ok(()),
@@ -255,7 +280,7 @@ impl Facts {
             ProviderEvent::MembershipDeleted { id, organization, user } => {
                 self.remove_membership(merge, &id, organization, user).await
             }
-            ProviderEvent::SessionEnded(id) => merge.tx.changes().changed(Change::Session(id.to_string())).await,
+            ProviderEvent::SessionEnded(id) => merge.changed(Change::Session(id.to_string())).await,
             ProviderEvent::User(_) | ProviderEvent::Organization(_) | ProviderEvent::Membership(_) => Ok(()),
         }
     }
@@ -267,7 +292,7 @@ impl Facts {
             self.record(merge, Some(account), AuditAction::MembershipRemoved, subject).await?;
         }
         self.record(merge, Some(user.personal_account), AuditAction::UserDeleted, subject).await?;
-        merge.tx.changes().changed(Change::User(user.id)).await
+        merge.changed(Change::User(user.id)).await
     }
 
     async fn remove_organization(&self, merge: &mut Merge<'_>, id: ProviderOrganizationId) -> Result<(), StoreError> {
@@ -277,7 +302,7 @@ impl Facts {
             self.record(merge, Some(account), AuditAction::MembershipRemoved, Subject::User(member)).await?;
         }
         self.record(merge, Some(account), AuditAction::AccountDeleted, Subject::Account(account)).await?;
-        merge.tx.changes().changed(Change::Account(account)).await
+        merge.changed(Change::Account(account)).await
     }
 
     /// Only the stay that is meant: whoever came back meanwhile has another one.
@@ -297,7 +322,7 @@ impl Facts {
         }
         merge.tx.accounts().remove_membership(merge.cleared, account, user.id).await?;
         self.record(merge, Some(account), AuditAction::MembershipRemoved, Subject::User(user.id)).await?;
-        merge.tx.changes().changed(Change::User(user.id)).await
+        merge.changed(Change::User(user.id)).await
     }
 
     async fn record(

@@ -14,6 +14,7 @@ pub mod membership;
 pub mod merge;
 pub mod ports;
 pub mod read;
+pub mod reconcile;
 pub mod sign_in;
 #[cfg(test)]
 mod testing;
@@ -29,14 +30,17 @@ pub use membership::{KnownMembership, Membership, MembershipRecord, RoleMap};
 pub use merge::{Source, Versioned};
 pub use ports::{
     AccountReader, AccountRepository, AccountsStore, AccountsTx, EndedSessionReader, Merging, ParkedWebhooks,
-    ProviderIds, SignInReader, UserRepository, WebhookInbox,
+    ProviderIds, ReconcileReader, ScanCursors, SignInReader, UserRepository, WebhookInbox,
 };
 #[cfg(any(test, feature = "testing"))]
 pub use ports::{
     MockAccountReader, MockAccountRepository, MockEndedSessionReader, MockParkedWebhooks, MockProviderIds,
-    MockSignInReader, MockUserRepository, MockWebhookInbox,
+    MockReconcileReader, MockScanCursors, MockSignInReader, MockUserRepository, MockWebhookInbox,
 };
 pub use read::{AccountOfUser, Accounts, ReadAccountError};
+pub use reconcile::{
+    Counterpart, ReconcileError, ReconcileOptions, ReconcileReport, Reconciler, ScanCursor, ScanPosition, Stay, Tally,
+};
 pub use sign_in::{SignIn, SignInError, SignedIn};
 pub use turns::Turns;
 pub use user::{KnownUser, Profile, User, UserState};

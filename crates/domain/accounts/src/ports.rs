@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use portal_audit::AuditLog;
-use portal_authz::action::{BuildPrincipal, ManageWebhooks, MergeFacts, ViewSelf};
+use portal_authz::action::{BuildPrincipal, ManageWebhooks, MergeFacts, Reconcile, ViewSelf};
 use portal_authz::{Authorized, Platform, Unchecked};
 use portal_identity::{ProviderOrganizationId, ProviderSessionId, ProviderUserId};
 use portal_kernel::{AccountId, Begin, ChangeLog, Finish, StoreError, Timestamp, UserId};
 
 use crate::{
-    Account, AccountOfUser, InboxEntry, KnownUser, Membership, OrganizationAccount, ParkedWebhook, Profile, User,
-    Versioned,
+    Account, AccountOfUser, Counterpart, InboxEntry, KnownUser, Membership, OrganizationAccount, ParkedWebhook,
+    Profile, ScanCursor, ScanPosition, Stay, User, Versioned,
 };
 
 /// The right to write what the provider told.
@@ -136,6 +136,20 @@ pub trait WebhookInbox: Send {
     ) -> Result<Option<Vec<u8>>, StoreError>;
 }
 
+/// How far scans of the provider got, inside a transaction.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait ScanCursors: Send {
+    /// Moves the cursor, and answers where it is now. None if somebody else moved it since it was read.
+    async fn advance(
+        &mut self,
+        cleared: &Authorized<Reconcile, Platform>,
+        from: ScanCursor,
+        to: ScanPosition,
+        at: Timestamp,
+    ) -> Result<Option<ScanCursor>, StoreError>;
+}
+
 /// The repositories of one transaction.
 pub trait AccountsTx: Finish {
     /// Ids that the provider gave.
@@ -144,6 +158,8 @@ pub trait AccountsTx: Finish {
     fn users(&mut self) -> &mut dyn UserRepository;
     /// Accounts and memberships.
     fn accounts(&mut self) -> &mut dyn AccountRepository;
+    /// How far scans of the provider got.
+    fn scans(&mut self) -> &mut dyn ScanCursors;
     /// Messages of the provider's webhooks.
     fn inbox(&mut self) -> &mut dyn WebhookInbox;
     /// The trail.
@@ -207,4 +223,36 @@ pub trait AccountReader: Send + Sync {
 pub trait ParkedWebhooks: Send + Sync {
     /// All of it, the oldest first, 1,000 at most.
     async fn all(&self, cleared: &Authorized<ManageWebhooks, Platform>) -> Result<Vec<ParkedWebhook>, StoreError>;
+}
+
+/// Reads what a scan compares with, outside any transaction. Each list is in the order of our ids, and begins after the given one.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait ReconcileReader: Send + Sync {
+    /// How far the last scan got.
+    async fn cursor(&self, cleared: &Authorized<Reconcile, Platform>) -> Result<ScanCursor, StoreError>;
+
+    /// People who were not deleted.
+    async fn users(
+        &self,
+        cleared: &Authorized<Reconcile, Platform>,
+        after: Option<UserId>,
+        most: usize,
+    ) -> Result<Vec<Counterpart<UserId, ProviderUserId>>, StoreError>;
+
+    /// Organizations that were not deleted.
+    async fn organizations(
+        &self,
+        cleared: &Authorized<Reconcile, Platform>,
+        after: Option<AccountId>,
+        most: usize,
+    ) -> Result<Vec<Counterpart<AccountId, ProviderOrganizationId>>, StoreError>;
+
+    /// Memberships that the provider told of.
+    async fn memberships(
+        &self,
+        cleared: &Authorized<Reconcile, Platform>,
+        after: Option<(AccountId, UserId)>,
+        most: usize,
+    ) -> Result<Vec<Counterpart<(AccountId, UserId), Stay>>, StoreError>;
 }

@@ -91,7 +91,7 @@ impl SignIn {
     pub async fn sign_in(&self, auth: &SessionAuth, provenance: &Provenance) -> Result<SignedIn, SignInError> {
         let cleared = Clearance::of(provenance)?;
         if let Some(session) = &auth.session_id
-            && self.ended_sessions.contains(&cleared.look_up, session).await?
+            && self.ended_sessions.contains(&cleared.look_up, session, auth.issued_at).await?
         {
             return Err(SignInError::SessionEnded);
         }
@@ -146,7 +146,7 @@ impl SignIn {
         if !tx.provider_ids().lock(&cleared.merge, vec![id.to_string()]).await?.is_empty() {
             return Ok(Found::Deleted);
         }
-        let mut merge = Merge { tx, cleared: &cleared.merge, caller: &cleared.caller };
+        let mut merge = Merge::new(tx, &cleared.merge, &cleared.caller);
         // Whoever makes a person here asks the provider next.
         let asked_at = Some(self.facts.clock.now());
         self.facts.person(&mut merge, id, asked_at).await
@@ -193,7 +193,7 @@ impl SignIn {
 
     async fn merge(&self, cleared: &Clearance, events: Vec<ProviderEvent>) -> Result<(), StoreError> {
         let mut tx = self.store.begin().await?;
-        let mut merge = Merge { tx: &mut *tx, cleared: &cleared.merge, caller: &cleared.caller };
+        let mut merge = Merge::new(&mut *tx, &cleared.merge, &cleared.caller);
         let outcome = self.facts.apply(&mut merge, events, Source::Read).await;
         finish(tx, outcome).await
     }

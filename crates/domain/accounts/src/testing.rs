@@ -14,10 +14,10 @@ use portal_identity::{
 use portal_kernel::{Begin, Change, ChangeLog, Clock, Finish, StoreError};
 use portal_testkit::FixedClock;
 
-use crate::ports::{AccountRepository, AccountsTx, ProviderIds, UserRepository, WebhookInbox};
+use crate::ports::{AccountRepository, AccountsTx, ProviderIds, ScanCursors, UserRepository, WebhookInbox};
 use crate::{
-    KnownMembership, KnownUser, MockAccountRepository, MockProviderIds, MockUserRepository, MockWebhookInbox, User,
-    UserState, Versioned,
+    KnownMembership, KnownUser, MockAccountRepository, MockProviderIds, MockScanCursors, MockUserRepository,
+    MockWebhookInbox, User, UserState, Versioned,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,7 @@ pub(crate) struct MockTx {
     pub(crate) provider_ids: MockProviderIds,
     pub(crate) users: MockUserRepository,
     pub(crate) accounts: MockAccountRepository,
+    pub(crate) scans: MockScanCursors,
     pub(crate) inbox: MockWebhookInbox,
     pub(crate) audit: MockAuditLog,
     pub(crate) changes: Vec<Change>,
@@ -48,6 +49,10 @@ impl AccountsTx for MockTx {
 
     fn accounts(&mut self) -> &mut dyn AccountRepository {
         &mut self.accounts
+    }
+
+    fn scans(&mut self) -> &mut dyn ScanCursors {
+        &mut self.scans
     }
 
     fn inbox(&mut self) -> &mut dyn WebhookInbox {
@@ -124,7 +129,7 @@ pub(crate) fn session() -> SessionAuth {
         factor_verification_age: None,
         features: Vec::new(),
         plans: Vec::new(),
-        issued_at: None,
+        issued_at: Some(FixedClock::default().now()),
         expires_at: FixedClock::default().now(),
     }
 }

@@ -192,7 +192,7 @@ impl Webhooks {
         match self.take(&cleared, entry.clone(), event).await {
             Ok(true) => Ok(outcome),
             Ok(false) => Ok(WebhookOutcome::Repeated),
-            Err(error) if passes(&error) => Err(error.into()),
+            Err(error) if error.may_pass() => Err(error.into()),
             Err(error) => Ok(self.park(&cleared, entry, body, error.to_string()).await?),
         }
     }
@@ -224,10 +224,10 @@ impl Webhooks {
             WebhookNews::Nothing => Ok(()),
             WebhookNews::Unreadable(reason) => Err(ReplayWebhookError::ParkedAgain(reason.to_owned())),
             WebhookNews::Event(event) => {
-                let mut merge = Merge { tx, cleared: &cleared.merge, caller: &cleared.caller };
+                let mut merge = Merge::new(tx, &cleared.merge, &cleared.caller);
                 let applied = self.facts.apply(&mut merge, vec![*event], Source::Told).await;
                 applied.map_err(|error| match error {
-                    error if passes(&error) => error.into(),
+                    error if error.may_pass() => error.into(),
                     error => ReplayWebhookError::ParkedAgain(error.to_string()),
                 })
             }
@@ -266,7 +266,7 @@ impl Webhooks {
         if !tx.inbox().take(&cleared.merge, entry).await? {
             return Ok(false);
         }
-        let mut merge = Merge { tx, cleared: &cleared.merge, caller: &cleared.caller };
+        let mut merge = Merge::new(tx, &cleared.merge, &cleared.caller);
         self.facts.apply(&mut merge, event.into_iter().collect(), Source::Told).await?;
         Ok(true)
     }
@@ -283,14 +283,6 @@ impl Webhooks {
         let outcome = tx.inbox().park(&cleared.merge, entry, body.to_vec(), reason).await;
         let is_new = finish(tx, outcome).await?;
         Ok(if is_new { WebhookOutcome::Parked } else { WebhookOutcome::Repeated })
-    }
-}
-
-/// Whether the same delivery may succeed when it is repeated.
-fn passes(error: &StoreError) -> bool {
-    match error {
-        StoreError::Unavailable(_) | StoreError::Retryable(_) | StoreError::Stale => true,
-        StoreError::Duplicate { .. } | StoreError::Corrupt(_) | StoreError::Other(_) => false,
     }
 }
 

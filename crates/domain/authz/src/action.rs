@@ -62,6 +62,8 @@ actions! {
     BuildPrincipal = "build-principal";
     /// Write what the identity provider tells about people and organizations.
     MergeFacts = "merge-facts";
+    /// Read everything that the identity provider knows, and compare.
+    Reconcile = "reconcile";
     /// List and replay webhooks that were put aside.
     ManageWebhooks = "manage-webhooks";
     /// Look up the record behind a presented credential.

@@ -55,7 +55,8 @@ const fn rule(kind: Kind) -> Rule {
         Kind::VerifyKeys => Rule::Service(Scope::KeysVerify),
         Kind::ReadMetrics => Rule::Service(Scope::MetricsRead),
         Kind::BuildPrincipal => Rule::Jobs(&[Job::SignIn]),
-        Kind::MergeFacts => Rule::Jobs(&[Job::SignIn, Job::Webhooks]),
+        Kind::MergeFacts => Rule::Jobs(&[Job::SignIn, Job::Webhooks, Job::Reconciler]),
+        Kind::Reconcile => Rule::Jobs(&[Job::Reconciler, Job::Operator]),
         Kind::LookUpCredential => Rule::Jobs(&[Job::VerifyKey]),
         Kind::ManageServiceTokens | Kind::ManageWebhooks => Rule::Jobs(&[Job::Operator]),
     }

@@ -64,13 +64,15 @@ pub enum Job {
     VerifyKey,
     /// Takes in what the identity provider sends on its own.
     Webhooks,
+    /// Reads everything that the identity provider knows, and compares.
+    Reconciler,
     /// A person at the command line of the program.
     Operator,
 }
 
 impl Job {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::SignIn, Self::VerifyKey, Self::Webhooks, Self::Operator];
+    pub const ALL: [Self; 5] = [Self::SignIn, Self::VerifyKey, Self::Webhooks, Self::Reconciler, Self::Operator];
 
     /// The text in the audit trail and the policy matrix.
     pub const fn as_str(self) -> &'static str {
@@ -78,6 +80,7 @@ impl Job {
             Self::SignIn => "sign-in",
             Self::VerifyKey => "verify-key",
             Self::Webhooks => "webhooks",
+            Self::Reconciler => "reconciler",
             Self::Operator => "operator",
         }
     }

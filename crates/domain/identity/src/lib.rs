@@ -23,9 +23,9 @@ pub use authorization::Has;
 pub use directory::{DirectoryError, ProviderEvent, ProviderMembership, ProviderOrganization, ProviderUser};
 pub use machine::MachineAuth;
 pub use options::{AcceptsToken, AuthenticateRequestOptions};
-pub use ports::{IdentityDirectory, RequestAuthenticator, WebhookVerifier};
+pub use ports::{DirectoryListing, IdentityDirectory, Listed, RequestAuthenticator, WebhookVerifier};
 #[cfg(any(test, feature = "testing"))]
-pub use ports::{MockIdentityDirectory, MockRequestAuthenticator, MockWebhookVerifier};
+pub use ports::{MockDirectoryListing, MockIdentityDirectory, MockRequestAuthenticator, MockWebhookVerifier};
 pub use provider_id::{
     InvalidProviderId, ProviderMachineId, ProviderMembershipId, ProviderOrganizationId, ProviderSessionId,
     ProviderUserId,

@@ -5,8 +5,8 @@ use async_trait::async_trait;
 use portal_kernel::Timestamp;
 
 use crate::{
-    AuthenticateRequestOptions, DirectoryError, ProviderMembership, ProviderUser, ProviderUserId, RequestParts,
-    RequestState, WebhookHeaders, WebhookMessage, WebhookRefused,
+    AuthenticateRequestOptions, DirectoryError, ProviderMembership, ProviderOrganization, ProviderOrganizationId,
+    ProviderUser, ProviderUserId, RequestParts, RequestState, WebhookHeaders, WebhookMessage, WebhookRefused,
 };
 
 /// Judges who sent a request.
@@ -31,6 +31,35 @@ pub trait IdentityDirectory: Send + Sync {
 
     /// All organizations the person belongs to. Answers or fails within a few seconds.
     async fn memberships(&self, id: &ProviderUserId) -> Result<Vec<ProviderMembership>, DirectoryError>;
+}
+
+/// A part of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed<T> {
+    /// In the order in which they appeared at the provider.
+    pub items: Vec<T>,
+    /// How many of this part could not be read.
+    pub unreadable: usize,
+    /// Where the next part begins; none at the end.
+    pub next: Option<usize>,
+}
+
+/// Lists everything that the provider knows. Waits where the provider asks to slow down. Lists shift while they are read: what is not in
+/// them may be there all the same.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait DirectoryListing: Send + Sync {
+    /// People, from that one on.
+    async fn users(&self, offset: usize) -> Result<Listed<ProviderUser>, DirectoryError>;
+
+    /// Organizations, from that one on.
+    async fn organizations(&self, offset: usize) -> Result<Listed<ProviderOrganization>, DirectoryError>;
+
+    /// All members of an organization; none if the provider does not know it.
+    async fn members(&self, id: &ProviderOrganizationId) -> Result<Listed<ProviderMembership>, DirectoryError>;
+
+    /// The organization, or none if the provider does not know the id.
+    async fn organization(&self, id: &ProviderOrganizationId) -> Result<Option<ProviderOrganization>, DirectoryError>;
 }
 
 /// Tells the provider's webhooks from everybody else's, and reads them.

@@ -34,6 +34,16 @@ pub enum StoreError {
     Other(#[source] BoxError),
 }
 
+impl StoreError {
+    /// Whether the same call may succeed later. If not, what was to be stored cannot be, however often it is tried.
+    pub const fn may_pass(&self) -> bool {
+        match self {
+            Self::Unavailable(_) | Self::Retryable(_) | Self::Stale => true,
+            Self::Duplicate { .. } | Self::Corrupt(_) | Self::Other(_) => false,
+        }
+    }
+}
+
 /// The end of a transaction.
 #[async_trait]
 pub trait Finish: Send {

@@ -212,7 +212,7 @@ impl Local {
         let cleared = Unchecked::new(Platform).authorize(&caller.principal).unwrap();
         let store: &AccountsStore = &self.store;
         let mut tx = store.begin().await.unwrap();
-        let mut merge = Merge { tx: &mut *tx, cleared: &cleared, caller: &caller };
+        let mut merge = Merge::new(&mut *tx, &cleared, &caller);
         self.facts.apply(&mut merge, vec![event.clone()], source).await.unwrap();
         if !crash {
             tx.commit().await.unwrap();

@@ -5,19 +5,22 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use portal_audit::{AuditLog, AuditRecord};
-use portal_authz::action::ManageWebhooks;
+use portal_authz::action::{ManageWebhooks, Reconcile};
 use portal_authz::{Authorized, Platform};
 use portal_identity::{ProviderOrganizationId, ProviderUserId};
 use portal_kernel::{AccountId, Begin, Change, ChangeLog, Finish, StoreError, Timestamp, UserId};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use crate::ports::{AccountRepository, AccountsTx, Merging, ProviderIds, UserRepository, WebhookInbox};
-use crate::{Account, InboxEntry, Membership, OrganizationAccount, Profile, User, UserState, Versioned};
+use crate::ports::{AccountRepository, AccountsTx, Merging, ProviderIds, ScanCursors, UserRepository, WebhookInbox};
+use crate::{
+    Account, InboxEntry, Membership, OrganizationAccount, Profile, ScanCursor, ScanPosition, User, UserState, Versioned,
+};
 
 /// Everything that is stored.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rows {
     pub(crate) buried: BTreeSet<String>,
+    pub(crate) cursor: Option<ScanCursor>,
     /// Messages that came, with the body while they are parked.
     pub(crate) inbox: BTreeMap<String, Option<Vec<u8>>>,
     pub(crate) users: BTreeMap<String, User>,
@@ -74,6 +77,10 @@ impl AccountsTx for MemoryTx {
         self
     }
 
+    fn scans(&mut self) -> &mut dyn ScanCursors {
+        self
+    }
+
     fn inbox(&mut self) -> &mut dyn WebhookInbox {
         self
     }
@@ -96,6 +103,22 @@ impl ProviderIds for MemoryTx {
     async fn bury(&mut self, _: &Merging, id: String, _: Timestamp) -> Result<(), StoreError> {
         self.rows.buried.insert(id);
         Ok(())
+    }
+}
+
+#[async_trait]
+impl ScanCursors for MemoryTx {
+    async fn advance(
+        &mut self,
+        _: &Authorized<Reconcile, Platform>,
+        from: ScanCursor,
+        to: ScanPosition,
+        at: Timestamp,
+    ) -> Result<Option<ScanCursor>, StoreError> {
+        let now = ScanCursor { position: to, version: from.version + 1, moved_at: at };
+        let is_ours = self.rows.cursor.is_none_or(|stored| stored.version == from.version);
+        self.rows.cursor = self.rows.cursor.filter(|_| !is_ours).or(Some(now));
+        Ok(is_ours.then_some(now))
     }
 }
 
