@@ -3,6 +3,7 @@
 //! Shapes follow the Backend API of 2026-05-12: times in milliseconds, `application/json` without parameters.
 
 mod input;
+mod invitations;
 mod memberships;
 mod organizations;
 mod sessions;
@@ -35,6 +36,10 @@ pub(crate) fn routes(services: &mut web::ServiceConfig) {
         .route("/v1/organizations/{id}/memberships", web::post().to(memberships::create))
         .route("/v1/organizations/{id}/memberships/{user_id}", web::patch().to(memberships::update))
         .route("/v1/organizations/{id}/memberships/{user_id}", web::delete().to(memberships::delete))
+        .route("/v1/organizations/{id}/invitations", web::get().to(invitations::list))
+        .route("/v1/organizations/{id}/invitations", web::post().to(invitations::create))
+        .route("/v1/organizations/{id}/invitations/{invitation_id}", web::get().to(invitations::one))
+        .route("/v1/organizations/{id}/invitations/{invitation_id}/revoke", web::post().to(invitations::revoke))
         .route("/v1/sessions", web::get().to(sessions::list))
         .route("/v1/sessions", web::post().to(sessions::create))
         .route("/v1/sessions/{id}", web::get().to(sessions::one))

@@ -1,5 +1,6 @@
 //! Changes to what exists. Each moves `updated_at` and leaves the events that Clerk sends for it.
 
+mod invitations;
 mod organizations;
 mod people;
 mod sessions;
@@ -12,6 +13,7 @@ use serde_json::Value;
 use crate::DevIdp;
 use crate::directory::World;
 
+pub(crate) use invitations::NewInvitation;
 pub(crate) use organizations::NewOrganization;
 pub(crate) use people::UserUpdate;
 

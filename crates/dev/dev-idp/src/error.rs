@@ -216,6 +216,10 @@ impl ApiError {
         )
     }
 
+    pub(crate) fn invitation_not_found(id: &str) -> Self {
+        Self::not_found(format!("No invitation was found with id {id}."))
+    }
+
     pub(crate) fn role_not_found() -> Self {
         Self::not_found("Organization role not found").about("role")
     }
@@ -244,6 +248,34 @@ impl ApiError {
             "already_a_member_in_organization",
             "already a member",
             format!("{who} is already a member of the organization."),
+        )
+    }
+
+    pub(crate) fn not_a_member() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "not_a_member_in_organization",
+            "not a member",
+            "Current user is not a member of the organization. Only organization members can perform this action.",
+        )
+    }
+
+    pub(crate) fn duplicate_invitation(email: &str) -> Self {
+        let error = Self::new(
+            StatusCode::BAD_REQUEST,
+            "duplicate_record",
+            "duplicate invitation",
+            "There are already pending invitations for the following email addresses.",
+        );
+        Self { meta: Some(json!({ "email_addresses": [email] })), ..error }
+    }
+
+    pub(crate) fn invitation_not_pending() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "organization_invitation_not_pending",
+            "not pending",
+            "The organization invitation is not in the 'pending' status.",
         )
     }
 

@@ -167,6 +167,11 @@ impl DevIdp {
         self.write(|changes| changes.put_organization(organization));
     }
 
+    /// Lets somebody accept an invitation, which Clerk does on a page of its own.
+    pub fn accept_invitation(&self, invitation_id: &str, user_id: &str) -> Result<Membership, DevIdpError> {
+        Ok(self.write(|changes| changes.accept_invitation(invitation_id, user_id))?)
+    }
+
     /// Sends every event from now on to that address of this machine, and to no other. Runs as a task of the caller's runtime.
     pub fn send_webhooks_to(&self, url: &str) -> Result<(), DevIdpError> {
         self.0.webhooks.send_to(url, &self.0.instance, Arc::clone(&self.0.clock))

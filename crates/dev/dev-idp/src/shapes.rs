@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::directory::World;
+use crate::directory::{Invitation, World};
+use crate::key::ISSUER;
 use crate::people::{Membership, Organization, Person};
 use crate::sessions::Session;
 
@@ -81,7 +82,7 @@ pub(crate) fn organization(world: &World, organization: &Organization) -> Value 
         "image_url": "",
         "has_image": false,
         "members_count": world.members(&organization.id).count(),
-        "pending_invitations_count": 0,
+        "pending_invitations_count": world.pending_invitations(&organization.id),
         "max_allowed_memberships": 0,
         "admin_delete_enabled": true,
         "public_metadata": {},
@@ -124,6 +125,57 @@ pub(crate) fn membership(world: &World, person: &Person, membership: &Membership
         "created_at": membership.created_at,
         "updated_at": membership.updated_at,
     })
+}
+
+pub(crate) fn invitation(world: &World, invitation: &Invitation, now: i64) -> Value {
+    let inviter = invitation.inviter_id.as_deref().and_then(|id| world.person(id)).map(|person| {
+        json!({
+            "user_id": person.user_id,
+            "first_name": person.first_name,
+            "last_name": person.last_name,
+            "image_url": person.image_url,
+            "has_image": !person.image_url.is_empty(),
+            "identifier": person.email,
+        })
+    });
+    let status = invitation.status(now);
+    let url = (status == "pending").then(|| format!("{ISSUER}/v1/tickets/accept?ticket={}", invitation.id));
+    json!({
+        "object": "organization_invitation",
+        "id": invitation.id,
+        "email_address": invitation.email,
+        "role": invitation.role,
+        "role_name": role_name(&invitation.role),
+        "organization_id": invitation.organization_id,
+        "inviter_id": invitation.inviter_id,
+        "public_inviter_data": inviter,
+        "status": status,
+        "public_metadata": {},
+        "private_metadata": {},
+        "url": url,
+        "expires_at": invitation.expires_at,
+        "created_at": invitation.created_at,
+        "updated_at": invitation.updated_at,
+    })
+}
+
+/// An invitation as webhooks tell of it.
+pub(crate) fn invitation_event(world: &World, held: &Invitation, now: i64) -> Value {
+    let mut event = invitation(world, held, now);
+    let organization = world.organization(&held.organization_id).map(|organization| {
+        json!({
+            "id": organization.id,
+            "name": organization.name,
+            "slug": organization.slug,
+            "image_url": "",
+            "has_image": false,
+        })
+    });
+    event["data"] = json!({ "public_organization_data": organization });
+    if let Some(user_id) = &held.user_id {
+        event["user_id"] = json!(user_id);
+    }
+    event
 }
 
 pub(crate) fn session(world: &World, session: &Session, now: i64) -> Value {

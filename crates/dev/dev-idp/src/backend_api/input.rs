@@ -145,6 +145,16 @@ impl Body {
     pub(super) fn required(&self, name: &str) -> Result<String, ApiError> {
         self.filled(name)?.ok_or_else(|| ApiError::missing_parameter(name))
     }
+
+    pub(super) fn number(&self, name: &str, first: u32, last: u32) -> Result<Option<u32>, ApiError> {
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => match value.as_u64().and_then(|number| u32::try_from(number).ok()) {
+                Some(number) if (first..=last).contains(&number) => Ok(Some(number)),
+                _ => Err(ApiError::bad_parameter(name, format!("{name} must be a number from {first} to {last}."))),
+            },
+        }
+    }
 }
 
 #[cfg(test)]

@@ -74,7 +74,7 @@ impl Changes<'_> {
         Ok(organization)
     }
 
-    /// The organization is gone with memberships, of which no event tells.
+    /// The organization is gone with memberships and invitations, of which no event tells.
     pub(crate) fn delete_organization(&mut self, id: &str) -> Result<serde_json::Value, ApiError> {
         let organization = self.known_organization(id)?;
         for person in &mut self.world.people {
@@ -84,6 +84,7 @@ impl Changes<'_> {
             }
         }
         self.world.organizations.retain(|known| known.id != organization.id);
+        self.world.invitations.retain(|invitation| invitation.organization_id != organization.id);
         let mut deleted = shapes::deleted("organization", &organization.id);
         deleted["slug"] = organization.slug.into();
         self.event("organization.deleted", deleted.clone());
@@ -108,7 +109,7 @@ impl Changes<'_> {
     }
 
     /// For callers that made sure of everything.
-    fn join(
+    pub(super) fn join(
         &mut self,
         organization: Organization,
         user_id: &str,

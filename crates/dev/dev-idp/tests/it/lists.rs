@@ -87,7 +87,14 @@ async fn members_of_an_organization_are_listed() {
 #[actix_web::test]
 async fn lists_want_the_secret_key() {
     let idp = idp();
-    for path in ["users", "users/count", "organizations", "organizations/acme/memberships", "sessions?user_id=x"] {
+    for path in [
+        "users",
+        "users/count",
+        "organizations",
+        "organizations/acme/memberships",
+        "organizations/acme/invitations",
+        "sessions?user_id=x",
+    ] {
         let answer = send(&idp, get(&format!("/__clerk/v1/{path}"))).await;
         assert_eq!(answer.error(), refusal(401, "authorization_header_format_invalid"), "{path}");
     }

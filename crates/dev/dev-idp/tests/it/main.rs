@@ -3,6 +3,7 @@
 mod client;
 mod events;
 mod http;
+mod invitations;
 mod key_file;
 mod lists;
 mod receiver;
