@@ -52,9 +52,10 @@ async fn public_jwks(idp: web::Data<DevIdp>) -> Answer {
     Ok(HttpResponse::Ok().json(idp.jwks()))
 }
 
+/// The one path without a limit of requests.
 async fn jwks(request: HttpRequest, idp: web::Data<DevIdp>) -> Answer {
     idp.counters().jwks();
-    admit(&request, &idp)?;
+    authorize(&request, &idp)?;
     Ok(HttpResponse::Ok().json(idp.jwks()))
 }
 
@@ -64,6 +65,11 @@ fn available(idp: &DevIdp) -> Result<(), ApiError> {
 
 /// Each handler asks by itself: paths of the Frontend API, which has other credentials, share the prefix.
 fn admit(request: &HttpRequest, idp: &DevIdp) -> Result<(), ApiError> {
+    authorize(request, idp)?;
+    idp.spend_request().map_err(ApiError::too_many_requests)
+}
+
+fn authorize(request: &HttpRequest, idp: &DevIdp) -> Result<(), ApiError> {
     available(idp)?;
     let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let secret = header.and_then(|value| value.strip_prefix("Bearer ")).ok_or_else(ApiError::authorization_missing)?;

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use actix_web::http::StatusCode;
+use actix_web::http::header::RETRY_AFTER;
 use actix_web::{HttpResponse, ResponseError};
 use serde_json::{Value, json};
 
@@ -87,6 +88,7 @@ pub(crate) struct ApiError {
     message: &'static str,
     long_message: String,
     meta: Option<Value>,
+    retry_after: Option<u64>,
 }
 
 impl From<ApiError> for DevIdpError {
@@ -97,7 +99,7 @@ impl From<ApiError> for DevIdpError {
 
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, message: &'static str, long_message: impl Into<String>) -> Self {
-        Self { status, code, message, long_message: long_message.into(), meta: None }
+        Self { status, code, message, long_message: long_message.into(), meta: None, retry_after: None }
     }
 
     fn about(self, param: &str) -> Self {
@@ -279,6 +281,16 @@ impl ApiError {
         )
     }
 
+    pub(crate) fn too_many_requests(retry_after: u64) -> Self {
+        let error = Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many_requests",
+            "Too many requests",
+            "Too many requests. Please try again in a bit.",
+        );
+        Self { retry_after: Some(retry_after), ..error }
+    }
+
     pub(crate) fn outage() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -299,7 +311,11 @@ impl ResponseError for ApiError {
         if let Some(meta) = &self.meta {
             error["meta"] = meta.clone();
         }
-        HttpResponse::build(self.status).json(json!({ "errors": [error], "clerk_trace_id": random_hex::<16>() }))
+        let mut answer = HttpResponse::build(self.status);
+        if let Some(seconds) = self.retry_after {
+            answer.insert_header((RETRY_AFTER, seconds));
+        }
+        answer.json(json!({ "errors": [error], "clerk_trace_id": random_hex::<16>() }))
     }
 }
 

@@ -15,6 +15,7 @@ mod key;
 mod listen;
 mod page;
 pub mod people;
+mod rate_limit;
 mod sessions;
 mod shapes;
 mod token;
@@ -58,6 +59,7 @@ struct State {
     clock: Arc<dyn Clock>,
     directory: directory::Directory,
     webhooks: webhooks::Webhooks,
+    rate_limit: rate_limit::RateLimit,
     outage: AtomicBool,
     counters: Counters,
 }
@@ -94,6 +96,7 @@ impl DevIdp {
             clock,
             directory: directory::Directory::default(),
             webhooks: webhooks::Webhooks::default(),
+            rate_limit: rate_limit::RateLimit::default(),
             outage: AtomicBool::new(false),
             counters: Counters::default(),
         }))
@@ -172,6 +175,11 @@ impl DevIdp {
         Ok(self.write(|changes| changes.accept_invitation(invitation_id, user_id))?)
     }
 
+    /// Answers requests to the Backend API with 429 after that many within ten seconds; the key set has no limit.
+    pub fn set_rate_limit(&self, requests: Option<u32>) {
+        self.0.rate_limit.set(requests);
+    }
+
     /// Sends every event from now on to that address of this machine, and to no other. Runs as a task of the caller's runtime.
     pub fn send_webhooks_to(&self, url: &str) -> Result<(), DevIdpError> {
         self.0.webhooks.send_to(url, &self.0.instance, Arc::clone(&self.0.clock))
@@ -245,6 +253,11 @@ impl DevIdp {
 
     pub(crate) fn webhooks(&self) -> &webhooks::Webhooks {
         &self.0.webhooks
+    }
+
+    /// Counts a request against the limit, or says after how many seconds to ask again.
+    pub(crate) fn spend_request(&self) -> Result<(), u64> {
+        self.0.rate_limit.spend(self.now())
     }
 }
 

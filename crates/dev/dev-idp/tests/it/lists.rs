@@ -1,10 +1,13 @@
-//! Lists of the Backend API.
+//! Lists of the Backend API, and its limit of requests.
 
-use portal_dev_idp::{Organization, Person};
+use std::sync::Arc;
+use std::time::Duration;
+
+use portal_dev_idp::{DevIdp, Organization, Person};
 use serde_json::Value;
 
 use crate::client::{backend, get, read, refusal, send};
-use crate::idp;
+use crate::{HandClock, idp, key};
 
 fn each<'a>(list: &'a Value, field: &str) -> Vec<&'a str> {
     list.as_array().expect("an array").iter().map(|item| item[field].as_str().expect("text")).collect()
@@ -98,4 +101,26 @@ async fn lists_want_the_secret_key() {
         let answer = send(&idp, get(&format!("/__clerk/v1/{path}"))).await;
         assert_eq!(answer.error(), refusal(401, "authorization_header_format_invalid"), "{path}");
     }
+}
+
+#[actix_web::test]
+async fn too_many_requests_are_told_when_to_come_back() {
+    let clock = HandClock::new();
+    let idp = DevIdp::new(key(), Arc::clone(&clock) as _);
+    idp.set_rate_limit(Some(2));
+    let ask = async || backend(&idp, "/__clerk/v1/users").await;
+    assert_eq!(ask().await.status, 200);
+    clock.advance(Duration::from_millis(3_500));
+    assert_eq!(ask().await.status, 200);
+    for _ in 0..3 {
+        let refused = ask().await;
+        assert_eq!(refused.error(), refusal(429, "too_many_requests"));
+        assert_eq!(refused.headers.get("retry-after").unwrap(), "7");
+    }
+    assert_eq!(backend(&idp, "/__clerk/v1/jwks").await.status, 200, "the key set has no limit");
+    clock.advance(Duration::from_millis(6_500));
+    assert_eq!(ask().await.status, 200, "the first request is ten seconds ago");
+    assert_eq!(ask().await.headers.get("retry-after").unwrap(), "4");
+    idp.set_rate_limit(None);
+    assert_eq!(ask().await.status, 200);
 }
