@@ -12,7 +12,7 @@ use crate::people::Person;
 use crate::token::random_hex;
 use crate::{DevIdp, PATH};
 
-/// Who is signed in at the provider; never sent to the portal.
+/// The session of this browser at the provider; never sent to the portal.
 const CLIENT: &str = "__client";
 const KEPT: &str = "SameSite=Lax; Max-Age=31536000";
 const GONE: &str = "SameSite=Lax; Max-Age=0";
@@ -65,18 +65,22 @@ pub(crate) async fn handshake(
 
 /// `POST /sign-in`: what the form on the provider's page sends.
 pub(crate) async fn sign_in(request: HttpRequest, idp: web::Data<DevIdp>, form: web::Form<SignIn>) -> Answer {
-    let person = idp.person(&form.person).map_err(|_| ApiError::not_found("Nobody here has this name."))?;
     let back = own_url(&request, form.redirect_url.as_deref())?;
+    let person = idp.sign_in(&form.person).map_err(|_| ApiError::not_found("Nobody here has this name."))?;
     Ok(HttpResponse::SeeOther()
-        .append_header((SET_COOKIE, format!("{CLIENT}={}; Path={PATH}; HttpOnly; {KEPT}", person.name)))
+        .append_header((SET_COOKIE, format!("{CLIENT}={}; Path={PATH}; HttpOnly; {KEPT}", person.session_id)))
         // On a development instance it is the page's script that tells the application so.
         .append_header((SET_COOKIE, format!("__client_uat={}; Path=/; {KEPT}", idp.now().unix_seconds())))
         .insert_header((LOCATION, back.as_str()))
         .finish())
 }
 
-/// `POST /sign-out`: forgets who is signed in, here and in the application.
-pub(crate) async fn sign_out() -> HttpResponse {
+/// `POST /sign-out`: ends the session, and forgets it here and in the application.
+pub(crate) async fn sign_out(request: HttpRequest, idp: web::Data<DevIdp>) -> HttpResponse {
+    if let Some(person) = signed_in(&request, &idp) {
+        // It may have ended in the meantime.
+        let _ = idp.sign_out(&person.session_id);
+    }
     HttpResponse::SeeOther()
         .append_header((SET_COOKIE, format!("{CLIENT}=; Path={PATH}; HttpOnly; {GONE}")))
         .append_header((SET_COOKIE, format!("__client_uat=0; Path=/; {KEPT}")))
@@ -85,14 +89,22 @@ pub(crate) async fn sign_out() -> HttpResponse {
         .finish()
 }
 
-/// The person whose browser this is.
+/// The person whose browser this is, with the session of this browser. Only while the session is active.
 pub(crate) fn signed_in(request: &HttpRequest, idp: &DevIdp) -> Option<Person> {
     let lines = request.headers().get_all(COOKIE).filter_map(|line| line.to_str().ok());
-    let name = lines.flat_map(|line| line.split(';')).find_map(|pair| {
+    let id = lines.flat_map(|line| line.split(';')).find_map(|pair| {
         let (name, value) = pair.split_once('=')?;
         (name.trim() == CLIENT).then(|| value.trim().to_owned())
     })?;
-    idp.person(&name).ok()
+    // Sessions are forgotten when the provider ends. Those of a first sign-in have fixed ids and come to life again.
+    let person = {
+        let world = idp.world();
+        let owner = world.session(&id).and_then(|session| world.person(&session.user_id));
+        let mut person = owner.or_else(|| world.people.iter().find(|person| person.session_id == id))?.clone();
+        person.session_id = id;
+        person
+    };
+    idp.touch(&person).then_some(person)
 }
 
 /// An address of the program that this provider is mounted in; the portal's start page where none is asked for.

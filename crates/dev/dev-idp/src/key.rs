@@ -1,7 +1,7 @@
 //! The key that signs every token, and the instance that is named after it.
 //!
 //! The key lives in one file, so that restarts do not sign people out and a second program can mint tokens.
-//! Everything else (instance id, secret key) follows from it.
+//! Everything else (instance id, secret key, secret of the webhooks) follows from it.
 
 use std::fmt;
 use std::fs::{DirBuilder, File};
@@ -130,8 +130,15 @@ impl SigningKey {
     }
 
     fn secret_key(&self) -> String {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.private_der);
-        format!("sk_test_{}", hex(hmac::sign(&key, b"portal-dev-idp secret key").as_ref()))
+        format!("sk_test_{}", hex(self.derive(b"portal-dev-idp secret key").as_ref()))
+    }
+
+    fn webhook_secret(&self) -> String {
+        format!("whsec_{}", STANDARD.encode(self.derive(b"portal-dev-idp webhook secret")))
+    }
+
+    fn derive(&self, purpose: &[u8]) -> hmac::Tag {
+        hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &self.private_der), purpose)
     }
 }
 
@@ -146,12 +153,20 @@ pub struct Instance {
     publishable_key: String,
     issuer: &'static str,
     secret_key: String,
+    webhook_secret: String,
+    id: String,
 }
 
 impl Instance {
     /// The instance of a key. The same key gives the same instance.
     pub fn of(key: &SigningKey) -> Self {
-        Self { publishable_key: publishable_key(FRONTEND_HOST), issuer: ISSUER, secret_key: key.secret_key() }
+        Self {
+            publishable_key: publishable_key(FRONTEND_HOST),
+            issuer: ISSUER,
+            secret_key: key.secret_key(),
+            webhook_secret: key.webhook_secret(),
+            id: key.kid().to_owned(),
+        }
     }
 
     /// `pk_test_…`, without padding as the dashboard writes it.
@@ -167,6 +182,16 @@ impl Instance {
     /// `sk_test_…`, the credential of the Backend API.
     pub fn secret_key(&self) -> &str {
         &self.secret_key
+    }
+
+    /// `whsec_…`, the secret that deliveries of webhooks are signed with.
+    pub fn webhook_secret(&self) -> &str {
+        &self.webhook_secret
+    }
+
+    /// `ins_…`, which every event names.
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     pub(crate) fn accepts(&self, secret: &str) -> bool {
@@ -224,7 +249,7 @@ mod tests {
         let instance = Instance::of(&key);
         let shown = format!("{key:?} {instance:?}");
         assert!(shown.contains(key.kid()), "{shown}");
-        assert!(!shown.contains("sk_test_"), "{shown}");
+        assert!(!shown.contains("sk_test_") && !shown.contains("whsec_"), "{shown}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 
 use crate::people::Person;
+use crate::webhooks::{WebhookCounters, WebhookFaults};
 use crate::{DevIdp, MARKER, PATH, frontend_api};
 
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; \
@@ -22,6 +23,9 @@ body { margin: 0; padding: 3rem 1.25rem; background: var(--ground); color: var(-
   font: 1rem/1.55 system-ui, sans-serif; }
 main { max-width: 62rem; margin: 0 auto; }
 h1 { margin: 0 0 .25rem; font-size: 1.5rem; line-height: 1.25; }
+h2 { margin: 2rem 0 .25rem; font-size: 1.1rem; }
+label { display: inline-block; margin: 0 1.25rem .5rem 0; }
+input[type=number] { font: inherit; font-size: .875rem; width: 6rem; }
 p { margin: 0 0 1.5rem; color: var(--soft); max-width: 44rem; }
 .card { overflow-x: auto; background: var(--card); border: 1px solid var(--line); border-radius: .6rem; }
 table { width: 100%; border-collapse: collapse; }
@@ -67,6 +71,7 @@ fn render(idp: &DevIdp, signed_in: Option<&Person>, back: &str) -> String {
         ),
         None => String::new(),
     };
+    let faults = faults(&idp.webhook_faults(), &idp.webhook_counters());
     let publishable_key = escape(idp.instance().publishable_key());
     let issuer = escape(idp.instance().issuer());
     format!(
@@ -93,6 +98,7 @@ print a session token that is good for one minute, and send it as <code>Authoriz
 {rows}</tbody>
 </table>
 </div>
+{faults}
 <dl>
 <dt>Publishable key</dt><dd><code>{publishable_key}</code></dd>
 <dt>Issuer</dt><dd><code>{issuer}</code></dd>
@@ -121,6 +127,27 @@ fn row(person: &Person, back: &str) -> String {
          <td><code>cargo run -- dev token {name}</code></td>\
          <td><form method=\"post\" action=\"{PATH}/sign-in\"><input type=\"hidden\" name=\"person\" value=\"{name}\">\
          <input type=\"hidden\" name=\"redirect_url\" value=\"{back}\"><button>Sign in as {name}</button></form></td></tr>\n"
+    )
+}
+
+/// The switches of the webhooks, and what has become of the events.
+fn faults(faults: &WebhookFaults, counters: &WebhookCounters) -> String {
+    let WebhookFaults { duplicate, loss, delay, reorder, seed } = faults;
+    let delay = delay.as_millis();
+    let checked = if *reorder { " checked" } else { "" };
+    let WebhookCounters { events, sent, accepted, lost, duplicated, given_up } = counters;
+    format!(
+        "<h2>Webhooks</h2>
+<p>{events} events, {sent} requests, {accepted} accepted, {given_up} given up; {lost} lost and {duplicated} duplicated on
+purpose.</p>
+<form method=\"post\" action=\"{PATH}/webhook-faults\">
+<label>Duplicates in percent <input type=\"number\" name=\"duplicate\" min=\"0\" max=\"100\" value=\"{duplicate}\"></label>
+<label>Loss in percent <input type=\"number\" name=\"loss\" min=\"0\" max=\"100\" value=\"{loss}\"></label>
+<label>Delay up to ms <input type=\"number\" name=\"delay_ms\" min=\"0\" value=\"{delay}\"></label>
+<label>Seed <input type=\"number\" name=\"seed\" min=\"0\" value=\"{seed}\"></label>
+<label><input type=\"checkbox\" name=\"reorder\" value=\"true\"{checked}> Out of order</label>
+<button>Set</button>
+</form>"
     )
 }
 

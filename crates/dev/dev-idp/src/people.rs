@@ -2,15 +2,13 @@
 //!
 //! Ids and times are fixed, so that what a development database remembers still fits after a restart.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 /// Names of the sample people.
 pub const NAMES: [&str; 5] = ["alice", "adam", "edith", "victor", "stranger"];
 
 /// 2026-01-01T00:00:00Z in milliseconds: when everything that ships with the provider was made.
 const EPOCH: i64 = 1_767_225_600_000;
 
-/// An organization at the provider. It exists as long as somebody belongs to it.
+/// An organization at the provider. It stays when everybody leaves it, until it is deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Organization {
     /// `org_…`.
@@ -69,12 +67,14 @@ pub struct Person {
     pub name: String,
     /// `user_…`.
     pub user_id: String,
-    /// `sess_…`: the one session that the person has.
+    /// `sess_…`: the session that tokens of the person name. Another takes its place after a new sign-in.
     pub session_id: String,
     /// Primary address.
     pub email: String,
     /// Whether the provider verified the address.
     pub email_verified: bool,
+    /// Name that the person signs in with, if there is one beside the address.
+    pub username: Option<String>,
     /// Given name.
     pub first_name: String,
     /// Family name.
@@ -103,6 +103,7 @@ impl Person {
             session_id: format!("sess_dev_{word}"),
             email: format!("{word}@example.test"),
             email_verified: true,
+            username: None,
             first_name: capitalized(name),
             last_name: "Example".to_owned(),
             image_url: String::new(),
@@ -159,70 +160,7 @@ pub fn person(name: &str) -> Option<Person> {
     })
 }
 
-/// Who exists right now; starts with the sample people.
-#[derive(Debug)]
-pub(crate) struct Directory(Mutex<Vec<Person>>);
-
-impl Default for Directory {
-    fn default() -> Self {
-        Self(Mutex::new(NAMES.into_iter().filter_map(person).collect()))
-    }
-}
-
-impl Directory {
-    fn lock(&self) -> MutexGuard<'_, Vec<Person>> {
-        // A list of people is whole between any two statements, so a panic elsewhere does not spoil it.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn all(&self) -> Vec<Person> {
-        self.lock().clone()
-    }
-
-    pub(crate) fn put(&self, person: Person) {
-        let mut people = self.lock();
-        match people.iter_mut().find(|known| known.user_id == person.user_id) {
-            Some(known) => *known = person,
-            None => people.push(person),
-        }
-    }
-
-    pub(crate) fn remove(&self, user_id: &str) {
-        self.lock().retain(|person| person.user_id != user_id);
-    }
-
-    pub(crate) fn update_organization(&self, organization: &Organization) {
-        for membership in self.lock().iter_mut().flat_map(|person| &mut person.memberships) {
-            if membership.organization.id == organization.id {
-                membership.organization.clone_from(organization);
-            }
-        }
-    }
-
-    pub(crate) fn named(&self, name: &str) -> Option<Person> {
-        self.lock().iter().find(|person| person.name == name).cloned()
-    }
-
-    pub(crate) fn by_user_id(&self, user_id: &str) -> Option<Person> {
-        self.lock().iter().find(|person| person.user_id == user_id).cloned()
-    }
-
-    /// An organization by id or slug: one that somebody belongs to.
-    pub(crate) fn organization(&self, id_or_slug: &str) -> Option<Organization> {
-        self.lock()
-            .iter()
-            .flat_map(|person| &person.memberships)
-            .map(|membership| &membership.organization)
-            .find(|organization| organization.id == id_or_slug || organization.slug == id_or_slug)
-            .cloned()
-    }
-
-    pub(crate) fn members_count(&self, organization_id: &str) -> usize {
-        self.lock().iter().filter(|person| person.membership(organization_id).is_some()).count()
-    }
-}
-
-fn word(name: &str) -> String {
+pub(crate) fn word(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect()
 }
 
@@ -259,17 +197,5 @@ mod tests {
         assert_eq!(role("stranger"), None);
         assert_eq!(Organization::acme().created_by, person("alice").unwrap().user_id);
         assert_eq!(person("bob"), None);
-    }
-
-    #[test]
-    fn adding_somebody_twice_replaces_them() {
-        let directory = Directory::default();
-        directory.put(Person::new("zoe").member_of(Organization::acme(), "org:viewer"));
-        assert_eq!(directory.members_count("org_dev_acme"), 5);
-        directory.put(Person::new("zoe"));
-        assert_eq!(directory.members_count("org_dev_acme"), 4);
-        assert_eq!(directory.all().len(), 6);
-        directory.remove("user_dev_zoe");
-        assert_eq!(directory.named("zoe"), None);
     }
 }

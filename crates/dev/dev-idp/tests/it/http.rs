@@ -3,62 +3,16 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use actix_web::body::to_bytes;
 use actix_web::http::StatusCode;
-use actix_web::http::header::HeaderMap;
-use actix_web::test::{TestRequest, call_service, init_service};
+use actix_web::test::TestRequest;
 use actix_web::{App, HttpServer, web};
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use portal_dev_idp::{DevIdp, MARKER, Organization, Person};
 use serde_json::{Value, json};
 
+use crate::client::{backend, get, refusal, send};
 use crate::{AZP, idp, now};
-
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    text: String,
-}
-
-impl Answer {
-    fn json(&self) -> Value {
-        assert_eq!(self.headers.get("content-type").expect("a type"), "application/json");
-        serde_json::from_str(&self.text).expect("JSON")
-    }
-
-    /// Status and code of an error in Clerk's shape.
-    fn error(&self) -> (u16, String) {
-        let body = self.json();
-        let [error] = body["errors"].as_array().expect("errors").as_slice() else { panic!("{body}") };
-        for field in ["code", "message", "long_message"] {
-            assert!(error[field].is_string(), "{body}");
-        }
-        assert!(!body["clerk_trace_id"].as_str().expect("a trace id").is_empty());
-        (self.status.as_u16(), error["code"].as_str().expect("a code").to_owned())
-    }
-}
-
-async fn send(idp: &DevIdp, request: TestRequest) -> Answer {
-    let app = App::new().configure(portal_dev_idp::configure(idp)).route("/outside", web::get().to(|| async { "ok" }));
-    let answer = call_service(&init_service(app).await, request.to_request()).await;
-    let (status, headers) = (answer.status(), answer.headers().clone());
-    let body = to_bytes(answer.into_body()).await.unwrap_or_default();
-    Answer { status, headers, text: String::from_utf8(body.to_vec()).expect("UTF-8") }
-}
-
-fn get(path: &str) -> TestRequest {
-    TestRequest::get().uri(path).insert_header(("host", "localhost:8080"))
-}
-
-async fn backend(idp: &DevIdp, path: &str) -> Answer {
-    let bearer = format!("Bearer {}", idp.instance().secret_key());
-    send(idp, get(path).insert_header(("authorization", bearer))).await
-}
-
-fn refusal(status: u16, code: &str) -> (u16, String) {
-    (status, code.to_owned())
-}
 
 #[actix_web::test]
 async fn a_minted_token_verifies_under_the_served_key_set() {
