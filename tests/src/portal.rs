@@ -79,7 +79,7 @@ impl PortalBuilder {
             ("DATABASE_URL", database.url().to_owned()),
             ("CLERK_PUBLISHABLE_KEY", idp.instance().publishable_key().to_owned()),
             ("CLERK_SECRET_KEY", idp.instance().secret_key().to_owned()),
-            ("CLERK_WEBHOOK_SIGNING_SECRET", "whsec_c2VjcmV0IG9mIHRoZSBibGFjay1ib3ggdGVzdHM=".to_owned()),
+            ("CLERK_WEBHOOK_SIGNING_SECRET", idp.instance().webhook_secret().to_owned()),
             ("CLERK_API_URL", format!("http://{provider}/__clerk")),
         ];
         let mut variables: BTreeMap<_, _> =

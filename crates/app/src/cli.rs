@@ -47,6 +47,8 @@ enum Command {
     /// Manage the tokens of trusted internal services
     #[command(subcommand)]
     ServiceToken(operator::ServiceTokenCommand),
+    /// Compare with all that the identity provider knows, and mend what is missing
+    Reconcile(operator::ReconcileArgs),
     /// Look at messages of the identity provider that were put aside
     #[command(subcommand)]
     Webhooks(operator::WebhooksCommand),
@@ -81,6 +83,7 @@ async fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Openapi => print(&portal_http_api::document())?,
         Command::PolicyMatrix => print(&portal_authz::matrix::render())?,
         Command::ServiceToken(command) => operator::service_token(command).await?,
+        Command::Reconcile(arguments) => operator::reconcile(arguments).await?,
         Command::Webhooks(command) => operator::webhooks(command).await?,
     }
     Ok(ExitCode::SUCCESS)

@@ -25,10 +25,13 @@ use crate::wire::{Surroundings, wire};
 
 const DATABASE: &str = "portal_dev";
 
+/// Where `portal dev` listens unless told otherwise.
+const DEFAULT_PORT: u16 = 8080;
+
 #[derive(Args)]
 pub(crate) struct DevArgs {
     /// Port on localhost
-    #[arg(long, default_value_t = 8080)]
+    #[arg(long, default_value_t = DEFAULT_PORT)]
     port: u16,
     /// Start from nothing: delete the development database and keys first
     #[arg(long)]
@@ -104,6 +107,7 @@ async fn everything(port: u16, reset: bool) -> Result<(), Failure> {
     let (http, metrics) = (settings.http.clone(), settings.metrics.clone());
     let wired = wire(settings, &Surroundings::default())?;
     let idp = DevIdp::new(key, Arc::new(SystemClock));
+    idp.send_webhooks_to(&format!("http://127.0.0.1:{port}/webhooks/clerk"))?;
     let mount: Mount = Arc::new(move |config| portal_dev_idp::configure(&idp)(config));
     let bound = bind(&wired, &http, &metrics, Some(mount)).map_err(|error| match error {
         ServeError::Bind { address, source } if source.kind() == std::io::ErrorKind::AddrInUse => {
@@ -143,6 +147,7 @@ fn settings(environment: &Environment, database: &str, instance: &Instance, port
         ("PORTAL_HTTP__BIND", format!("127.0.0.1:{port}")),
         ("CLERK_PUBLISHABLE_KEY", instance.publishable_key().to_owned()),
         ("CLERK_SECRET_KEY", instance.secret_key().to_owned()),
+        ("CLERK_WEBHOOK_SIGNING_SECRET", instance.webhook_secret().to_owned()),
         ("CLERK_API_URL", format!("http://127.0.0.1:{port}{}", portal_dev_idp::PATH)),
         ("CLERK_SIGN_IN_URL", format!("{origin}{}", portal_dev_idp::PATH)),
         ("CLERK_PROXY_URL", portal_dev_idp::PATH.to_owned()),
@@ -154,6 +159,16 @@ fn settings(environment: &Environment, database: &str, instance: &Instance, port
     variables.extend(given.map(|(name, value)| (name.clone(), value.clone())));
     variables.extend(fixed.into_iter().map(own));
     Ok(Settings::load(None, &Environment(variables))?)
+}
+
+/// Settings of the server that `portal dev` runs on the usual port, for an operator's command that speaks to its identity provider.
+pub(crate) async fn server_settings(environment: &Environment) -> Result<Settings, Failure> {
+    let key = SigningKey::load_or_create(&state_dir(&checkout())?.join("identity-provider.pem"))?;
+    let url = match environment.given("DATABASE_URL") {
+        Some(url) => url.to_owned(),
+        None => database(&|_| ()).await?.1,
+    };
+    settings(environment, &url, &Instance::of(&key), DEFAULT_PORT)
 }
 
 /// Settings of an operator's command in development: the development pepper, and the database of the environment or the development
@@ -193,7 +208,7 @@ fn pepper(path: &Path) -> Result<String, Failure> {
 }
 
 fn welcome(port: u16) -> String {
-    let origin = if port == 8080 { String::new() } else { format!(" --origin http://localhost:{port}") };
+    let origin = if port == DEFAULT_PORT { String::new() } else { format!(" --origin http://localhost:{port}") };
     format!(
         "
 portal is ready: http://localhost:{port}

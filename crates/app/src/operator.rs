@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use clap::Subcommand;
-use portal_accounts::{InboxEntry, ParkedWebhook, Webhooks};
+use portal_accounts::{InboxEntry, ParkedWebhook, ReconcileOptions, ReconcileReport, Tally, Webhooks};
 use portal_api_keys::{ServiceName, ServiceTokens};
 use portal_audit::{Caller, Provenance};
 use portal_authz::{Job, Principal, Scope, Scopes};
@@ -12,9 +12,9 @@ use portal_kernel::ExposeSecret;
 use portal_postgres::PgStore;
 
 use crate::cli::{Failure, SettingsSource, print};
-use crate::settings::{OperatorSettings, process_environment};
+use crate::settings::{OperatorSettings, Settings, process_environment};
 use crate::telemetry;
-use crate::wire::{Surroundings, parked_webhooks, service_tokens};
+use crate::wire::{Surroundings, parked_webhooks, reconciler_of, service_tokens};
 
 #[derive(Subcommand)]
 pub(crate) enum ServiceTokenCommand {
@@ -69,6 +69,21 @@ pub(crate) enum WebhooksCommand {
     },
 }
 
+#[derive(clap::Args)]
+pub(crate) struct ReconcileArgs {
+    /// Tell what would change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Remove so many records at most that are gone at the provider; unless given, a twentieth of what is known
+    #[arg(long, value_name = "N")]
+    max_removals: Option<usize>,
+    /// Why, for the audit trail
+    #[arg(long, value_parser = reason)]
+    reason: Option<String>,
+    #[command(flatten)]
+    from: SettingsSource,
+}
+
 /// The operator's settings: given ones, or those of the development database where nothing is given.
 pub(crate) async fn settings(from: &SettingsSource) -> Result<OperatorSettings, Failure> {
     let environment = process_environment();
@@ -102,6 +117,59 @@ pub(crate) async fn service_token(command: ServiceTokenCommand) -> Result<(), Fa
     // Standard error is for the person, standard output for whatever takes the token.
     std::io::Write::write_all(&mut std::io::stderr().lock(), aside.as_bytes())?;
     print(&text)
+}
+
+pub(crate) async fn reconcile(arguments: ReconcileArgs) -> Result<(), Failure> {
+    let ReconcileArgs { dry_run, max_removals, reason, from } = arguments;
+    let settings = whole_settings(&from).await?;
+    telemetry::start(&settings.log);
+    let reconciler = reconciler_of(settings, &Surroundings::default())?;
+    let options = ReconcileOptions { dry_run, most_removals: max_removals };
+    print(&told(&reconciler.run(&operator(reason), options).await?))
+}
+
+/// The settings of a server, for what needs the identity provider too.
+async fn whole_settings(from: &SettingsSource) -> Result<Settings, Failure> {
+    let environment = process_environment();
+    #[cfg(feature = "dev")]
+    if from.config.is_none() && !environment.is_for_production() {
+        return crate::dev::server_settings(&environment).await;
+    }
+    std::future::ready(Ok(Settings::load(from.config.as_deref(), &environment)?)).await
+}
+
+/// A report as a person reads it.
+pub fn told(report: &ReconcileReport) -> String {
+    let mut text = String::new();
+    let mut line = |what: &str, tally: &Tally| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{what:<14}{:>9}{:>9}{:>9}", tally.read, tally.changed, tally.gone);
+    };
+    line("people", &report.users);
+    line("organizations", &report.organizations);
+    line("members", &report.memberships);
+    let mut text = format!("{:<14}{:>9}{:>9}{:>9}\n{text}", "", "READ", "CHANGED", "GONE");
+    for difference in &report.differences {
+        let _ = writeln!(text, "  {difference}");
+    }
+    if report.unusable > 0 {
+        let _ = writeln!(text, "{} records could not be used (see the log); nothing was removed", report.unusable);
+    }
+    if let Some(missing) = report.too_many_missing {
+        let _ = writeln!(
+            text,
+            "{missing} records are missing at the provider, more than is believed; nothing was removed. If that is right, allow \
+             it: --max-removals {missing}"
+        );
+    }
+    text.push_str(match (report.dry_run, report.complete, report.drift()) {
+        (true, _, 0) => "nothing would change\n",
+        (true, _, _) => "dry run: nothing was changed\n",
+        (false, false, _) => "went on where the last scan stopped; what is gone is looked for by the next one\n",
+        (false, true, 0) => "all is as the provider has it\n",
+        (false, true, _) => "all is as the provider has it now\n",
+    });
+    text
 }
 
 pub(crate) async fn webhooks(command: WebhooksCommand) -> Result<(), Failure> {

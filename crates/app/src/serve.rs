@@ -7,6 +7,7 @@ use std::time::Duration;
 use actix_web::dev::Server;
 use actix_web::middleware::{Condition, from_fn};
 use actix_web::{App, HttpServer, web};
+use portal_accounts::Reconciler;
 use portal_http_api::mount_metrics;
 use portal_http_kit::{cors, observe};
 use portal_postgres::PgFeed;
@@ -16,6 +17,12 @@ use crate::wire::Wired;
 
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often jobs look whether they are due.
+const JOB_INTERVAL: Duration = Duration::from_mins(1);
+
+/// How often everything that the provider knows is read.
+const RECONCILE_EVERY: Duration = Duration::from_hours(1);
 
 /// Further routes of the same listener; called once per worker.
 pub type Mount = Arc<dyn Fn(&mut web::ServiceConfig) + Send + Sync>;
@@ -45,6 +52,7 @@ pub struct Bound {
     server: Server,
     metrics: Option<Server>,
     feed: Arc<PgFeed>,
+    reconciler: Arc<Reconciler>,
 }
 
 impl Bound {
@@ -52,8 +60,10 @@ impl Bound {
     pub async fn run(self) -> Result<(), ServeError> {
         let metrics = self.metrics.map(tokio::spawn);
         let feed = tokio::spawn(self.feed.run());
+        let jobs = tokio::spawn(jobs(self.reconciler));
         let outcome = self.server.await.map_err(ServeError::Run);
         feed.abort();
+        jobs.abort();
         if let Some(metrics) = metrics {
             metrics.abort();
         }
@@ -100,7 +110,37 @@ pub fn bind(
             (Some(server.run()), Some(address))
         }
     };
-    Ok(Bound { address, metrics_address, server, metrics, feed: wired.feed.clone() })
+    Ok(Bound {
+        address,
+        metrics_address,
+        server,
+        metrics,
+        feed: wired.feed.clone(),
+        reconciler: wired.reconciler.clone(),
+    })
+}
+
+/// What the program does on its own, for as long as it serves. Every replica tries, and one does it.
+async fn jobs(reconciler: Arc<Reconciler>) {
+    loop {
+        tokio::time::sleep(JOB_INTERVAL).await;
+        match reconciler.run_if_due(RECONCILE_EVERY).await {
+            Ok(None) => {}
+            Ok(Some(report)) => tracing::info!(
+                users = report.users.read,
+                organizations = report.organizations.read,
+                memberships = report.memberships.read,
+                drift = report.drift(),
+                unusable = report.unusable,
+                complete = report.complete,
+                "the identity provider was compared with"
+            ),
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::warn!(%error, cause, "the comparison with the identity provider stopped and will go on");
+            }
+        }
+    }
 }
 
 /// 0 stands for one per core.

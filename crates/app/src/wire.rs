@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use portal_accounts::{
-    Accounts, AccountsStore, EndedSessions, Facts, KnownUsers, RoleMap, SignIn, Turns, WebhookHealth, Webhooks,
+    Accounts, AccountsStore, EndedSessions, Facts, KnownUsers, Reconciler, RoleMap, SignIn, Turns, WebhookHealth,
+    Webhooks,
 };
 use portal_api_keys::{ApiKeys, ApiKeysStore, Peppers, ServiceTokens, Verifier};
-use portal_clerk::{ClerkAuthenticator, ClerkDirectory, ClerkWebhooks, WebhookVerifier};
+use portal_clerk::{ClerkAuthenticator, ClerkDirectory, ClerkListing, ClerkSettings, ClerkWebhooks, WebhookVerifier};
 use portal_http_api::Api;
 use portal_http_kit::{HttpMetrics, Kit, Metric, MetricKind};
+use portal_identity::{DirectoryListing, IdentityDirectory};
 use portal_kernel::{Clock, Entropy, IdGen};
 use portal_postgres::{PgFeed, PgStore};
 use portal_web::Web;
@@ -26,6 +28,8 @@ pub struct Wired {
     pub store: Arc<PgStore>,
     /// What other replicas change; runs as long as the server.
     pub feed: Arc<PgFeed>,
+    /// Mends what webhooks lost.
+    pub reconciler: Arc<Reconciler>,
     /// The identity provider.
     pub authenticator: Arc<ClerkAuthenticator>,
     /// What operators do to service tokens.
@@ -69,7 +73,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let store = Arc::new(PgStore::new(&settings.database).map_err(|error| WireError::Database(error.into()))?);
     let authenticator = ClerkAuthenticator::new(settings.clerk.clone(), clock.clone());
     let authenticator = Arc::new(authenticator.map_err(|error| WireError::Clerk(error.into()))?);
-    let directory = ClerkDirectory::new(&settings.clerk).map_err(|error| WireError::Clerk(error.into()))?;
+    let (directory, listing) = provider(&settings.clerk)?;
     let KeySettings { brand, peppers } = settings.keys;
     let peppers = Arc::new(peppers);
     let service_tokens = service_tokens(store.clone(), peppers.clone(), surroundings);
@@ -80,10 +84,11 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         ended_sessions: Arc::new(EndedSessions::new(store.clone(), feed.clone(), clock.clone())),
         reader: Arc::new(KnownUsers::new(store.clone(), feed.clone(), settings.principal_cache_entries)),
         store: store.clone() as Arc<AccountsStore>,
-        directory: Arc::new(directory),
-        facts,
+        directory: directory.clone(),
+        facts: facts.clone(),
         turns: Turns::default(),
     };
+    let reconciler = reconciler(&store, facts, directory, listing);
     let verifier = Arc::new(Verifier { reader: store.clone(), peppers: peppers.clone(), brand: brand.clone() });
     let keys = ApiKeys {
         store: store.clone() as Arc<ApiKeysStore>,
@@ -115,7 +120,33 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         metrics: Arc::new(metrics),
         open_metrics: settings.metrics.open,
     };
-    Ok(Wired { api, web, store, feed, authenticator, service_tokens })
+    Ok(Wired { api, web, store, feed, reconciler: Arc::new(reconciler), authenticator, service_tokens })
+}
+
+/// How the provider is asked.
+type Provider = (Arc<dyn IdentityDirectory>, Arc<dyn DirectoryListing>);
+
+fn provider(settings: &ClerkSettings) -> Result<Provider, WireError> {
+    let directory = ClerkDirectory::new(settings).map_err(|error| WireError::Clerk(error.into()))?;
+    let listing = ClerkListing::new(settings).map_err(|error| WireError::Clerk(error.into()))?;
+    Ok((Arc::new(directory), Arc::new(listing)))
+}
+
+fn reconciler(
+    store: &Arc<PgStore>,
+    facts: Arc<Facts>,
+    directory: Arc<dyn IdentityDirectory>,
+    listing: Arc<dyn DirectoryListing>,
+) -> Reconciler {
+    Reconciler { listing, directory, reader: store.clone(), store: store.clone() as Arc<AccountsStore>, facts }
+}
+
+/// The use case of an operator who does not wait for the job.
+pub fn reconciler_of(settings: Settings, surroundings: &Surroundings) -> Result<Reconciler, WireError> {
+    let Surroundings { clock, ids, .. } = surroundings.clone();
+    let store = Arc::new(PgStore::new(&settings.database).map_err(|error| WireError::Database(error.into()))?);
+    let (directory, listing) = provider(&settings.clerk)?;
+    Ok(reconciler(&store, Arc::new(Facts { role_map: RoleMap::default(), ids, clock }), directory, listing))
 }
 
 /// The use cases of an operator's command.

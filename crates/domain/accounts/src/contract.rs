@@ -5,6 +5,7 @@
 
 pub mod accounts;
 pub mod inbox;
+pub mod scans;
 pub mod trail;
 pub mod users;
 
@@ -20,8 +21,8 @@ use portal_kernel::{AccountId, Id, Timestamp, UserId};
 
 use crate::{
     Account, AccountReader, AccountsStore, AccountsTx, EndedSessionReader, KnownMembership, KnownUser, Membership,
-    MembershipRecord, Merging, OrganizationAccount, OrganizationRecord, ParkedWebhooks, Profile, SignInReader, User,
-    UserState, Versioned,
+    MembershipRecord, Merging, OrganizationAccount, OrganizationRecord, ParkedWebhooks, Profile, ReconcileReader,
+    SignInReader, User, UserState, Versioned,
 };
 
 /// The store under test, behind all of its ports.
@@ -35,6 +36,8 @@ pub struct Ports<'a> {
     pub accounts: &'a dyn AccountReader,
     /// Reads which sessions ended.
     pub ended: &'a dyn EndedSessionReader,
+    /// Reads what scans compare with.
+    pub scans: &'a dyn ReconcileReader,
     /// Reads which messages were put aside.
     pub parked: &'a dyn ParkedWebhooks,
 }

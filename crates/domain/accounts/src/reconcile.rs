@@ -4,6 +4,9 @@
 //! read. After a complete scan each suspect is asked for by itself, and what is confirmed is removed, unless that is so much at once
 //! that the provider's answers are more likely to be wrong than right.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;

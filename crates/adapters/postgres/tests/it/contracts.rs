@@ -26,7 +26,7 @@ mod of_accounts {
     use portal_postgres::PgStore;
 
     fn ports(store: &PgStore) -> contract::Ports<'_> {
-        contract::Ports { store, sign_in: store, accounts: store, ended: store, parked: store }
+        contract::Ports { store, sign_in: store, accounts: store, ended: store, scans: store, parked: store }
     }
 
     contract! { super::ports;
@@ -69,6 +69,11 @@ mod of_accounts {
             of_two_concurrent_deliveries_one_takes_the_message
             a_parked_message_is_kept_until_it_is_unparked
             an_ended_session_is_found
+        }
+        scans {
+            a_new_store_was_never_scanned
+            a_cursor_is_moved_by_one
+            what_is_known_is_listed_in_parts
         }
         trail {
             a_record_stays_once_it_is_committed

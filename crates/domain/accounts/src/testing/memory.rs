@@ -11,9 +11,12 @@ use portal_identity::{ProviderOrganizationId, ProviderUserId};
 use portal_kernel::{AccountId, Begin, Change, ChangeLog, Finish, StoreError, Timestamp, UserId};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use crate::ports::{AccountRepository, AccountsTx, Merging, ProviderIds, ScanCursors, UserRepository, WebhookInbox};
+use crate::ports::{
+    AccountRepository, AccountsTx, Merging, ProviderIds, ReconcileReader, ScanCursors, UserRepository, WebhookInbox,
+};
 use crate::{
-    Account, InboxEntry, Membership, OrganizationAccount, Profile, ScanCursor, ScanPosition, User, UserState, Versioned,
+    Account, Counterpart, InboxEntry, Membership, OrganizationAccount, Profile, ScanCursor, ScanPosition, Stay, User,
+    UserState, Versioned,
 };
 
 /// Everything that is stored.
@@ -252,5 +255,65 @@ impl ChangeLog for MemoryTx {
     async fn changed(&mut self, change: Change) -> Result<(), StoreError> {
         self.rows.changes.push(change);
         Ok(())
+    }
+}
+
+#[async_trait]
+impl ReconcileReader for MemoryStore {
+    async fn cursor(&self, _: &Authorized<Reconcile, Platform>) -> Result<ScanCursor, StoreError> {
+        let long_ago = Timestamp::from_unix_seconds(0).ok_or(StoreError::Stale)?;
+        let never = ScanCursor { position: ScanPosition::Idle, version: 0, moved_at: long_ago };
+        Ok(self.rows.lock().await.cursor.unwrap_or(never))
+    }
+
+    async fn users(
+        &self,
+        _: &Authorized<Reconcile, Platform>,
+        after: Option<UserId>,
+        most: usize,
+    ) -> Result<Vec<Counterpart<UserId, ProviderUserId>>, StoreError> {
+        let rows = self.rows.lock().await;
+        let listed = rows.users.values().filter(|user| user.state == UserState::Active && Some(user.id) > after);
+        let counterpart = |user: &User| Counterpart {
+            id: user.id,
+            provider_id: user.provider_id.clone(),
+            created_at: user.created_at,
+        };
+        Ok(listed.take(most).map(counterpart).collect())
+    }
+
+    async fn organizations(
+        &self,
+        _: &Authorized<Reconcile, Platform>,
+        after: Option<AccountId>,
+        most: usize,
+    ) -> Result<Vec<Counterpart<AccountId, ProviderOrganizationId>>, StoreError> {
+        let rows = self.rows.lock().await;
+        let listed = rows.accounts.values().filter(|account| Some(account.id) > after);
+        let listed = listed.filter(|account| !rows.deleted.contains(&account.id.to_string())).filter_map(|account| {
+            let provider_id = account.provider_organization.clone()?;
+            Some(Counterpart { id: account.id, provider_id, created_at: account.created_at })
+        });
+        Ok(listed.take(most).collect())
+    }
+
+    async fn memberships(
+        &self,
+        _: &Authorized<Reconcile, Platform>,
+        after: Option<(AccountId, UserId)>,
+        most: usize,
+    ) -> Result<Vec<Counterpart<(AccountId, UserId), Stay>>, StoreError> {
+        let rows = self.rows.lock().await;
+        let listed = rows.memberships.values().filter(|member| Some((member.account, member.user)) > after);
+        let listed = listed.filter_map(|member| {
+            let stay = Stay {
+                membership: member.copy.as_ref()?.content.id.clone(),
+                organization: rows.accounts.get(&member.account.to_string())?.provider_organization.clone()?,
+                user: rows.users.get(&member.user.to_string())?.provider_id.clone(),
+            };
+            let created_at = Timestamp::from_unix_seconds(0)?;
+            Some(Counterpart { id: (member.account, member.user), provider_id: stay, created_at })
+        });
+        Ok(listed.take(most).collect())
     }
 }

@@ -1,0 +1,296 @@
+//! Scans against a store in memory and a provider whose lists are prepared.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use portal_audit::Provenance;
+use portal_identity::{Listed, MockIdentityDirectory, ProviderMembership, ProviderOrganization, ProviderUser};
+use portal_testkit::{CountingIds, FixedClock};
+
+use super::*;
+use crate::RoleMap;
+use crate::testing::memory::MemoryStore;
+use crate::testing::provider_user;
+
+/// What the provider knows, and how its lists fail.
+#[derive(Default)]
+struct Provider {
+    users: Vec<ProviderUser>,
+    organizations: Vec<ProviderOrganization>,
+    members: BTreeMap<String, Vec<ProviderMembership>>,
+    /// Left out of the lists, though there.
+    hidden: Vec<String>,
+    unreadable: usize,
+    /// Questions until the provider is down.
+    answers: Option<usize>,
+}
+
+#[derive(Default)]
+struct Listing(Mutex<Provider>);
+
+const PAGE: usize = 2;
+
+impl Listing {
+    fn page<T: Clone>(
+        &self,
+        all: impl Fn(&Provider) -> Vec<(String, T)>,
+        offset: usize,
+    ) -> Result<Listed<T>, DirectoryError> {
+        let mut provider = self.0.lock().unwrap();
+        if let Some(left) = &mut provider.answers {
+            *left = left.checked_sub(1).ok_or_else(|| DirectoryError::Unavailable("down".into()))?;
+        }
+        let shown: Vec<T> =
+            all(&provider).into_iter().filter(|(id, _)| !provider.hidden.contains(id)).map(|(_, item)| item).collect();
+        let items: Vec<T> = shown.iter().skip(offset).take(PAGE).cloned().collect();
+        let next = (offset + items.len() < shown.len()).then_some(offset + items.len());
+        Ok(Listed { items, unreadable: provider.unreadable, next })
+    }
+}
+
+#[async_trait]
+impl DirectoryListing for Listing {
+    async fn users(&self, offset: usize) -> Result<Listed<ProviderUser>, DirectoryError> {
+        self.page(|provider| provider.users.iter().map(|user| (user.id.to_string(), user.clone())).collect(), offset)
+    }
+
+    async fn organizations(&self, offset: usize) -> Result<Listed<ProviderOrganization>, DirectoryError> {
+        let all = |provider: &Provider| {
+            provider.organizations.iter().map(|found| (found.id.to_string(), found.clone())).collect()
+        };
+        self.page(all, offset)
+    }
+
+    async fn members(&self, id: &ProviderOrganizationId) -> Result<Listed<ProviderMembership>, DirectoryError> {
+        let items = self.0.lock().unwrap().members.get(id.as_str()).cloned().unwrap_or_default();
+        Ok(Listed { items, unreadable: 0, next: None })
+    }
+
+    async fn organization(&self, id: &ProviderOrganizationId) -> Result<Option<ProviderOrganization>, DirectoryError> {
+        Ok(self.0.lock().unwrap().organizations.iter().find(|found| found.id == *id).cloned())
+    }
+}
+
+struct World {
+    listing: Arc<Listing>,
+    store: MemoryStore,
+    clock: Arc<FixedClock>,
+    reconciler: Reconciler,
+}
+
+fn user(number: usize) -> ProviderUser {
+    ProviderUser { id: ProviderUserId::parse(&format!("user_{number}")).unwrap(), ..provider_user() }
+}
+
+fn organization() -> ProviderOrganization {
+    ProviderOrganization {
+        id: ProviderOrganizationId::parse("org_1").unwrap(),
+        name: "Acme".to_owned(),
+        created_by: Some(user(0).id),
+        updated_at: provider_user().updated_at,
+    }
+}
+
+fn member(number: usize) -> ProviderMembership {
+    ProviderMembership {
+        id: ProviderMembershipId::parse(&format!("orgmem_{number}")).unwrap(),
+        organization: organization(),
+        user: user(number).id,
+        role: "org:admin".to_owned(),
+        updated_at: provider_user().updated_at,
+    }
+}
+
+/// Five people, of whom three are in an organization.
+fn provider() -> Provider {
+    Provider {
+        users: (0..5).map(user).collect(),
+        organizations: vec![organization()],
+        members: [("org_1".to_owned(), (0..3).map(member).collect())].into(),
+        ..Provider::default()
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        let listing = Arc::new(Listing(Mutex::new(provider())));
+        let (store, clock) = (MemoryStore::default(), Arc::new(FixedClock::default()));
+        let mut directory = MockIdentityDirectory::new();
+        let known = listing.clone();
+        directory
+            .expect_user()
+            .returning(move |id| Ok(known.0.lock().unwrap().users.iter().find(|user| user.id == *id).cloned()));
+        let known = listing.clone();
+        directory.expect_memberships().returning(move |id| {
+            let provider = known.0.lock().unwrap();
+            Ok(provider.members.values().flatten().filter(|member| member.user == *id).cloned().collect())
+        });
+        let facts = Facts { role_map: RoleMap::default(), ids: Arc::new(CountingIds::default()), clock: clock.clone() };
+        let reconciler = Reconciler {
+            listing: listing.clone(),
+            directory: Arc::new(directory),
+            reader: Arc::new(store.clone()),
+            store: Arc::new(store.clone()),
+            facts: Arc::new(facts),
+        };
+        Self { listing, store, clock, reconciler }
+    }
+
+    fn at_the_provider(&self, change: impl FnOnce(&mut Provider)) {
+        change(&mut self.listing.0.lock().unwrap());
+        // What is here must be older than the scan that misses it.
+        self.clock.advance(Duration::from_secs(1));
+    }
+
+    async fn run(&self, options: ReconcileOptions) -> Result<ReconcileReport, ReconcileError> {
+        let caller = Caller { principal: Principal::System(Job::Operator), provenance: Provenance::default() };
+        self.reconciler.run(&caller, options).await
+    }
+
+    async fn scan(&self) -> ReconcileReport {
+        self.run(ReconcileOptions::default()).await.unwrap()
+    }
+
+    /// People who are not deleted, organizations that are not, and memberships in them.
+    async fn counts(&self) -> (usize, usize, usize) {
+        let rows = self.store.rows.lock().await;
+        let people = rows.users.values().filter(|user| user.copy.is_some()).count();
+        let members = rows.memberships.values().filter(|member| member.copy.is_some()).count();
+        (people, rows.organizations.len() - rows.deleted.len(), members)
+    }
+}
+
+fn tally(read: usize, changed: usize, gone: usize) -> Tally {
+    Tally { read, changed, gone }
+}
+
+#[tokio::test]
+async fn the_first_scan_brings_everything_and_the_second_finds_nothing_to_do() {
+    let world = World::new();
+    let first = world.scan().await;
+    assert!(first.complete);
+    assert_eq!((first.users, first.organizations, first.memberships), (tally(5, 5, 0), tally(1, 1, 0), tally(3, 3, 0)));
+    assert_eq!(world.counts().await, (5, 1, 3));
+    world.clock.advance(Duration::from_secs(1));
+    let second = world.scan().await;
+    assert_eq!((second.drift(), second.differences), (0, Vec::new()));
+    assert_eq!(world.store.rows.lock().await.cursor.unwrap().position, ScanPosition::Idle);
+}
+
+#[tokio::test]
+async fn a_dry_run_tells_and_changes_nothing() {
+    let world = World::new();
+    let report = world.run(ReconcileOptions { dry_run: true, ..ReconcileOptions::default() }).await.unwrap();
+    assert_eq!((report.drift(), report.differences.len()), (9, 9));
+    let rows = world.store.rows.lock().await;
+    assert!(rows.users.is_empty() && rows.organizations.is_empty() && rows.cursor.is_none());
+}
+
+#[tokio::test]
+async fn what_is_gone_at_the_provider_goes_here() {
+    let world = World::new();
+    world.scan().await;
+    world.at_the_provider(|provider| {
+        provider.users.remove(4);
+        provider.members.get_mut("org_1").unwrap().remove(2);
+    });
+    let report = world.scan().await;
+    assert_eq!((report.users.gone, report.organizations.gone, report.memberships.gone), (1, 0, 1));
+    assert_eq!(world.counts().await, (4, 1, 2));
+    world.at_the_provider(|provider| {
+        provider.organizations.clear();
+        provider.members.clear();
+    });
+    let report = world.scan().await;
+    assert_eq!(report.organizations.gone, 1);
+    assert_eq!(world.counts().await, (4, 0, 0));
+}
+
+#[tokio::test]
+async fn what_a_list_left_out_is_asked_for_and_stays() {
+    let world = World::new();
+    world.scan().await;
+    world.at_the_provider(|provider| provider.hidden = vec!["user_1".to_owned(), "org_1".to_owned()]);
+    let report = world.scan().await;
+    assert_eq!((report.users.gone, report.organizations.gone, report.memberships.gone), (0, 0, 0));
+    assert_eq!(world.counts().await, (5, 1, 3));
+}
+
+#[tokio::test]
+async fn nothing_is_removed_while_a_record_cannot_be_read() {
+    let world = World::new();
+    world.scan().await;
+    world.at_the_provider(|provider| {
+        provider.users.remove(4);
+        provider.unreadable = 1;
+    });
+    let report = world.scan().await;
+    assert!(report.unusable > 0);
+    assert_eq!(world.counts().await, (5, 1, 3));
+}
+
+#[tokio::test]
+async fn more_than_is_believed_is_removed_only_when_it_is_allowed() {
+    let world = World::new();
+    world.at_the_provider(|provider| provider.users = (0..30).map(user).collect());
+    world.scan().await;
+    world.at_the_provider(|provider| provider.users.truncate(10));
+    let report = world.scan().await;
+    assert_eq!((report.too_many_missing, report.users.gone), (Some(20), 0));
+    assert_eq!(world.counts().await.0, 30);
+    let report = world.run(ReconcileOptions { most_removals: Some(20), ..ReconcileOptions::default() }).await.unwrap();
+    assert_eq!((report.too_many_missing, report.users.gone), (None, 20));
+    assert_eq!(world.counts().await.0, 10);
+}
+
+#[tokio::test]
+async fn a_scan_that_broke_off_is_gone_on_with_and_removes_nothing() {
+    let world = World::new();
+    world.scan().await;
+    world.at_the_provider(|provider| {
+        provider.users.remove(0);
+        provider.answers = Some(1);
+    });
+    let broken = world.run(ReconcileOptions::default()).await.unwrap_err();
+    assert!(matches!(broken, ReconcileError::Directory(_)));
+    assert_eq!(world.store.rows.lock().await.cursor.unwrap().position, ScanPosition::Users(PAGE));
+    let early = world.run(ReconcileOptions::default()).await.unwrap_err();
+    assert!(matches!(early, ReconcileError::Busy(_)), "somebody may still be at it");
+    assert_eq!(world.reconciler.run_if_due(Duration::ZERO).await.unwrap(), None);
+    world.at_the_provider(|provider| provider.answers = None);
+    world.clock.advance(GIVEN_UP);
+    let rest = world.scan().await;
+    assert!(!rest.complete);
+    assert_eq!((rest.users.read, rest.users.gone), (2, 0));
+    let whole = world.scan().await;
+    assert_eq!((whole.complete, whole.users.read, whole.users.gone), (true, 4, 1));
+}
+
+#[tokio::test]
+async fn a_scan_is_due_when_the_last_one_is_long_ago() {
+    let world = World::new();
+    let every = Duration::from_hours(1);
+    assert!(world.reconciler.run_if_due(every).await.unwrap().is_some());
+    world.clock.advance(Duration::from_mins(59));
+    assert_eq!(world.reconciler.run_if_due(every).await.unwrap(), None);
+    world.clock.advance(Duration::from_mins(1));
+    assert!(world.reconciler.run_if_due(every).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn nobody_scans_who_may_not() {
+    let caller = Caller { principal: Principal::System(Job::SignIn), provenance: Provenance::default() };
+    let refused = World::new().reconciler.run(&caller, ReconcileOptions::default()).await.unwrap_err();
+    assert!(matches!(refused, ReconcileError::Denied(_)));
+}
+
+#[test]
+fn a_position_is_read_back_as_written() {
+    for position in [ScanPosition::Idle, ScanPosition::Users(0), ScanPosition::Organizations(1_234)] {
+        assert_eq!(ScanPosition::parse(&position.to_string()), Some(position));
+    }
+    for text in ["", "users", "users:", "users:x", "users:-1", "idle:1", "galaxies:1"] {
+        assert_eq!(ScanPosition::parse(text), None, "{text}");
+    }
+}
