@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use portal_app::operator::run_service_token;
+use portal_app::operator::{run_reconcile, run_service_token, run_webhooks};
 use portal_app::serve::bind;
 use portal_app::settings::{Environment, Settings};
-use portal_app::wire::{Surroundings, Wired, wire};
+use portal_app::wire::{Surroundings, Wired, parked_webhooks, wire};
 use portal_dev_idp::{DevIdp, Person, TokenSpec, listen};
 use portal_dev_postgres::testing::admin_url;
+use portal_kernel::Timestamp;
 use portal_postgres::testing::TestDatabase;
 use portal_testkit::FixedClock;
 use reqwest::{Client, Method, RequestBuilder};
@@ -165,6 +166,11 @@ impl Portal {
         self.idp.mint().session(&self.person(name), ORIGIN, self.surroundings.clock.now())
     }
 
+    /// The time that the program lives by.
+    pub fn now(&self) -> Timestamp {
+        self.surroundings.clock.now()
+    }
+
     /// A sample person.
     ///
     /// # Panics
@@ -243,6 +249,37 @@ impl Portal {
     /// A token of a gateway.
     pub async fn gateway(&self, name: &str) -> String {
         self.service_token(&["create", "--name", name, "--scope", "keys:verify"]).await
+    }
+
+    /// Lets the provider send what happens to this program, which must be the only one.
+    ///
+    /// # Panics
+    /// If it cannot.
+    pub fn send_webhooks(&self) {
+        self.send_webhooks_to(&self.base);
+    }
+
+    /// Lets the provider send what happens to one server of the installation.
+    ///
+    /// # Panics
+    /// If it cannot.
+    pub fn send_webhooks_to(&self, base: &str) {
+        self.idp.send_webhooks_to(&format!("{base}/webhooks/clerk")).expect("the provider sends");
+    }
+
+    /// Runs `portal webhooks …` and returns what it prints.
+    pub async fn webhooks(&self, arguments: &[&str]) -> Result<String, String> {
+        let webhooks = parked_webhooks(self.wired.store.clone(), &self.surroundings);
+        run_webhooks(arguments, &webhooks).await.map_err(|error| error.to_string())
+    }
+
+    /// Runs `portal reconcile …` and returns what it prints.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub async fn reconcile(&self, arguments: &[&str]) -> String {
+        let printed = run_reconcile(arguments, &self.wired.reconciler).await;
+        printed.unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// Asks about a key.

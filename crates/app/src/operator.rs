@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use clap::Subcommand;
-use portal_accounts::{InboxEntry, ParkedWebhook, ReconcileOptions, ReconcileReport, Tally, Webhooks};
+use portal_accounts::{InboxEntry, ParkedWebhook, ReconcileOptions, ReconcileReport, Reconciler, Tally, Webhooks};
 use portal_api_keys::{ServiceName, ServiceTokens};
 use portal_audit::{Caller, Provenance};
 use portal_authz::{Job, Principal, Scope, Scopes};
@@ -120,12 +120,26 @@ pub(crate) async fn service_token(command: ServiceTokenCommand) -> Result<(), Fa
 }
 
 pub(crate) async fn reconcile(arguments: ReconcileArgs) -> Result<(), Failure> {
-    let ReconcileArgs { dry_run, max_removals, reason, from } = arguments;
-    let settings = whole_settings(&from).await?;
+    let settings = whole_settings(&arguments.from).await?;
     telemetry::start(&settings.log);
-    let reconciler = reconciler_of(settings, &Surroundings::default())?;
+    print(&compare(arguments, &reconciler_of(&settings, &Surroundings::default())?).await?)
+}
+
+/// Runs `portal reconcile …`; `arguments` begins after `reconcile`.
+pub async fn run_reconcile(arguments: &[&str], reconciler: &Reconciler) -> Result<String, Failure> {
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: ReconcileArgs,
+    }
+    let line = <Line as clap::Parser>::try_parse_from(["reconcile"].iter().chain(arguments))?;
+    compare(line.arguments, reconciler).await
+}
+
+async fn compare(arguments: ReconcileArgs, reconciler: &Reconciler) -> Result<String, Failure> {
+    let ReconcileArgs { dry_run, max_removals, reason, .. } = arguments;
     let options = ReconcileOptions { dry_run, most_removals: max_removals };
-    print(&told(&reconciler.run(&operator(reason), options).await?))
+    Ok(told(&reconciler.run(&operator(reason), options).await?))
 }
 
 /// The settings of a server, for what needs the identity provider too.
@@ -139,7 +153,7 @@ async fn whole_settings(from: &SettingsSource) -> Result<Settings, Failure> {
 }
 
 /// A report as a person reads it.
-pub fn told(report: &ReconcileReport) -> String {
+fn told(report: &ReconcileReport) -> String {
     let mut text = String::new();
     let mut line = |what: &str, tally: &Tally| {
         // Writing to a String cannot fail.

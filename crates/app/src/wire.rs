@@ -142,7 +142,7 @@ fn reconciler(
 }
 
 /// The use case of an operator who does not wait for the job.
-pub fn reconciler_of(settings: Settings, surroundings: &Surroundings) -> Result<Reconciler, WireError> {
+pub fn reconciler_of(settings: &Settings, surroundings: &Surroundings) -> Result<Reconciler, WireError> {
     let Surroundings { clock, ids, .. } = surroundings.clone();
     let store = Arc::new(PgStore::new(&settings.database).map_err(|error| WireError::Database(error.into()))?);
     let (directory, listing) = provider(&settings.clerk)?;

@@ -15,5 +15,7 @@ mod outage_hour;
 mod outages;
 mod pages;
 mod settings;
+mod synchronization;
 mod tokens;
 mod tour;
+mod webhooks;

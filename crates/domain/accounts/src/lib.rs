@@ -39,7 +39,8 @@ pub use ports::{
 };
 pub use read::{AccountOfUser, Accounts, ReadAccountError};
 pub use reconcile::{
-    Counterpart, ReconcileError, ReconcileOptions, ReconcileReport, Reconciler, ScanCursor, ScanPosition, Stay, Tally,
+    Counterpart, ReconcileError, ReconcileOptions, ReconcileReport, Reconciler, ScanCursor, ScanPosition, Stay,
+    StayHere, Tally,
 };
 pub use sign_in::{SignIn, SignInError, SignedIn};
 pub use turns::Turns;

@@ -11,7 +11,7 @@ use portal_kernel::{AccountId, Begin, ChangeLog, Finish, StoreError, Timestamp, 
 
 use crate::{
     Account, AccountOfUser, Counterpart, InboxEntry, KnownUser, Membership, OrganizationAccount, ParkedWebhook,
-    Profile, ScanCursor, ScanPosition, Stay, User, Versioned,
+    Profile, ScanCursor, ScanPosition, StayHere, User, Versioned,
 };
 
 /// The right to write what the provider told.
@@ -254,5 +254,5 @@ pub trait ReconcileReader: Send + Sync {
         cleared: &Authorized<Reconcile, Platform>,
         after: Option<(AccountId, UserId)>,
         most: usize,
-    ) -> Result<Vec<Counterpart<(AccountId, UserId), Stay>>, StoreError>;
+    ) -> Result<Vec<StayHere>, StoreError>;
 }

@@ -94,6 +94,9 @@ pub struct Counterpart<I, P> {
     pub created_at: Timestamp,
 }
 
+/// A membership of ours.
+pub type StayHere = Counterpart<(AccountId, UserId), Stay>;
+
 /// A stay in an organization, by all the provider's ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stay {
@@ -345,9 +348,9 @@ impl Reconciler {
             let is_gone = is_deletion(event);
             let tally = scan.tally(event);
             if is_gone {
-                tally.gone += 1
+                tally.gone += 1;
             } else {
-                tally.changed += 1
+                tally.changed += 1;
             }
             scan.report.differ(difference(event, &changes));
         }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use portal_accounts::{
-    AccountState, Counterpart, ReconcileReader, ScanCursor, ScanCursors, ScanPosition, Stay, UserState,
+    AccountState, Counterpart, ReconcileReader, ScanCursor, ScanCursors, ScanPosition, Stay, StayHere, UserState,
 };
 use portal_authz::action::Reconcile;
 use portal_authz::{Authorized, Platform};
@@ -123,7 +123,7 @@ impl ReconcileReader for PgStore {
         _: &Authorized<Reconcile, Platform>,
         after: Option<(AccountId, UserId)>,
         most: usize,
-    ) -> Result<Vec<Counterpart<(AccountId, UserId), Stay>>, StoreError> {
+    ) -> Result<Vec<StayHere>, StoreError> {
         let mut conn = self.connection().await?;
         let (account, user) = after.map_or((Uuid::nil(), Uuid::nil()), |(account, user)| (account.uuid(), user.uuid()));
         let later = memberships::account_id

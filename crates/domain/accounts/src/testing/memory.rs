@@ -15,8 +15,8 @@ use crate::ports::{
     AccountRepository, AccountsTx, Merging, ProviderIds, ReconcileReader, ScanCursors, UserRepository, WebhookInbox,
 };
 use crate::{
-    Account, Counterpart, InboxEntry, Membership, OrganizationAccount, Profile, ScanCursor, ScanPosition, Stay, User,
-    UserState, Versioned,
+    Account, Counterpart, InboxEntry, Membership, OrganizationAccount, Profile, ScanCursor, ScanPosition, Stay,
+    StayHere, User, UserState, Versioned,
 };
 
 /// Everything that is stored.
@@ -302,7 +302,7 @@ impl ReconcileReader for MemoryStore {
         _: &Authorized<Reconcile, Platform>,
         after: Option<(AccountId, UserId)>,
         most: usize,
-    ) -> Result<Vec<Counterpart<(AccountId, UserId), Stay>>, StoreError> {
+    ) -> Result<Vec<StayHere>, StoreError> {
         let rows = self.rows.lock().await;
         let listed = rows.memberships.values().filter(|member| Some((member.account, member.user)) > after);
         let listed = listed.filter_map(|member| {

@@ -1,0 +1,252 @@
+//! People and organizations arrive by three roads, which lose, repeat and mix up, and end as the provider has them.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use e2e::{Portal, Replica};
+use portal_dev_idp::{Membership, Person, WebhookFaults};
+
+/// Answers of all servers within a second, or the last one.
+async fn soon(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(1);
+    while !is_so().await {
+        assert!(Instant::now() < deadline, "{what}, within a second");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happens_at_the_provider_is_known_to_every_server_within_a_second() {
+    let portal = Portal::start().await;
+    let other = portal.replica();
+    portal.send_webhooks();
+    let acme = portal.acme().await;
+    let path = format!("/v1/accounts/{acme}");
+    let (edith, adam) = (portal.token("edith"), portal.token("adam"));
+    for server in [portal.get(&path, &edith).await, other.get(&path, &edith).await] {
+        assert_eq!(server.text_at("/role"), "editor");
+    }
+
+    let mut person = portal.person("edith");
+    person.memberships[0].role = "org:viewer".to_owned();
+    portal.idp.add_person(person.clone());
+    portal.idp.webhooks_settled().await;
+    soon("a demotion", async || other.get(&path, &edith).await.text_at("/role") == "viewer").await;
+
+    let mut organization = person.memberships[0].organization.clone();
+    organization.name = "Acme Incorporated".to_owned();
+    portal.idp.update_organization(&organization);
+    portal.idp.webhooks_settled().await;
+    soon("a new name", async || other.get(&path, &edith).await.text_at("/name") == "Acme Incorporated").await;
+
+    let person = Person { memberships: Vec::new(), ..portal.person("edith") };
+    portal.idp.add_person(person);
+    portal.idp.webhooks_settled().await;
+    soon("a removal", async || other.get(&path, &edith).await.status == 404).await;
+    assert_eq!(portal.get(&path, &edith).await.status, 404);
+
+    portal.idp.revoke_session(&portal.person("adam").session_id).unwrap();
+    portal.idp.webhooks_settled().await;
+    soon("a sign-out", async || other.get(&path, &adam).await.status == 401).await;
+    other.get(&path, &adam).await.assert_problem(401, "session_ended");
+    portal.get(&path, &adam).await.assert_problem(401, "session_ended");
+    let status = other.get("/v1/auth/status", &adam).await;
+    assert_eq!((status.text_at("/status"), status.text_at("/reason")), ("signed-out".into(), "session-ended".into()));
+
+    portal.idp.remove_person(&portal.person("victor").user_id);
+    let victor = portal.idp.mint().session_token(
+        &portal_dev_idp::person("victor").unwrap(),
+        "https://portal.example.test",
+        portal.now(),
+    );
+    portal.idp.webhooks_settled().await;
+    soon("a deletion", async || other.get("/v1/me", &victor).await.status == 401).await;
+    other.get("/v1/me", &victor).await.assert_problem(401, "user_deleted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_starts_later_knows_the_sessions_that_ended() {
+    let portal = Portal::start().await;
+    portal.send_webhooks();
+    let token = portal.token("alice");
+    assert_eq!(portal.get("/v1/me", &token).await.status, 200);
+    portal.idp.revoke_session(&portal.person("alice").session_id).unwrap();
+    portal.idp.webhooks_settled().await;
+    portal.replica().get("/v1/me", &token).await.assert_problem(401, "session_ended");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_die_with_a_person_who_is_deleted_at_the_provider() {
+    let portal = Portal::start().await;
+    portal.send_webhooks();
+    let account = portal.personal_account("stranger").await;
+    let (_, secret) = portal.create_key("stranger", &account).await;
+    let gateway = portal.gateway("gateway").await;
+    assert_eq!(portal.verify(&gateway, &secret).await.text_at("/decision"), "allow");
+    portal.idp.remove_person(&portal.person("stranger").user_id);
+    portal.idp.webhooks_settled().await;
+    assert_eq!(portal.verify(&gateway, &secret).await.text_at("/decision"), "deny");
+}
+
+/// Numbers that repeat with their seed.
+struct Chance(u64);
+
+impl Chance {
+    /// From 0 to less than `below`.
+    fn draw(&mut self, below: u64) -> u64 {
+        // Knuth's constants; the upper bits are the better ones.
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % below
+    }
+
+    fn pick<'a, T>(&mut self, among: &'a [T]) -> &'a T {
+        &among[usize::try_from(self.draw(among.len() as u64)).unwrap()]
+    }
+}
+
+const ROLES: [&str; 4] = ["org:admin", "org:editor", "org:viewer", "org:unheard_of"];
+
+/// Something happens at the provider, or somebody signs in.
+async fn step(portal: &Portal, chance: &mut Chance, number: u64) {
+    let people = portal.idp.people();
+    let person = chance.pick(&people).clone();
+    match chance.draw(12) {
+        0..=3 => portal.idp.add_person(Person { first_name: format!("Name {number}"), ..person }),
+        4..=6 => {
+            let mut person = person;
+            let role = (*chance.pick(&ROLES)).to_owned();
+            if let Some(membership) = person.memberships.first_mut() {
+                membership.role = role;
+            } else if let Some(organization) =
+                people.iter().flat_map(|person| &person.memberships).map(|member| &member.organization).next()
+            {
+                person.memberships.push(Membership {
+                    id: format!("orgmem_{number}"),
+                    organization: organization.clone(),
+                    role,
+                    created_at: 0,
+                    updated_at: 0,
+                });
+            }
+            portal.idp.add_person(person);
+        }
+        7 => portal.idp.add_person(Person { memberships: Vec::new(), active_organization: None, ..person }),
+        8 => {
+            let organization = people.iter().flat_map(|person| &person.memberships).next();
+            if let Some(Membership { organization, .. }) = organization {
+                let mut organization = organization.clone();
+                organization.name = format!("Organization {number}");
+                portal.idp.update_organization(&organization);
+            }
+        }
+        9 if people.len() > 3 => portal.idp.remove_person(&person.user_id),
+        _ => {
+            portal.get("/v1/me", &portal.token(&person.name)).await;
+        }
+    }
+}
+
+/// Name and organizations of everybody, as the provider has them.
+fn at_the_provider(portal: &Portal) -> BTreeMap<String, (String, Vec<(String, String)>)> {
+    let role = |member: &Membership, person: &Person| match member.role.as_str() {
+        "org:admin" if member.organization.created_by == person.user_id => Some("owner"),
+        "org:admin" => Some("admin"),
+        "org:editor" => Some("editor"),
+        "org:viewer" => Some("viewer"),
+        _ => None,
+    };
+    let view = |person: Person| {
+        let accounts = person
+            .memberships
+            .iter()
+            .filter_map(|member| Some((member.organization.name.clone(), role(member, &person)?.to_owned())));
+        (person.name.clone(), (person.first_name.clone(), accounts.collect()))
+    };
+    portal.idp.people().into_iter().map(view).collect()
+}
+
+/// The same as a server tells it.
+async fn at_a_server(portal: &Portal, server: &Replica) -> BTreeMap<String, (String, Vec<(String, String)>)> {
+    let mut seen = BTreeMap::new();
+    for person in portal.idp.people() {
+        let token = portal.token(&person.name);
+        let me = server.get("/v1/me", &token).await;
+        let accounts = server.get("/v1/me/accounts", &token).await.json();
+        let organizations =
+            accounts["data"].as_array().unwrap().iter().filter(|account| account["kind"] == "organization");
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        let organizations = organizations.map(|account| (text(&account["name"]), text(&account["role"]))).collect();
+        seen.insert(person.name, (me.text_at("/user/first_name"), organizations));
+    }
+    seen
+}
+
+/// How many schedules run; the figure in `docs/testing.md` is of a longer run.
+fn schedules() -> u64 {
+    std::env::var("PORTAL_TEST_SCHEDULES").map_or(6, |text| text.parse().expect("a number of schedules"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_schedule_of_losses_repeats_delays_and_kills_ends_as_the_provider_has_it() {
+    let (mut lost, mut repeated, mut drifted) = (0, 0, 0);
+    for seed in 0..schedules() {
+        let portal = Portal::start().await;
+        let mut chance = Chance(seed);
+        portal.idp.set_webhook_pauses(&[Duration::from_millis(20), Duration::from_millis(50)]);
+        portal.idp.set_webhook_faults(WebhookFaults {
+            duplicate: 40,
+            loss: 25,
+            delay: Duration::from_millis(10),
+            reorder: true,
+            seed,
+        });
+        let mut receiver = portal.replica();
+        portal.send_webhooks_to(&receiver.base);
+        for number in 0..30 {
+            step(&portal, &mut chance, number).await;
+            if chance.draw(10) == 0 {
+                // Whatever it was doing ends in the middle.
+                drop(receiver);
+                receiver = portal.replica();
+                portal.send_webhooks_to(&receiver.base);
+            }
+        }
+        portal.idp.webhooks_settled().await;
+        portal.idp.stop_webhooks();
+        let mended = portal.reconcile(&["--reason", "a test"]).await;
+        drifted += u64::from(mended.contains("was not as the provider has it"));
+        let counters = portal.idp.webhook_counters();
+        (lost, repeated) = (lost + counters.lost, repeated + counters.duplicated);
+        let again = portal.reconcile(&["--dry-run"]).await;
+        assert!(again.contains("nothing would change"), "seed {seed}: {again}");
+        let seen = at_a_server(&portal, &portal.replica()).await;
+        assert_eq!(seen, at_the_provider(&portal), "seed {seed}");
+        let kept = portal.webhooks(&["list"]).await.unwrap();
+        assert_eq!(kept, "nothing is put aside\n", "seed {seed}");
+    }
+    assert!(lost > 0 && repeated > 0 && drifted > 0, "{lost} lost, {repeated} repeated, {drifted} schedules mended");
+    println!("{lost} messages lost, {repeated} repeated, {drifted} schedules mended by the reconciler");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_names_what_webhooks_lost_and_changes_nothing() {
+    let portal = Portal::start().await;
+    portal.get("/v1/me", &portal.token("alice")).await;
+    portal.reconcile(&[]).await;
+    let alice = Person { first_name: "Alicia".to_owned(), ..portal.person("alice") };
+    portal.idp.add_person(alice.clone());
+    let told = portal.reconcile(&["--dry-run"]).await;
+    assert!(told.contains(&format!("{} was not as the provider has it", alice.user_id)), "{told}");
+    assert!(told.contains("dry run: nothing was changed"), "{told}");
+    assert_eq!(portal.get("/v1/me", &portal.token("alice")).await.text_at("/user/first_name"), "Alice");
+    portal.reconcile(&[]).await;
+    assert_eq!(portal.get("/v1/me", &portal.token("alice")).await.text_at("/user/first_name"), "Alicia");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_asks_to_slow_down_is_waited_for() {
+    let portal = Portal::start().await;
+    portal.idp.set_rate_limit(Some(2));
+    let told = portal.reconcile(&[]).await;
+    assert!(told.contains("as the provider has it"), "{told}");
+}
