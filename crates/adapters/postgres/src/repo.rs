@@ -5,4 +5,5 @@ mod audit;
 mod keys;
 mod provider_ids;
 mod service_tokens;
+mod signed_heads;
 mod users;

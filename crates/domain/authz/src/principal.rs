@@ -64,11 +64,13 @@ pub enum Job {
     VerifyKey,
     /// A person at the command line of the program.
     Operator,
+    /// Signs the heads of the audit trails.
+    Audit,
 }
 
 impl Job {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::SignIn, Self::VerifyKey, Self::Operator];
+    pub const ALL: [Self; 4] = [Self::SignIn, Self::VerifyKey, Self::Operator, Self::Audit];
 
     /// The text in the audit trail and the policy matrix.
     pub const fn as_str(self) -> &'static str {
@@ -76,6 +78,7 @@ impl Job {
             Self::SignIn => "sign-in",
             Self::VerifyKey => "verify-key",
             Self::Operator => "operator",
+            Self::Audit => "audit",
         }
     }
 }
