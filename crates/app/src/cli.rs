@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::settings::{Settings, process_environment};
 use crate::wire::{Surroundings, wire};
-use crate::{doctor, operator, serve, telemetry};
+use crate::{audit, doctor, operator, serve, telemetry};
 
 /// An error on its way to a person; printed with its causes.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -47,6 +47,9 @@ enum Command {
     /// Manage the tokens of trusted internal services
     #[command(subcommand)]
     ServiceToken(operator::ServiceTokenCommand),
+    /// Verify, export and sign the audit trail
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
 }
 
 /// Runs one command. The exit code is 0 for success, 1 for failure and 2 for a command line that makes no sense.
@@ -78,6 +81,7 @@ async fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Openapi => print(&portal_http_api::document())?,
         Command::PolicyMatrix => print(&portal_authz::matrix::render())?,
         Command::ServiceToken(command) => operator::service_token(command).await?,
+        Command::Audit(command) => return audit::run(command).await,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -11,6 +11,7 @@ use portal_http_api::mount_metrics;
 use portal_http_kit::{cors, observe};
 use portal_postgres::PgFeed;
 
+use crate::audit::HeadSigning;
 use crate::settings::{HttpSettings, MetricsSettings};
 use crate::wire::Wired;
 
@@ -45,6 +46,7 @@ pub struct Bound {
     server: Server,
     metrics: Option<Server>,
     feed: Arc<PgFeed>,
+    head_signing: Arc<HeadSigning>,
 }
 
 impl Bound {
@@ -52,8 +54,10 @@ impl Bound {
     pub async fn run(self) -> Result<(), ServeError> {
         let metrics = self.metrics.map(tokio::spawn);
         let feed = tokio::spawn(self.feed.run());
+        let head_signing = tokio::spawn(self.head_signing.run());
         let outcome = self.server.await.map_err(ServeError::Run);
         feed.abort();
+        head_signing.abort();
         if let Some(metrics) = metrics {
             metrics.abort();
         }
@@ -100,7 +104,14 @@ pub fn bind(
             (Some(server.run()), Some(address))
         }
     };
-    Ok(Bound { address, metrics_address, server, metrics, feed: wired.feed.clone() })
+    Ok(Bound {
+        address,
+        metrics_address,
+        server,
+        metrics,
+        feed: wired.feed.clone(),
+        head_signing: wired.head_signing.clone(),
+    })
 }
 
 /// 0 stands for one per core.

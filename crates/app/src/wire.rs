@@ -11,6 +11,7 @@ use portal_kernel::{Clock, Entropy, IdGen};
 use portal_postgres::{PgFeed, PgStore};
 use portal_web::Web;
 
+use crate::audit::{AuditTools, HeadSigning};
 use crate::settings::{KeySettings, Settings};
 use crate::system::{OsEntropy, SystemClock, V7Ids};
 
@@ -28,6 +29,10 @@ pub struct Wired {
     pub authenticator: Arc<ClerkAuthenticator>,
     /// What operators do to service tokens.
     pub service_tokens: ServiceTokens,
+    /// What operators do with the audit trail.
+    pub audit_tools: AuditTools,
+    /// Signs the heads of audit trails; runs as long as the server.
+    pub head_signing: Arc<HeadSigning>,
 }
 
 /// Why the parts do not fit together.
@@ -39,6 +44,9 @@ pub enum WireError {
     /// The identity provider's adapter.
     #[error("the identity provider's adapter cannot be set up")]
     Clerk(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Signed heads.
+    #[error("the heads of audit trails cannot be signed: audit.signing_key is missing")]
+    Audit,
     /// Metrics.
     #[error("the metrics cannot be set up")]
     Metrics(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -71,6 +79,8 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let KeySettings { brand, peppers } = settings.keys;
     let peppers = Arc::new(peppers);
     let service_tokens = service_tokens(store.clone(), peppers.clone(), surroundings);
+    let audit_tools = AuditTools::new(&store, &settings.audit, surroundings);
+    let head_signing = audit_tools.signing.clone().ok_or(WireError::Audit)?;
     let feed = Arc::new(store.feed());
     let sign_in = SignIn {
         reader: Arc::new(KnownUsers::new(store.clone(), feed.clone(), settings.principal_cache_entries)),
@@ -109,7 +119,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         metrics: Arc::new(metrics),
         open_metrics: settings.metrics.open,
     };
-    Ok(Wired { api, web, store, feed, authenticator, service_tokens })
+    Ok(Wired { api, web, store, feed, authenticator, service_tokens, audit_tools, head_signing })
 }
 
 /// The use cases of an operator's command.
