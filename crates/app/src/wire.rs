@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use portal_accounts::{Accounts, AccountsStore, Facts, KnownUsers, RoleMap, SignIn, Turns};
 use portal_api_keys::{ApiKeys, ApiKeysStore, Peppers, ServiceTokens, Verifier};
+use portal_audit::AuditTrail;
 use portal_clerk::{ClerkAuthenticator, ClerkDirectory};
 use portal_http_api::Api;
 use portal_http_kit::{Counter, HttpMetrics, Kit};
@@ -97,7 +98,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         brand,
         ids: ids.clone(),
         entropy,
-        clock,
+        clock: clock.clone(),
     };
     let web = Web { public_origin: settings.public_origin.clone(), sign_in_url: settings.sign_in_url };
     let kit = Kit {
@@ -114,6 +115,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         kit: Arc::new(kit),
         accounts: Arc::new(Accounts::new(store.clone())),
         keys: Arc::new(keys),
+        audit: Arc::new(AuditTrail { reader: store.clone(), clock }),
         verifier,
         database: store.clone(),
         metrics: Arc::new(metrics),
