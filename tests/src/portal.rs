@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use portal_app::audit::{Told, run_audit};
 use portal_app::operator::{run_reconcile, run_service_token, run_webhooks};
 use portal_app::serve::bind;
 use portal_app::settings::{Environment, Settings};
@@ -77,6 +78,7 @@ impl PortalBuilder {
             ("PORTAL_HTTP__BIND", "127.0.0.1:0".to_owned()),
             ("PORTAL_HTTP__WORKERS", "1".to_owned()),
             ("PORTAL_KEYS__PEPPERS__1", "cGVwcGVyIG9mIHRoZSBibGFjay1ib3ggdGVzdHMgMzIgYnl0ZXM=".to_owned()),
+            ("PORTAL_AUDIT__SIGNING_KEY", "c2lnbmluZyBrZXkgb2YgYmxhY2stYm94IHRlc3RzIDM=".to_owned()),
             ("DATABASE_URL", database.url().to_owned()),
             ("CLERK_PUBLISHABLE_KEY", idp.instance().publishable_key().to_owned()),
             ("CLERK_SECRET_KEY", idp.instance().secret_key().to_owned()),
@@ -244,6 +246,14 @@ impl Portal {
     pub async fn service_token(&self, arguments: &[&str]) -> String {
         let printed = run_service_token(arguments, &self.wired.service_tokens).await;
         printed.unwrap_or_else(|error| panic!("{error}")).text.trim().to_owned()
+    }
+
+    /// Runs `portal audit …`.
+    ///
+    /// # Panics
+    /// If it fails for another reason than a finding.
+    pub async fn audit(&self, arguments: &[&str]) -> Told {
+        run_audit(arguments, &self.wired.audit_tools).await.unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// A token of a gateway.

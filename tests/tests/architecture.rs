@@ -110,6 +110,9 @@ const ACTS_AS_SYSTEM: &[&str] = &[
     "crates/domain/api-keys/src/contract.rs",
     "crates/domain/api-keys/src/testing.rs",
     "crates/domain/api-keys/src/verify.rs",
+    "crates/domain/audit/src/contract.rs",
+    "crates/domain/audit/src/sign.rs",
+    "crates/domain/audit/src/testing.rs",
     "crates/domain/authz/src/matrix.rs",
 ];
 

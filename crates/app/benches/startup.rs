@@ -62,6 +62,7 @@ fn serve(instance: &Instance, database: &str, port: u16) -> Child {
         .env("PORTAL_PUBLIC_URL", format!("http://localhost:{port}"))
         .env("PORTAL_HTTP__BIND", format!("127.0.0.1:{port}"))
         .env("PORTAL_KEYS__PEPPERS__1", "cGVwcGVyIG9mIHRoZSBibGFjay1ib3ggdGVzdHMgMzIgYnl0ZXM=")
+        .env("PORTAL_AUDIT__SIGNING_KEY", "c2lnbmluZyBrZXkgb2YgdGhlIHRlc3RzIDMyIGJ5dGU=")
         .env("DATABASE_URL", database)
         .env("CLERK_PUBLISHABLE_KEY", instance.publishable_key())
         .env("CLERK_SECRET_KEY", instance.secret_key())

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::settings::{Settings, process_environment};
 use crate::wire::{Surroundings, wire};
-use crate::{doctor, operator, serve, telemetry};
+use crate::{audit, doctor, operator, serve, telemetry};
 
 /// An error on its way to a person; printed with its causes.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -52,6 +52,9 @@ enum Command {
     /// Look at messages of the identity provider that were put aside
     #[command(subcommand)]
     Webhooks(operator::WebhooksCommand),
+    /// Verify, export and sign the audit trail
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
 }
 
 /// Runs one command. The exit code is 0 for success, 1 for failure and 2 for a command line that makes no sense.
@@ -85,6 +88,7 @@ async fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::ServiceToken(command) => operator::service_token(command).await?,
         Command::Reconcile(arguments) => operator::reconcile(arguments).await?,
         Command::Webhooks(command) => operator::webhooks(command).await?,
+        Command::Audit(command) => return audit::run(command).await,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -28,6 +28,10 @@ const DATABASE: &str = "portal_dev";
 /// Where `portal dev` listens unless told otherwise.
 const DEFAULT_PORT: u16 = 8080;
 
+/// Files of the development secrets.
+const PEPPER: &str = "pepper";
+const SIGNING_KEY: &str = "audit-signing-key";
+
 #[derive(Args)]
 pub(crate) struct DevArgs {
     /// Port on localhost
@@ -138,7 +142,8 @@ fn settings(environment: &Environment, database: &str, instance: &Instance, port
     let origin = format!("http://localhost:{port}");
     let defaults = [
         ("PORTAL_METRICS__OPEN", "true".to_owned()),
-        ("PORTAL_KEYS__PEPPERS__1", pepper(&state_dir(&checkout())?.join("pepper"))?),
+        ("PORTAL_KEYS__PEPPERS__1", secret(PEPPER)?),
+        ("PORTAL_AUDIT__SIGNING_KEY", secret(SIGNING_KEY)?),
         ("PORTAL_PUBLIC_URL", origin.clone()),
         ("DATABASE_URL", database.to_owned()),
     ];
@@ -171,7 +176,7 @@ pub(crate) async fn server_settings(environment: &Environment) -> Result<Setting
     settings(environment, &url, &Instance::of(&key), DEFAULT_PORT)
 }
 
-/// Settings of an operator's command in development: the development pepper, and the database of the environment or the development
+/// Settings of an operator's command in development: the development secrets, and the database of the environment or the development
 /// database, which is started if needed and keeps running.
 pub(crate) async fn operator_settings(environment: &Environment) -> Result<OperatorSettings, Failure> {
     let url = match environment.given("DATABASE_URL") {
@@ -180,13 +185,21 @@ pub(crate) async fn operator_settings(environment: &Environment) -> Result<Opera
     };
     migrate(&PgTarget::parse(&url)?).await?;
     let mut variables = environment.0.clone();
-    variables.insert("PORTAL_KEYS__PEPPERS__1".to_owned(), pepper(&state_dir(&checkout())?.join("pepper"))?);
+    variables.insert("PORTAL_KEYS__PEPPERS__1".to_owned(), secret(PEPPER)?);
+    if environment.given("PORTAL_AUDIT__SIGNING_KEY").is_none() {
+        variables.insert("PORTAL_AUDIT__SIGNING_KEY".to_owned(), secret(SIGNING_KEY)?);
+    }
     variables.insert("DATABASE_URL".to_owned(), url);
     Ok(OperatorSettings::load(None, &Environment(variables))?)
 }
 
-/// The development pepper, made at first use in a file that only its owner can read.
-fn pepper(path: &Path) -> Result<String, Failure> {
+/// A development secret, made at first use.
+fn secret(name: &str) -> Result<String, Failure> {
+    secret_in(&state_dir(&checkout())?.join(name))
+}
+
+/// 32 random bytes in base64, made at first use in a file that only its owner can read.
+fn secret_in(path: &Path) -> Result<String, Failure> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(text.trim().to_owned()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -200,7 +213,7 @@ fn pepper(path: &Path) -> Result<String, Failure> {
             std::fs::remove_file(&aside)?;
             match linked {
                 Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error.into()),
-                _ => pepper(path),
+                _ => secret_in(path),
             }
         }
         Err(error) => Err(error.into()),

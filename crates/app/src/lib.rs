@@ -1,9 +1,11 @@
 //! The program: settings, wiring and subcommands. No SQL, no handler and no business rule lives here.
 
+pub mod audit;
 pub mod cli;
 #[cfg(feature = "dev")]
 pub mod dev;
 mod doctor;
+mod head_keys;
 pub mod operator;
 pub mod serve;
 pub mod settings;

@@ -271,7 +271,7 @@ async fn execute(command: ServiceTokenCommand, tokens: &ServiceTokens) -> Result
 }
 
 /// The person at this command line. Operators act here only; there is no operator login over HTTP.
-fn operator(reason: Option<String>) -> Caller {
+pub(crate) fn operator(reason: Option<String>) -> Caller {
     Caller { principal: Principal::System(Job::Operator), provenance: Provenance { reason, ..Provenance::default() } }
 }
 

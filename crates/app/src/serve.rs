@@ -12,6 +12,7 @@ use portal_http_api::mount_metrics;
 use portal_http_kit::{cors, observe};
 use portal_postgres::PgFeed;
 
+use crate::audit::HeadSigning;
 use crate::settings::{HttpSettings, MetricsSettings};
 use crate::wire::Wired;
 
@@ -53,6 +54,7 @@ pub struct Bound {
     metrics: Option<Server>,
     feed: Arc<PgFeed>,
     reconciler: Arc<Reconciler>,
+    head_signing: Arc<HeadSigning>,
 }
 
 impl Bound {
@@ -61,9 +63,11 @@ impl Bound {
         let metrics = self.metrics.map(tokio::spawn);
         let feed = tokio::spawn(self.feed.run());
         let jobs = tokio::spawn(jobs(self.reconciler));
+        let head_signing = tokio::spawn(self.head_signing.run());
         let outcome = self.server.await.map_err(ServeError::Run);
         feed.abort();
         jobs.abort();
+        head_signing.abort();
         if let Some(metrics) = metrics {
             metrics.abort();
         }
@@ -116,6 +120,7 @@ pub fn bind(
         server,
         metrics,
         feed: wired.feed.clone(),
+        head_signing: wired.head_signing.clone(),
         reconciler: wired.reconciler.clone(),
     })
 }

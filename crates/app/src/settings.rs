@@ -2,6 +2,7 @@
 //!
 //! Every mistake is collected, so that a person mends all of them in one go. The program never starts on a guess.
 
+mod audit;
 mod reader;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use portal_http_kit::{TrustedProxies, is_origin};
 use portal_kernel::{SecretSlice, SecretString};
 use portal_postgres::{PgSettings, PgTarget};
 
+pub use audit::AuditSettings;
 pub use reader::Environment;
 use reader::Reader;
 
@@ -65,18 +67,22 @@ pub struct Settings {
     pub webhooks: Option<WebhookVerifier>,
     /// API keys and service tokens.
     pub keys: KeySettings,
+    /// The audit trail.
+    pub audit: AuditSettings,
     /// Metrics.
     pub metrics: MetricsSettings,
     /// Logs.
     pub log: LogSettings,
 }
 
-/// What an operator's command needs: the database, and the peppers to make digests with.
+/// What an operator's command needs: the database, the peppers to make digests with, and the keys of the audit trail.
 pub struct OperatorSettings {
     /// The database.
     pub database: PgSettings,
     /// API keys and service tokens.
     pub keys: KeySettings,
+    /// The audit trail; maybe without a key.
+    pub audit: AuditSettings,
     /// Logs.
     pub log: LogSettings,
 }
@@ -155,6 +161,7 @@ impl Settings {
             KeySettings::read(reader),
         );
         let (metrics, log) = (MetricsSettings::read(reader), LogSettings::read(reader));
+        let audit = AuditSettings::read(reader);
         if let (Some(http), Some(metrics)) = (&http, &metrics)
             && metrics.bind == Some(http.bind)
         {
@@ -178,6 +185,7 @@ impl Settings {
             principal_cache_entries: usize::try_from(people?).ok()?,
             webhooks: webhooks?,
             keys: keys?,
+            audit: audit?,
             metrics: metrics?,
             log: log?,
         })
@@ -190,7 +198,8 @@ impl OperatorSettings {
         let mut reader = Reader::open(file, environment)?;
         let (database, keys, log) =
             (database(&mut reader), KeySettings::read(&mut reader), LogSettings::read(&mut reader));
-        let read = || Some(Self { database: database?, keys: keys?, log: log? });
+        let audit = AuditSettings::read_partly(&mut reader);
+        let read = || Some(Self { database: database?, keys: keys?, audit: audit?, log: log? });
         reader.finish_partly(read())
     }
 }

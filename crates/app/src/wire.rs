@@ -7,6 +7,7 @@ use portal_accounts::{
     Webhooks,
 };
 use portal_api_keys::{ApiKeys, ApiKeysStore, Peppers, ServiceTokens, Verifier};
+use portal_audit::AuditTrail;
 use portal_clerk::{ClerkAuthenticator, ClerkDirectory, ClerkListing, ClerkSettings, ClerkWebhooks, WebhookVerifier};
 use portal_http_api::Api;
 use portal_http_kit::{HttpMetrics, Kit, Metric, MetricKind};
@@ -15,6 +16,7 @@ use portal_kernel::{Clock, Entropy, IdGen};
 use portal_postgres::{PgFeed, PgStore};
 use portal_web::Web;
 
+use crate::audit::{AuditTools, HeadSigning};
 use crate::settings::{KeySettings, Settings};
 use crate::system::{OsEntropy, SystemClock, V7Ids};
 
@@ -34,6 +36,10 @@ pub struct Wired {
     pub authenticator: Arc<ClerkAuthenticator>,
     /// What operators do to service tokens.
     pub service_tokens: ServiceTokens,
+    /// What operators do with the audit trail.
+    pub audit_tools: AuditTools,
+    /// Signs the heads of audit trails; runs as long as the server.
+    pub head_signing: Arc<HeadSigning>,
 }
 
 /// Why the parts do not fit together.
@@ -45,6 +51,9 @@ pub enum WireError {
     /// The identity provider's adapter.
     #[error("the identity provider's adapter cannot be set up")]
     Clerk(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Signed heads.
+    #[error("the heads of audit trails cannot be signed: audit.signing_key is missing")]
+    Audit,
     /// Metrics.
     #[error("the metrics cannot be set up")]
     Metrics(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -77,6 +86,8 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let KeySettings { brand, peppers } = settings.keys;
     let peppers = Arc::new(peppers);
     let service_tokens = service_tokens(store.clone(), peppers.clone(), surroundings);
+    let audit_tools = AuditTools::new(&store, &settings.audit, surroundings);
+    let head_signing = audit_tools.signing.clone().ok_or(WireError::Audit)?;
     let feed = Arc::new(store.feed());
     let facts = Arc::new(Facts { role_map: RoleMap::default(), ids: ids.clone(), clock: clock.clone() });
     let webhooks = settings.webhooks.map(|verifier| Arc::new(webhooks(&store, &facts, verifier)));
@@ -97,7 +108,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         brand,
         ids: ids.clone(),
         entropy,
-        clock,
+        clock: clock.clone(),
     };
     let web = Web { public_origin: settings.public_origin.clone(), sign_in_url: settings.sign_in_url };
     let kit = Kit {
@@ -114,13 +125,24 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         kit: Arc::new(kit),
         accounts: Arc::new(Accounts::new(store.clone())),
         keys: Arc::new(keys),
+        audit: Arc::new(AuditTrail { reader: store.clone(), clock }),
         verifier,
         webhooks,
         database: store.clone(),
         metrics: Arc::new(metrics),
         open_metrics: settings.metrics.open,
     };
-    Ok(Wired { api, web, store, feed, reconciler: Arc::new(reconciler), authenticator, service_tokens })
+    Ok(Wired {
+        api,
+        web,
+        store,
+        feed,
+        reconciler: Arc::new(reconciler),
+        authenticator,
+        service_tokens,
+        audit_tools,
+        head_signing,
+    })
 }
 
 /// How the provider is asked.

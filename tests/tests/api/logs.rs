@@ -90,6 +90,7 @@ async fn tour() -> Vec<String> {
         secret_part(&gateway, "portal_svc_".len() + 12),
         portal.idp.instance().secret_key().to_owned(),
         "cGVwcGVyIG9mIHRoZSBibGFjay1ib3ggdGVzdHM".to_owned(),
+        "c2lnbmluZyBrZXkgb2YgYmxhY2stYm94IHRlc3RzIDM=".to_owned(),
         cookie.to_owned(),
     ]
 }

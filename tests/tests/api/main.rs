@@ -4,6 +4,7 @@
 
 mod accounts;
 mod advisories;
+mod audit;
 mod auth_status;
 mod bad_input;
 mod cors;

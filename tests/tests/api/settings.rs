@@ -11,6 +11,7 @@ fn good() -> BTreeMap<&'static str, String> {
         ("CLERK_PUBLISHABLE_KEY", "pk_live_Y2xlcmsuZXhhbXBsZS5jb20k".to_owned()),
         ("CLERK_SECRET_KEY", "sk_live_s3cret".to_owned()),
         ("PORTAL_KEYS__PEPPERS__1", "cGVwcGVyIG9mIHRoZSBibGFjay1ib3ggdGVzdHMgMzIgYnl0ZXM=".to_owned()),
+        ("PORTAL_AUDIT__SIGNING_KEY", "c2lnbmluZyBrZXkgb2YgYmxhY2stYm94IHRlc3RzIDM=".to_owned()),
     ])
 }
 
@@ -43,6 +44,7 @@ fn nothing_set_names_everything_that_is_missing_on_one_line_each() {
     assert_eq!(
         missing,
         [
+            "audit.signing_key (PORTAL_AUDIT__SIGNING_KEY)",
             "clerk.publishable_key (CLERK_PUBLISHABLE_KEY)",
             "clerk.secret_key (CLERK_SECRET_KEY)",
             "database.url (DATABASE_URL)",
@@ -83,6 +85,12 @@ fn each_mistake_is_one_line_that_names_the_setting() {
         ("PORTAL_KEYS__PEPPERS__1", "s3cret", "must be base64 of at least 32 random bytes"),
         ("PORTAL_KEYS__PEPPERS__X", "cGVwcGVyIG9mIHRoZSBibGFjay1ib3ggdGVzdHMgMzIgYnl0ZXM=", "versions are numbers"),
         ("PORTAL_KEYS__BRAND", "Cort!", "a brand is"),
+        (
+            "PORTAL_AUDIT__SIGNING_KEY",
+            "czNjcmV0",
+            "must be base64 of 32 random bytes; make one with: openssl rand -base64 32",
+        ),
+        ("PORTAL_AUDIT__PUBLIC_KEYS", "abc", "must be public keys of 32 bytes in base64"),
         ("PORTAL_METRICS__BIND", "127.0.0.1:8080", "must differ from http.bind"),
         ("PORTAL_LOG__FORMAT", "xml", "must be text or json"),
         ("PORTAL_LOG__FILTER", "portal=[[", "log.filter"),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix_web::web;
 use portal_accounts::{Accounts, Webhooks};
 use portal_api_keys::{ApiKeys, Verifier};
+use portal_audit::AuditTrail;
 use portal_http_kit::{HttpMetrics, Kit, Routes, configure_extractors, not_found};
 use portal_kernel::Ping;
 use utoipa::OpenApi;
@@ -27,6 +28,7 @@ use crate::{operations, v1, webhooks};
         (name = "me", description = "The signed-in person"),
         (name = "accounts", description = "Accounts of the signed-in person"),
         (name = "api-keys", description = "API keys, as their owners manage them"),
+        (name = "audit", description = "What was done in an account"),
         (name = "gateway", description = "For gateways, with a service token"),
         (name = "webhooks", description = "For the identity provider"),
         (name = "operations", description = "For operators")
@@ -43,6 +45,8 @@ pub struct Api {
     pub accounts: Arc<Accounts>,
     /// Managing keys.
     pub keys: Arc<ApiKeys>,
+    /// Reading audit trails.
+    pub audit: Arc<AuditTrail>,
     /// Judging keys.
     pub verifier: Arc<Verifier>,
     /// Taking in what the provider sends; none without a secret to verify it with.
@@ -61,6 +65,7 @@ fn routes(metrics: MetricsFor) -> Routes {
         .and(v1::me::routes())
         .and(v1::accounts::routes())
         .and(v1::api_keys::routes())
+        .and(v1::audit_events::routes())
         .and(v1::keys::routes())
         .and(webhooks::routes())
         .and(operations::routes())
@@ -79,6 +84,7 @@ impl Api {
                 .app_data(web::Data::from(self.kit.clone()))
                 .app_data(web::Data::from(self.accounts.clone()))
                 .app_data(web::Data::from(self.keys.clone()))
+                .app_data(web::Data::from(self.audit.clone()))
                 .app_data(web::Data::from(self.verifier.clone()))
                 .app_data(web::Data::from(self.metrics.clone()))
                 .app_data(receiver.clone())

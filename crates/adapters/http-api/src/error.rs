@@ -2,6 +2,7 @@
 
 use portal_accounts::ReadAccountError;
 use portal_api_keys::{CreateKeyError, InvalidKeyName, ReadKeyError, RevokeKeyError, VerifyError};
+use portal_audit::ReadTrailError;
 use portal_http_kit::Problem;
 use portal_kernel::InvalidPageSize;
 
@@ -55,6 +56,15 @@ impl From<RevokeKeyError> for ApiError {
             RevokeKeyError::NotFound => Problem::not_found(),
             RevokeKeyError::Denied(denied) => denied.into(),
             RevokeKeyError::Store(error) => error.into(),
+        })
+    }
+}
+
+impl From<ReadTrailError> for ApiError {
+    fn from(error: ReadTrailError) -> Self {
+        Self(match error {
+            ReadTrailError::Denied(denied) => denied.into(),
+            ReadTrailError::Store(error) => error.into(),
         })
     }
 }

@@ -14,9 +14,9 @@ use crate::error::ApiError;
 pub(crate) struct PageQuery {
     /// Rows at most, 1 to 100.
     #[param(minimum = 1, maximum = 100, default = 20)]
-    limit: Option<u32>,
+    pub(crate) limit: Option<u32>,
     /// `next_cursor` of the page before.
-    cursor: Option<String>,
+    pub(crate) cursor: Option<String>,
 }
 
 impl PageQuery {

@@ -17,6 +17,7 @@ use portal_api_keys::{
     ApiKey, ApiKeys, ApiKeysTx, Brand, KeyEnvironment, KeyName, Kid, MockApiKeyReader, MockCredentialReader,
     PepperVersion, Peppers, Verifier,
 };
+use portal_audit::{AuditTrail, MockAuditReader};
 use portal_authz::{Role, Unchecked};
 use portal_http_api::Api;
 use portal_http_kit::{HttpMetrics, Kit, TrustedProxies, observe};
@@ -65,6 +66,7 @@ struct Ports {
     sign_in: MockSignInReader,
     accounts: MockAccountReader,
     keys: MockApiKeyReader,
+    audit: MockAuditReader,
 }
 
 impl Ports {
@@ -73,7 +75,8 @@ impl Ports {
         let mut sign_in = MockSignInReader::new();
         sign_in.expect_find().returning(|_, _| Ok(Some(Arc::new(owner()))));
         let state = RequestState::SignedIn { auth: Auth::Session(Arc::new(session())), headers: Vec::new() };
-        Self { state, sign_in, accounts: MockAccountReader::new(), keys: MockApiKeyReader::new() }
+        let (accounts, keys, audit) = (MockAccountReader::new(), MockApiKeyReader::new(), MockAuditReader::new());
+        Self { state, sign_in, accounts, keys, audit }
     }
 
     fn signed_out(reason: AuthReason) -> Self {
@@ -130,6 +133,7 @@ impl Ports {
             kit: Arc::new(kit),
             accounts: Arc::new(Accounts::new(Arc::new(self.accounts))),
             keys: Arc::new(keys),
+            audit: Arc::new(AuditTrail { reader: Arc::new(self.audit), clock: Arc::new(FixedClock::default()) }),
             verifier,
             webhooks: None,
             database: Arc::new(Down),

@@ -89,6 +89,7 @@ pub(crate) fn provenance(req: &HttpRequest, kit: &Kit) -> Provenance {
     Provenance {
         request_id: request_id(req),
         address_prefix: kit.trusted_proxies.client(req).map(prefix),
+        credential: None,
         reason: None,
     }
 }

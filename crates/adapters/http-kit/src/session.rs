@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use actix_web::HttpRequest;
 use actix_web::http::header::AUTHORIZATION;
 use portal_accounts::SignedIn;
-use portal_audit::Caller;
+use portal_audit::{Caller, Provenance};
 use portal_authz::{Action, Kind, Principal};
 use portal_identity::{Auth, AuthReason, RequestState, SessionAuth};
 
@@ -65,7 +65,8 @@ impl<A> Session<A> {
     /// The person behind a verified session.
     pub(crate) async fn of(req: &HttpRequest, auth: &SessionAuth) -> Result<Self, Problem> {
         let kit = Kit::of(req)?;
-        let provenance = provenance(req, kit);
+        let credential = auth.session_id.as_ref().map(ToString::to_string);
+        let provenance = Provenance { credential, ..provenance(req, kit) };
         let signed_in = kit.sign_in.sign_in(auth, &provenance).await?;
         let caller = Caller { principal: signed_in.principal.clone(), provenance };
         Ok(Self { signed_in, caller, action: PhantomData })

@@ -105,6 +105,18 @@ pub async fn revert_all(target: &PgTarget) -> Result<usize, MigrateError> {
     Ok(harness.revert_all_migrations(MIGRATIONS).map_err(MigrateError::Failed)?.len())
 }
 
+/// Undoes the migrations back to the one of that version, and this one, too.
+#[cfg(feature = "testing")]
+pub async fn revert_through(target: &PgTarget, version: &str) -> Result<(), MigrateError> {
+    let mut harness = AsyncMigrationHarness::new(connection(target).await?);
+    loop {
+        let reverted = harness.revert_last_migration(MIGRATIONS).map_err(MigrateError::Failed)?;
+        if reverted.to_string() == version {
+            return Ok(());
+        }
+    }
+}
+
 /// Changes when a migration is added, renamed or edited; names the template database of tests.
 #[cfg(feature = "testing")]
 pub(crate) const FINGERPRINT: &str = env!("MIGRATIONS_FINGERPRINT");

@@ -1,5 +1,7 @@
 //! Readers: one autocommitted statement each, outside any transaction.
 
+mod audit;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;

@@ -6,5 +6,6 @@ mod keys;
 mod provider_ids;
 mod scans;
 mod service_tokens;
+mod signed_heads;
 mod users;
 mod webhooks;

@@ -57,6 +57,11 @@ diesel::table! {
         request_id -> Nullable<Uuid>,
         address_prefix -> Nullable<Text>,
         reason -> Nullable<Text>,
+        seq -> BigInt,
+        hash -> Binary,
+        credential_id -> Nullable<Text>,
+        effect -> Text,
+        closes -> Nullable<Uuid>,
     }
 }
 
@@ -72,6 +77,11 @@ diesel::table! {
         request_id -> Nullable<Uuid>,
         address_prefix -> Nullable<Text>,
         reason -> Nullable<Text>,
+        seq -> BigInt,
+        hash -> Binary,
+        credential_id -> Nullable<Text>,
+        effect -> Text,
+        closes -> Nullable<Uuid>,
     }
 }
 
@@ -153,11 +163,46 @@ diesel::table! {
 }
 
 diesel::table! {
+    audit_heads (account_id) {
+        account_id -> Uuid,
+        seq -> BigInt,
+        hash -> Binary,
+    }
+}
+
+diesel::table! {
     scan_cursors (name) {
         name -> Text,
         position -> Text,
         version -> BigInt,
         moved_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    platform_audit_heads (only_row) {
+        only_row -> Bool,
+        seq -> BigInt,
+        hash -> Binary,
+    }
+}
+
+diesel::table! {
+    audit_signed_heads (account_id, seq) {
+        account_id -> Uuid,
+        seq -> BigInt,
+        hash -> Binary,
+        at -> Timestamptz,
+        signature -> Binary,
+    }
+}
+
+diesel::table! {
+    platform_audit_signed_heads (seq) {
+        seq -> BigInt,
+        hash -> Binary,
+        at -> Timestamptz,
+        signature -> Binary,
     }
 }
 
@@ -167,6 +212,10 @@ diesel::allow_tables_to_appear_in_same_query!(
     memberships,
     audit_events,
     platform_audit_events,
+    audit_heads,
+    platform_audit_heads,
+    audit_signed_heads,
+    platform_audit_signed_heads,
     api_keys,
     key_locator,
     api_key_secrets,

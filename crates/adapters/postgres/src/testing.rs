@@ -12,7 +12,7 @@ use crate::connect::PgTarget;
 use crate::migrate::{FINGERPRINT, migrate};
 use crate::pool::{PgSettings, PgStore, open};
 
-pub use crate::migrate::revert_all;
+pub use crate::migrate::{revert_all, revert_through};
 
 /// The advisory lock of whoever migrates.
 pub const MIGRATION_LOCK: i64 = crate::migrate::ADVISORY_LOCK;

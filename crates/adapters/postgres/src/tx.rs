@@ -7,7 +7,7 @@ use diesel::{ExpressionMethods, QueryResult};
 use diesel_async::{AnsiTransactionManager, RunQueryDsl, TransactionManager};
 use portal_accounts::{AccountRepository, AccountsTx, ProviderIds, ScanCursors, UserRepository, WebhookInbox};
 use portal_api_keys::{ApiKeyRepository, ApiKeysTx, ServiceTokenRepository};
-use portal_audit::AuditLog;
+use portal_audit::{AuditLog, AuditRecord, AuditTx, SignedHeads};
 use portal_kernel::{Begin, Change, ChangeLog, Finish, StoreError};
 
 use crate::PgStore;
@@ -23,6 +23,8 @@ pub(crate) struct PgTx {
     failed: bool,
     hub: Arc<Hub>,
     changes: Vec<Change>,
+    /// Appended to their chains when the transaction commits.
+    pub(crate) records: Vec<AuditRecord>,
 }
 
 /// Somebody wanted to commit what the server had refused.
@@ -32,7 +34,7 @@ struct AlreadyFailed;
 
 impl PgTx {
     pub(crate) fn new(conn: Connection, hub: Arc<Hub>) -> Self {
-        Self { conn, failed: false, hub, changes: Vec::new() }
+        Self { conn, failed: false, hub, changes: Vec::new(), records: Vec::new() }
     }
 
     /// Takes note of a statement's outcome. After an error the server accepts nothing but the end of the transaction.
@@ -49,6 +51,12 @@ impl Finish for PgTx {
             // The server answers such a commit with a rollback, and calls it a success.
             self.rollback().await?;
             return Err(StoreError::Other(AlreadyFailed.into()));
+        }
+        // Last, so that the heads of chains are locked for as short as possible, and behind every other lock.
+        if let Err(error) = self.append_records().await {
+            // A connection that cannot roll back is broken, and the pool closes it.
+            let _ = self.rollback().await;
+            return Err(error);
         }
         let committed = AnsiTransactionManager::commit_transaction(&mut *self.conn).await;
         // Also after an error: the server may have committed.
@@ -116,6 +124,16 @@ impl ApiKeysTx for PgTx {
     }
 }
 
+impl AuditTx for PgTx {
+    fn audit(&mut self) -> &mut dyn AuditLog {
+        self
+    }
+
+    fn signed_heads(&mut self) -> &mut dyn SignedHeads {
+        self
+    }
+}
+
 #[async_trait]
 impl Begin<dyn AccountsTx> for PgStore {
     async fn begin(&self) -> Result<Box<dyn AccountsTx>, StoreError> {
@@ -126,6 +144,13 @@ impl Begin<dyn AccountsTx> for PgStore {
 #[async_trait]
 impl Begin<dyn ApiKeysTx> for PgStore {
     async fn begin(&self) -> Result<Box<dyn ApiKeysTx>, StoreError> {
+        Ok(Box::new(self.open().await?))
+    }
+}
+
+#[async_trait]
+impl Begin<dyn AuditTx> for PgStore {
+    async fn begin(&self) -> Result<Box<dyn AuditTx>, StoreError> {
         Ok(Box::new(self.open().await?))
     }
 }

@@ -10,6 +10,8 @@ pub struct Provenance {
     pub request_id: Option<RequestId>,
     /// Network of the caller's address: /24 for IPv4, /48 for IPv6.
     pub address_prefix: Option<String>,
+    /// Id of the session that a person came with.
+    pub credential: Option<String>,
     /// What the operator gave as the reason.
     pub reason: Option<String>,
 }

@@ -1,14 +1,100 @@
 //! What the audit trail needs from a store.
 
-use async_trait::async_trait;
-use portal_kernel::StoreError;
+use std::ops::RangeInclusive;
 
-use crate::AuditRecord;
+use async_trait::async_trait;
+use portal_authz::action::{InspectAuditTrails, ReadAuditTrail, SignAuditHeads};
+use portal_authz::{Authorized, Platform};
+use portal_kernel::{AccountId, AuditEventId, Begin, Finish, Page, PageRequest, StoreError, Timestamp};
+
+use crate::{AuditFilter, AuditRecord, FoundEvent, Head, Link, SignedHead, Trail, TrailOf};
 
 /// The trail, inside a transaction. It can only be appended to.
 #[cfg_attr(any(test, feature = "testing"), mockall::automock)]
 #[async_trait]
 pub trait AuditLog: Send {
-    /// Appends; visible when the transaction commits.
+    /// Appends; visible when the transaction commits. Whatever is wrong with the record, the commit says so, and nothing is written.
     async fn record(&mut self, record: AuditRecord) -> Result<(), StoreError>;
+}
+
+/// Proof for whoever signs heads.
+pub type Signing = Authorized<SignAuditHeads, Platform>;
+
+/// Signed heads, inside a transaction.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait SignedHeads: Send {
+    /// Chains that grew since they were last signed, some of them if there are many.
+    async fn unsigned(&mut self, cleared: &Signing, limit: usize) -> Result<Vec<(Trail, Head)>, StoreError>;
+
+    /// Adds it; false if the chain was signed there by somebody else.
+    async fn add(&mut self, cleared: &Signing, head: SignedHead) -> Result<bool, StoreError>;
+}
+
+/// The repositories of one transaction.
+pub trait AuditTx: Finish {
+    /// The trail.
+    fn audit(&mut self) -> &mut dyn AuditLog;
+    /// Signed heads.
+    fn signed_heads(&mut self) -> &mut dyn SignedHeads;
+}
+
+/// Where transactions come from.
+pub type AuditStore = dyn Begin<dyn AuditTx>;
+
+/// Reads an account's trail for its members, outside any transaction.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait AuditReader: Send + Sync {
+    /// What was recorded last comes first. Records that close others are no events: they are told with what they close.
+    async fn page(
+        &self,
+        of: &Authorized<ReadAuditTrail, TrailOf>,
+        filter: AuditFilter,
+        request: PageRequest<AuditEventId>,
+    ) -> Result<Page<FoundEvent, AuditEventId>, StoreError>;
+}
+
+/// Proof for whoever verifies and exports.
+pub type Inspecting = Authorized<InspectAuditTrails, Platform>;
+
+/// A part of a chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkRange {
+    /// Of which chain.
+    pub trail: Trail,
+    /// Behind the record with this number and id; from the beginning, whatever stands there, if none.
+    pub after: Option<(i64, AuditEventId)>,
+    /// Only records of this time or later.
+    pub since: Option<Timestamp>,
+    /// Records at most.
+    pub limit: usize,
+}
+
+/// Reads chains as they are stored, outside any transaction.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait ChainReader: Send + Sync {
+    /// Accounts in the order of their ids, whether or not anything was recorded there.
+    async fn accounts(
+        &self,
+        cleared: &Inspecting,
+        after: Option<AccountId>,
+        limit: usize,
+    ) -> Result<Vec<AccountId>, StoreError>;
+
+    /// In the order of their numbers, then of their ids: also what stands there twice.
+    async fn links(&self, cleared: &Inspecting, range: LinkRange) -> Result<Vec<Link>, StoreError>;
+
+    /// How far the chain has come, as its writers know it; none if nothing was recorded.
+    async fn head(&self, cleared: &Inspecting, trail: Trail) -> Result<Option<Head>, StoreError>;
+
+    /// Signed heads with these numbers, in their order.
+    async fn signed_heads(
+        &self,
+        cleared: &Inspecting,
+        trail: Trail,
+        numbers: RangeInclusive<i64>,
+        limit: usize,
+    ) -> Result<Vec<SignedHead>, StoreError>;
 }

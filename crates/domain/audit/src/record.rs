@@ -3,7 +3,7 @@
 use portal_authz::Principal;
 use portal_kernel::{AccountId, ApiKeyId, AuditEventId, Clock, IdGen, ServiceTokenId, Timestamp, UserId};
 
-use crate::{Caller, Provenance};
+use crate::{Caller, Effect, EffectResult, Provenance};
 
 macro_rules! audit_actions {
     ($(#[doc = $doc:literal] $name:ident = $text:literal;)+) => {
@@ -15,9 +15,17 @@ macro_rules! audit_actions {
         )+}
 
         impl AuditAction {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
             /// The stored and shown text; never changes once it was written.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)+ }
+            }
+
+            /// Reads the text.
+            pub fn parse(text: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|action| action.as_str() == text)
             }
         }
     };
@@ -112,12 +120,14 @@ pub struct AuditRecord {
     pub action: AuditAction,
     /// On what.
     pub subject: Subject,
+    /// Ours, or elsewhere.
+    pub effect: Effect,
     /// Through which request, from where, why.
     pub provenance: Provenance,
 }
 
 impl AuditRecord {
-    /// A record of something that happens now.
+    /// A record of something that happens in the transaction that the record is written in.
     pub fn now(
         (ids, clock): (&dyn IdGen, &dyn Clock),
         caller: &Caller,
@@ -132,7 +142,84 @@ impl AuditRecord {
             actor: Actor::of(&caller.principal),
             action,
             subject,
-            provenance: caller.provenance.clone(),
+            effect: Effect::Done,
+            provenance: Provenance { credential: credential(caller), ..caller.provenance.clone() },
         }
+    }
+
+    /// A record of something that will be tried elsewhere. Commit it before the attempt, and write [`Self::closed`] with what follows
+    /// from the attempt; a record that stays open reads `unknown` after an hour.
+    pub fn opened(
+        source: (&dyn IdGen, &dyn Clock),
+        caller: &Caller,
+        account: Option<AccountId>,
+        action: AuditAction,
+        subject: Subject,
+    ) -> Self {
+        Self { effect: Effect::Opened, ..Self::now(source, caller, account, action, subject) }
+    }
+
+    /// The end of an attempt. A second one for the same attempt is refused by the store.
+    pub fn closed((ids, clock): (&dyn IdGen, &dyn Clock), opened: &Self, result: EffectResult) -> Self {
+        let effect = Effect::Closed { opened: opened.id, result };
+        Self { id: ids.make(), at: clock.now(), effect, ..opened.clone() }
+    }
+}
+
+/// A service is known by its token, and whoever else has a session by that.
+fn credential(caller: &Caller) -> Option<String> {
+    match &caller.principal {
+        Principal::Service(service) => Some(service.token.to_string()),
+        Principal::User(_) | Principal::Impersonator(_) | Principal::Agent(_) | Principal::System(_) => {
+            caller.provenance.credential.clone()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portal_authz::{Job, Scopes, ServicePrincipal};
+    use portal_testkit::{CountingIds, FixedClock};
+
+    use super::*;
+
+    #[test]
+    fn the_end_of_an_attempt_tells_everything_that_its_beginning_told() {
+        let (ids, clock) = (CountingIds::default(), FixedClock::default());
+        let provenance = Provenance { reason: Some("because".to_owned()), ..Provenance::default() };
+        let caller = Caller { principal: Principal::System(Job::Operator), provenance };
+        let subject = Subject::User("usr_00000000000000000000000001".parse().unwrap());
+        let opened = AuditRecord::opened((&ids, &clock), &caller, None, AuditAction::UserDeleted, subject);
+        clock.advance(std::time::Duration::from_mins(1));
+        let closed = AuditRecord::closed((&ids, &clock), &opened, EffectResult::Failed);
+        assert_eq!((opened.effect.as_str(), closed.effect.as_str()), ("opened", "failed"));
+        assert_eq!(closed.effect.closes(), Some(opened.id));
+        assert_ne!(closed.id, opened.id);
+        assert!(closed.at > opened.at);
+        assert_eq!(AuditRecord { id: opened.id, at: opened.at, effect: opened.effect, ..closed }, opened);
+    }
+
+    #[test]
+    fn a_service_acts_through_its_token_and_others_through_their_session() {
+        let provenance = Provenance { credential: Some("sess_1".to_owned()), ..Provenance::default() };
+        let token = "svc_00000000000000000000000001".parse().unwrap();
+        let service = ServicePrincipal { token, name: "edge".to_owned(), scopes: Scopes::default() };
+        for (principal, expected) in
+            [(Principal::Service(service), token.to_string()), (Principal::System(Job::SignIn), "sess_1".to_owned())]
+        {
+            let caller = Caller { principal, provenance: provenance.clone() };
+            let source: (&dyn IdGen, &dyn Clock) = (&CountingIds::default(), &FixedClock::default());
+            let subject = Subject::ServiceToken(token);
+            let record = AuditRecord::now(source, &caller, None, AuditAction::ServiceTokenRevoked, subject);
+            assert_eq!(record.provenance.credential, Some(expected));
+        }
+    }
+
+    #[test]
+    fn every_action_is_read_back_from_its_text() {
+        for action in AuditAction::ALL {
+            assert_eq!(AuditAction::parse(action.as_str()), Some(*action));
+        }
+        assert_eq!(AuditAction::parse("user.imagined"), None);
     }
 }

@@ -54,6 +54,8 @@ actions! {
     CreateKey = "create-key";
     /// End an API key for good.
     RevokeKey = "revoke-key";
+    /// Read the account's audit trail.
+    ReadAuditTrail = "read-audit-trail";
     /// Ask whether a presented API key may be used.
     VerifyKeys = "verify-keys";
     /// Read the program's metrics.
@@ -70,4 +72,8 @@ actions! {
     LookUpCredential = "look-up-credential";
     /// Make, list and revoke service tokens.
     ManageServiceTokens = "manage-service-tokens";
+    /// Vouch for how far each audit trail has come.
+    SignAuditHeads = "sign-audit-heads";
+    /// Verify and export all audit trails.
+    InspectAuditTrails = "inspect-audit-trails";
 }

@@ -52,13 +52,15 @@ const fn rule(kind: Kind) -> Rule {
         Kind::ReadAccount | Kind::ReadKeys => Rule::Reader(Role::Viewer),
         Kind::CreateKey => Rule::Member(Role::Editor),
         Kind::RevokeKey => Rule::Maker { own: Role::Editor, others: Role::Admin },
+        Kind::ReadAuditTrail => Rule::Maker { own: Role::Viewer, others: Role::Admin },
         Kind::VerifyKeys => Rule::Service(Scope::KeysVerify),
         Kind::ReadMetrics => Rule::Service(Scope::MetricsRead),
         Kind::BuildPrincipal => Rule::Jobs(&[Job::SignIn]),
         Kind::MergeFacts => Rule::Jobs(&[Job::SignIn, Job::Webhooks, Job::Reconciler]),
         Kind::Reconcile => Rule::Jobs(&[Job::Reconciler, Job::Operator]),
         Kind::LookUpCredential => Rule::Jobs(&[Job::VerifyKey]),
-        Kind::ManageServiceTokens | Kind::ManageWebhooks => Rule::Jobs(&[Job::Operator]),
+        Kind::ManageServiceTokens | Kind::ManageWebhooks | Kind::InspectAuditTrails => Rule::Jobs(&[Job::Operator]),
+        Kind::SignAuditHeads => Rule::Jobs(&[Job::Audit]),
     }
 }
 
@@ -170,20 +172,24 @@ mod tests {
     #[test]
     fn permissions_tell_own_things_from_all() {
         let editor = Principal::User(user(Role::Editor));
-        assert_eq!(permissions(&editor, ours()), ["read-account", "read-keys", "create-key", "revoke-key:own"]);
+        assert_eq!(
+            permissions(&editor, ours()),
+            ["read-account", "read-keys", "create-key", "revoke-key:own", "read-audit-trail:own"]
+        );
         let viewer = Principal::User(user(Role::Viewer));
-        assert_eq!(permissions(&viewer, ours()), ["read-account", "read-keys"]);
+        assert_eq!(permissions(&viewer, ours()), ["read-account", "read-keys", "read-audit-trail:own"]);
         assert!(permissions(&editor, theirs()).is_empty());
     }
 
     #[test]
-    fn whoever_acts_for_an_owner_reads_and_changes_nothing() {
+    fn whoever_acts_for_an_owner_reads_and_changes_nothing_and_sees_no_trail() {
         let target = Target::Account { account: ours(), made_by: Some(me()) };
         let delegate = Delegate { user: user(Role::Owner), actor: "user_support".to_owned() };
         for who in [Principal::Impersonator(delegate.clone()), Principal::Agent(delegate)] {
             assert_eq!(decide(&who, Kind::ReadKeys, &target), Ok(()));
             assert_eq!(decide(&who, Kind::CreateKey, &target), Err(Denied::Forbidden));
             assert_eq!(decide(&who, Kind::RevokeKey, &target), Err(Denied::Forbidden));
+            assert_eq!(decide(&who, Kind::ReadAuditTrail, &target), Err(Denied::Forbidden));
         }
     }
 }

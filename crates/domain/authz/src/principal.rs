@@ -68,11 +68,14 @@ pub enum Job {
     Reconciler,
     /// A person at the command line of the program.
     Operator,
+    /// Signs the heads of the audit trails.
+    Audit,
 }
 
 impl Job {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::SignIn, Self::VerifyKey, Self::Webhooks, Self::Reconciler, Self::Operator];
+    pub const ALL: [Self; 6] =
+        [Self::SignIn, Self::VerifyKey, Self::Webhooks, Self::Reconciler, Self::Operator, Self::Audit];
 
     /// The text in the audit trail and the policy matrix.
     pub const fn as_str(self) -> &'static str {
@@ -82,6 +85,7 @@ impl Job {
             Self::Webhooks => "webhooks",
             Self::Reconciler => "reconciler",
             Self::Operator => "operator",
+            Self::Audit => "audit",
         }
     }
 }

@@ -15,4 +15,4 @@ pub use id::{AccountId, ApiKeyId, AuditEventId, Id, IdGen, InvalidId, RequestId,
 pub use page::{InvalidPageSize, Page, PageRequest, PageSize};
 pub use secret::{Entropy, ExposeSecret, SecretSlice, SecretString};
 pub use store::{Begin, BoxError, Finish, Ping, StoreError, finish};
-pub use time::{Clock, Timestamp};
+pub use time::{Clock, InvalidTimestamp, Timestamp};

@@ -1,6 +1,7 @@
 //! Points in time, cut to microseconds as PostgreSQL stores them, and the clock they are read from.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use time::OffsetDateTime;
@@ -30,6 +31,11 @@ impl Timestamp {
     /// Milliseconds since 1970.
     pub fn unix_millis(self) -> i64 {
         self.0.unix_timestamp() * 1_000 + i64::from(self.0.millisecond())
+    }
+
+    /// Microseconds since 1970: everything there is of it.
+    pub fn unix_micros(self) -> i64 {
+        self.0.unix_timestamp() * 1_000_000 + i64::from(self.0.microsecond())
     }
 
     /// The moment that much later; stays at the last representable one.
@@ -69,6 +75,22 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// The text is no moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected a time in RFC 3339, for example 2026-02-03T04:05:06Z")]
+pub struct InvalidTimestamp;
+
+impl FromStr for Timestamp {
+    type Err = InvalidTimestamp;
+
+    /// RFC 3339 with any offset; cut as [`Timestamp::new`] does.
+    fn from_str(text: &str) -> Result<Self, InvalidTimestamp> {
+        let moment = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| InvalidTimestamp)?;
+        // In UTC it may lie outside of the years that can be represented.
+        moment.checked_to_offset(time::UtcOffset::UTC).map(Self::new).ok_or(InvalidTimestamp)
+    }
+}
+
 impl fmt::Debug for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -97,6 +119,17 @@ mod tests {
         let fine = Timestamp::new(datetime!(2026-02-03 04:05:06.123_456_789 +02:00));
         assert_eq!(fine.to_string(), "2026-02-03T02:05:06.123456Z");
         assert_eq!(fine.unix_millis() % 1_000, 123);
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_and_counted_in_microseconds() {
+        let moment = Timestamp::new(datetime!(1969-12-31 23:59:59.999_999 UTC));
+        assert_eq!(moment.unix_micros(), -1);
+        assert_eq!(moment.to_string().parse(), Ok(moment));
+        assert_eq!("2026-02-03T04:05:06+02:00".parse(), Ok(Timestamp::new(datetime!(2026-02-03 02:05:06 UTC))));
+        for text in ["", "now", "2026-02-03", "2026-02-03T04:05:06", "9999-12-31T23:59:59-01:00", "1770000000"] {
+            assert_eq!(text.parse::<Timestamp>(), Err(InvalidTimestamp), "{text}");
+        }
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub(crate) struct Me {
     user: UserView,
     active_account: AccountView,
     /// Allowed actions in the active account; `ACTION:own` where only for what the person made.
-    #[schema(example = json!(["read-account", "read-keys", "create-key", "revoke-key:own"]))]
+    #[schema(example = json!(["read-account", "read-keys", "create-key", "revoke-key:own", "read-audit-trail:own"]))]
     permissions: Vec<String>,
     onboarding: Onboarding,
 }

@@ -83,6 +83,8 @@ async fn there_is_no_place_for_a_plain_secret() {
         &database().await,
         "SELECT table_name || '.' || column_name AS text FROM information_schema.columns
          WHERE table_schema = 'public' AND data_type IN ('text', 'bytea', 'character varying', 'json', 'jsonb', 'ARRAY')
+             -- Which session or token it was is no secret.
+             AND column_name <> 'credential_id'
              AND column_name ~ '(secret|token|password|pepper|plain|credential|private)'",
     )
     .await;
@@ -101,7 +103,8 @@ async fn a_digest_has_32_bytes_and_a_pepper() {
          WHERE table_schema = 'public' AND (data_type = 'bytea' OR column_name ~ 'digest')
          -- What the provider sent, as it came: no secret, and read by people.
          AND (table_name, column_name) NOT IN (('webhook_inbox', 'body'))
-         AND NOT (
+             -- The audit trail's, which nobody presents.
+             AND NOT (table_name ~ 'audit_' AND column_name IN ('hash', 'signature')) AND NOT (
              data_type = 'bytea' AND is_nullable = 'NO' AND column_name ~ 'digest'
              AND EXISTS (SELECT FROM pg_constraint WHERE conrelid = table_name::regclass AND contype = 'c' AND convalidated
                  AND pg_get_constraintdef(oid) = format('CHECK ((octet_length(%s) = 32))', column_name))
@@ -129,19 +132,24 @@ async fn history_cannot_be_rewritten() {
     database
         .execute(
             "INSERT INTO accounts (id, name, created_at) VALUES (gen_random_uuid(), 'Acme', now());
-             INSERT INTO audit_events (account_id, id, at, actor_kind, actor_id, action, subject)
-                 SELECT id, gen_random_uuid(), now(), 'system', 'sign-in', 'user.provisioned', 'usr' FROM accounts;
-             INSERT INTO platform_audit_events (id, at, actor_kind, actor_id, action, subject)
-                 VALUES (gen_random_uuid(), now(), 'system', 'operator', 'service_token.created', 'svc')",
+             INSERT INTO audit_events (account_id, id, at, actor_kind, actor_id, action, subject, seq, hash, effect)
+                 SELECT id, gen_random_uuid(), now(), 'system', 'sign-in', 'user.provisioned', 'usr', 1, sha256(''), 'done'
+                 FROM accounts;
+             INSERT INTO platform_audit_events (id, at, actor_kind, actor_id, action, subject, seq, hash, effect)
+                 VALUES (gen_random_uuid(), now(), 'system', 'operator', 'service_token.created', 'svc', 1, sha256(''), 'done');
+             INSERT INTO audit_signed_heads (account_id, seq, hash, at, signature)
+                 SELECT id, 1, sha256(''), now(), sha256('') || sha256('') FROM accounts;
+             INSERT INTO platform_audit_signed_heads (seq, hash, at, signature)
+                 VALUES (1, sha256(''), now(), sha256('') || sha256(''))",
         )
         .await
         .unwrap();
     let trails = database
-        .texts("SELECT relname::text AS text FROM pg_class WHERE relkind IN ('r', 'p') AND relname ~ 'audit_events$'");
+        .texts("SELECT relname::text AS text FROM pg_class WHERE relkind IN ('r', 'p') AND relname ~ 'audit_(events|signed_heads)$'");
     let trails = trails.await.unwrap();
-    assert_eq!(trails.len(), 2);
+    assert_eq!(trails.len(), 4);
     for trail in trails {
-        for change in ["UPDATE $ SET reason = 'another'", "DELETE FROM $", "TRUNCATE $", "TRUNCATE $ CASCADE"] {
+        for change in ["UPDATE $ SET at = now()", "DELETE FROM $", "TRUNCATE $", "TRUNCATE $ CASCADE"] {
             let error = database.execute(&change.replace('$', &trail)).await.unwrap_err().to_string();
             assert_eq!(error, format!("rows of {trail} are only ever added"), "{change}");
         }

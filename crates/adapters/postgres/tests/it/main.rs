@@ -1,5 +1,6 @@
 //! The adapter on a real server: every test has a database, or a server, of its own.
 
+mod audit_chains;
 mod bound_parameters;
 mod catalogue;
 mod contracts;
@@ -13,5 +14,6 @@ mod roles;
 mod runtime;
 mod schema;
 mod support;
+mod tampering;
 mod tls;
 mod transactions;

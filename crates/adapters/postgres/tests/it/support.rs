@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use portal_accounts::{AccountsStore, AccountsTx};
 use portal_api_keys::{ApiKeysStore, ApiKeysTx, Peppers};
+use portal_audit::{AuditStore, AuditTx};
 use portal_dev_postgres::testing::admin_url;
 use portal_kernel::{Clock, StoreError, Timestamp};
 use portal_postgres::testing::TestDatabase;
@@ -51,6 +52,12 @@ pub(crate) fn impatient(url: &str, statement_timeout: Duration) -> PgStore {
 /// An accounts transaction: a store begins those of several crates.
 pub(crate) async fn accounts(store: &PgStore) -> Box<dyn AccountsTx> {
     let store: &AccountsStore = store;
+    store.begin().await.expect("a transaction")
+}
+
+/// An audit transaction.
+pub(crate) async fn audit(store: &PgStore) -> Box<dyn AuditTx> {
+    let store: &AuditStore = store;
     store.begin().await.expect("a transaction")
 }
 

@@ -1,9 +1,9 @@
 //! The audit trail, as far as a transaction shows it: the port `AuditLog`.
 
-use portal_audit::{Actor, AuditAction, AuditRecord, Provenance, Subject};
+use portal_audit::{Actor, AuditAction, AuditRecord, Effect, Provenance, Subject};
 use portal_kernel::{AccountId, StoreError};
 
-use super::{Ports, at, id, provision};
+use super::{Ports, at, id, person, provision, provision_in};
 
 fn record(number: u32, account: Option<AccountId>) -> AuditRecord {
     AuditRecord {
@@ -13,9 +13,11 @@ fn record(number: u32, account: Option<AccountId>) -> AuditRecord {
         actor: Actor { kind: "system", id: "sign-in".to_owned(), behind: None },
         action: AuditAction::UserProvisioned,
         subject: Subject::User(id(1)),
+        effect: Effect::Done,
         provenance: Provenance {
             request_id: Some(id(1)),
             address_prefix: Some("192.0.2.0/24".to_owned()),
+            credential: Some("sess_1".to_owned()),
             reason: Some("it's \"quoted\"; --".to_owned()),
         },
     }
@@ -32,13 +34,17 @@ pub async fn a_record_stays_once_it_is_committed(ports: Ports<'_>) {
             ended.expect("the transaction ends");
         }
         let mut tx = ports.begin().await;
-        let again = tx.audit().record(record(7, account)).await;
+        tx.audit().record(record(7, account)).await.expect("a record is added");
+        let again = tx.commit().await;
         assert!(matches!(again, Err(StoreError::Duplicate { .. })), "the committed record is there: {again:?}");
     }
 }
 
-/// A record of an account that does not exist is refused.
+/// A record of an account that does not exist is refused, and the transaction with it.
 pub async fn a_record_needs_its_account(ports: Ports<'_>) {
     let mut tx = ports.begin().await;
-    assert!(tx.audit().record(record(7, Some(id(9)))).await.is_err());
+    provision_in(&mut *tx, &person(1)).await;
+    tx.audit().record(record(7, Some(id(9)))).await.expect("a record is added");
+    assert!(tx.commit().await.is_err());
+    assert_eq!(ports.known(&person(1)).await, None);
 }

@@ -1,6 +1,6 @@
 //! The audit trail, as far as a transaction shows it: the port `AuditLog`.
 
-use portal_audit::{Actor, AuditAction, AuditRecord, Provenance, Subject};
+use portal_audit::{Actor, AuditAction, AuditRecord, Effect, Provenance, Subject};
 use portal_kernel::StoreError;
 
 use super::{Ports, at, id};
@@ -14,6 +14,7 @@ pub async fn a_record_stays_once_it_is_committed(ports: Ports<'_>) {
         actor: Actor { kind: "system", id: "operator".to_owned(), behind: None },
         action: AuditAction::ServiceTokenCreated,
         subject: Subject::ServiceToken(id(1)),
+        effect: Effect::Done,
         provenance: Provenance::default(),
     };
     for commit in [false, true] {
@@ -22,6 +23,8 @@ pub async fn a_record_stays_once_it_is_committed(ports: Ports<'_>) {
         let ended = if commit { tx.commit().await } else { tx.rollback().await };
         ended.expect("the transaction ends");
     }
-    let again = ports.begin().await.audit().record(record).await;
+    let mut tx = ports.begin().await;
+    tx.audit().record(record).await.expect("a record is added");
+    let again = tx.commit().await;
     assert!(matches!(again, Err(StoreError::Duplicate { .. })), "the committed record is there: {again:?}");
 }

@@ -1,0 +1,364 @@
+//! Commands about the audit trail, and the server's part in it: signing heads, verifying chains, handing records out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Subcommand;
+use portal_audit::{
+    Hash, Head, HeadSigner, InspectError, Inspector, Link, SignHeads, SignHeadsError, SignedHead, Trail,
+};
+use portal_authz::Principal;
+use portal_kernel::Timestamp;
+use portal_postgres::PgStore;
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use crate::cli::{Failure, SettingsSource, explain, print};
+use crate::head_keys::{Ed25519Signer, Ed25519Verifier};
+use crate::operator::{self, operator};
+use crate::settings::AuditSettings;
+use crate::telemetry;
+use crate::wire::Surroundings;
+
+/// How often the server signs. What a forger does within this time of a record is not told by a signature.
+const EVERY: Duration = Duration::from_mins(1);
+
+/// Target of the log lines that hold signed heads.
+const TARGET: &str = "audit.head";
+
+#[derive(Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Verify the chains: one line for each, and exit code 1 if anything is wrong
+    Verify {
+        /// Only this one: acc_… or platform
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<Trail>,
+        /// Signed heads that were kept outside of the database, as JSON lines; a log in JSON will do
+        #[arg(long, value_name = "FILE")]
+        heads: Option<PathBuf>,
+        #[command(flatten)]
+        from: SettingsSource,
+    },
+    /// Print the records as JSON lines
+    Export {
+        /// Only of this one: acc_… or platform
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<Trail>,
+        /// Only of this time or later, for example 2026-02-03T04:05:06Z
+        #[arg(long, value_name = "TIME")]
+        since: Option<Timestamp>,
+        #[command(flatten)]
+        from: SettingsSource,
+    },
+    /// Sign how far each chain has come, and print it as JSON lines; the server does so every minute
+    Sign {
+        #[command(flatten)]
+        from: SettingsSource,
+    },
+}
+
+impl AuditCommand {
+    fn source(&self) -> &SettingsSource {
+        match self {
+            Self::Verify { from, .. } | Self::Export { from, .. } | Self::Sign { from } => from,
+        }
+    }
+}
+
+/// Signs heads and tells each in the log, so that a copy outside of the database exists.
+pub struct HeadSigning {
+    sign_heads: SignHeads,
+    public_key: String,
+}
+
+impl HeadSigning {
+    /// None if the settings hold no signing key.
+    pub fn new(store: Arc<PgStore>, settings: &AuditSettings, surroundings: &Surroundings) -> Option<Self> {
+        let signer = Ed25519Signer::new(settings)?;
+        let public_key = signer.public_key();
+        let signer: Arc<dyn HeadSigner> = Arc::new(signer);
+        let sign_heads = SignHeads { store, signer, clock: surroundings.clock.clone() };
+        Some(Self { sign_heads, public_key })
+    }
+
+    /// Signs what grew since it was last signed, and returns it.
+    pub async fn once(&self) -> Result<Vec<SignedHead>, SignHeadsError> {
+        let mut told = Vec::new();
+        let tell = |signed: &SignedHead| {
+            let SignedHead { trail, head: Head { seq, hash }, at, signature } = signed;
+            let key = &self.public_key;
+            tracing::info!(target: TARGET, %trail, seq, %hash, %at, %signature, key, "an audit trail has come this far");
+            told.push(*signed);
+        };
+        self.sign_heads.run(tell).await?;
+        Ok(told)
+    }
+
+    /// Signs every minute, for as long as the server runs.
+    pub async fn run(self: Arc<Self>) {
+        let mut turns = interval_at(Instant::now() + EVERY, EVERY);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            turns.tick().await;
+            if let Err(error) = self.once().await {
+                tracing::warn!(error = explain(&error), "the heads of the audit trails were not signed; trying again");
+            }
+        }
+    }
+}
+
+/// What the commands need.
+pub struct AuditTools {
+    /// Reads the chains.
+    pub inspector: Inspector,
+    /// Signs, where a key is at hand.
+    pub signing: Option<Arc<HeadSigning>>,
+}
+
+impl AuditTools {
+    /// With the keys of the settings.
+    pub fn new(store: &Arc<PgStore>, settings: &AuditSettings, surroundings: &Surroundings) -> Self {
+        let verifier = Arc::new(Ed25519Verifier::new(settings));
+        let inspector = Inspector { chains: store.clone(), verifier };
+        let signing = HeadSigning::new(store.clone(), settings, surroundings).map(Arc::new);
+        Self { inspector, signing }
+    }
+}
+
+pub(crate) async fn run(command: AuditCommand) -> Result<ExitCode, Failure> {
+    let settings = operator::settings(command.source()).await?;
+    telemetry::start(&settings.log);
+    let keys = &settings.audit;
+    if matches!(command, AuditCommand::Verify { .. }) && keys.signing_key.is_none() && keys.public_keys.is_empty() {
+        return Err("no signature can be verified: set audit.public_keys, or audit.signing_key".into());
+    }
+    let store = Arc::new(PgStore::new(&settings.database)?);
+    let tools = AuditTools::new(&store, keys, &Surroundings::default());
+    let good = execute(command, &tools, &mut |text| print(text)).await?;
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What a command says.
+pub struct Told {
+    /// On standard output.
+    pub text: String,
+    /// Whether the exit code is 0.
+    pub good: bool,
+}
+
+/// Runs `portal audit …`; `arguments` begins after `audit`.
+pub async fn run_audit(arguments: &[&str], tools: &AuditTools) -> Result<Told, Failure> {
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(subcommand)]
+        command: AuditCommand,
+    }
+    let line = <Line as clap::Parser>::try_parse_from(["audit"].iter().chain(arguments))?;
+    let mut text = String::new();
+    let mut tell = |more: &str| {
+        text.push_str(more);
+        Ok(())
+    };
+    let good = execute(line.command, tools, &mut tell).await?;
+    Ok(Told { text, good })
+}
+
+/// Where a command prints to.
+type Tell<'a> = &'a mut (dyn FnMut(&str) -> Result<(), Failure> + Send);
+
+async fn execute(command: AuditCommand, tools: &AuditTools, tell: Tell<'_>) -> Result<bool, Failure> {
+    let who = operator(None).principal;
+    match command {
+        AuditCommand::Verify { account, heads, .. } => {
+            let elsewhere = heads.as_deref().map(read_heads).transpose()?.unwrap_or_default();
+            verify(tools, &who, account, &elsewhere, tell).await
+        }
+        AuditCommand::Export { account, since, .. } => {
+            let inspector = &tools.inspector;
+            for trail in trails(inspector, &who, account, BTreeSet::new()).await? {
+                export(inspector, &who, trail, since, tell).await?;
+            }
+            Ok(true)
+        }
+        AuditCommand::Sign { .. } => {
+            let signing = tools.signing.as_ref().ok_or("audit.signing_key is missing")?;
+            for signed in signing.once().await? {
+                tell(&format!("{}\n", serde_json::to_string(&HeadLine::from(signed))?))?;
+            }
+            Ok(true)
+        }
+    }
+}
+
+/// The one that was asked for; or the platform's, those of all accounts, and those that are known from elsewhere.
+async fn trails(
+    inspector: &Inspector,
+    who: &Principal,
+    only: Option<Trail>,
+    mut trails: BTreeSet<Trail>,
+) -> Result<BTreeSet<Trail>, InspectError> {
+    if let Some(only) = only {
+        return Ok(BTreeSet::from([only]));
+    }
+    trails.insert(Trail::Platform);
+    let mut after = None;
+    loop {
+        let some = inspector.accounts(who, after).await?;
+        let Some(last) = some.last() else { return Ok(trails) };
+        after = Some(*last);
+        trails.extend(some.into_iter().map(Trail::Account));
+    }
+}
+
+async fn verify(
+    tools: &AuditTools,
+    who: &Principal,
+    only: Option<Trail>,
+    elsewhere: &BTreeMap<Trail, Vec<SignedHead>>,
+    tell: Tell<'_>,
+) -> Result<bool, Failure> {
+    let known = elsewhere.keys().copied().collect();
+    let mut wrong = 0_usize;
+    let trails = trails(&tools.inspector, who, only, known).await?;
+    for trail in &trails {
+        let kept = elsewhere.get(trail).map(Vec::as_slice).unwrap_or_default();
+        let verdict = tools.inspector.verify(who, *trail, kept).await?;
+        let (records, signed) = (verdict.records, verdict.signed);
+        match verdict.finding {
+            None => tell(&format!("ok    {trail:<30}  {records} records, {signed} signed heads\n"))?,
+            Some(finding) => {
+                wrong += 1;
+                tell(&format!("FAIL  {trail:<30}  {finding}; {records} records before that are good\n"))?;
+            }
+        }
+    }
+    tell(&format!("{} chains verified, {wrong} with a finding\n", trails.len()))?;
+    Ok(wrong == 0)
+}
+
+/// One line of an export. Names are never changed; there may be more of them one day.
+#[derive(Serialize)]
+struct RecordLine {
+    trail: String,
+    seq: i64,
+    id: String,
+    at: String,
+    actor: ActorLine,
+    credential: Option<String>,
+    action: String,
+    subject: String,
+    effect: String,
+    closes: Option<String>,
+    request_id: Option<String>,
+    address_prefix: Option<String>,
+    reason: Option<String>,
+    hash: String,
+}
+
+#[derive(Serialize)]
+struct ActorLine {
+    kind: String,
+    id: String,
+    behind: Option<String>,
+}
+
+impl From<Link> for RecordLine {
+    fn from(Link { seq, hash, entry }: Link) -> Self {
+        Self {
+            trail: entry.trail.to_string(),
+            seq,
+            id: entry.id.to_string(),
+            at: entry.at.to_string(),
+            actor: ActorLine { kind: entry.actor_kind, id: entry.actor_id, behind: entry.actor_behind },
+            credential: entry.credential,
+            action: entry.action,
+            subject: entry.subject,
+            effect: entry.effect,
+            closes: entry.closes.map(|id| id.to_string()),
+            request_id: entry.request_id.map(|id| id.to_string()),
+            address_prefix: entry.address_prefix,
+            reason: entry.reason,
+            hash: hash.to_string(),
+        }
+    }
+}
+
+async fn export(
+    inspector: &Inspector,
+    who: &Principal,
+    trail: Trail,
+    since: Option<Timestamp>,
+    tell: Tell<'_>,
+) -> Result<(), Failure> {
+    let mut after = None;
+    loop {
+        let links = inspector.records(who, trail, after, since).await?;
+        let Some(last) = links.last() else { return Ok(()) };
+        after = Some((last.seq, last.entry.id));
+        for link in links {
+            tell(&format!("{}\n", serde_json::to_string(&RecordLine::from(link))?))?;
+        }
+    }
+}
+
+/// A signed head, as the log and `portal audit sign` tell it.
+#[derive(Serialize, Deserialize)]
+struct HeadLine {
+    trail: String,
+    seq: i64,
+    hash: String,
+    at: String,
+    signature: String,
+}
+
+impl From<SignedHead> for HeadLine {
+    fn from(SignedHead { trail, head, at, signature }: SignedHead) -> Self {
+        Self {
+            trail: trail.to_string(),
+            seq: head.seq,
+            hash: head.hash.to_string(),
+            at: at.to_string(),
+            signature: signature.to_string(),
+        }
+    }
+}
+
+impl HeadLine {
+    fn parse(self) -> Result<SignedHead, Failure> {
+        let hash: Hash = self.hash.parse()?;
+        if self.seq < 1 {
+            return Err("seq counts from 1".into());
+        }
+        Ok(SignedHead {
+            trail: self.trail.parse()?,
+            head: Head { seq: self.seq, hash },
+            at: self.at.parse()?,
+            signature: self.signature.parse()?,
+        })
+    }
+}
+
+/// Signed heads by trail. Log lines about anything else are passed over; a line that says it is one and is not is an error, because
+/// what it said would be missed.
+fn read_heads(path: &Path) -> Result<BTreeMap<Trail, Vec<SignedHead>>, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let mut heads: BTreeMap<Trail, Vec<SignedHead>> = BTreeMap::new();
+    for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
+        let read = || -> Result<Option<SignedHead>, Failure> {
+            let line: serde_json::Value = serde_json::from_str(line)?;
+            if line.get("target").is_some_and(|target| target != TARGET) {
+                return Ok(None);
+            }
+            Ok(Some(serde_json::from_value::<HeadLine>(line)?.parse()?))
+        };
+        match read() {
+            Ok(Some(signed)) => heads.entry(signed.trail).or_default().push(signed),
+            Ok(None) => {}
+            Err(error) => return Err(format!("{} line {number} is no signed head: {error}", path.display()).into()),
+        }
+    }
+    Ok(heads)
+}
