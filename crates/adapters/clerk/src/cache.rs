@@ -123,6 +123,7 @@ mod tests {
             plans: Vec::new(),
             issued_at: None,
             expires_at: Timestamp::from_unix_seconds(60).unwrap(),
+            lenient_questions: false,
         };
         VerifiedSession {
             auth: Arc::new(auth),

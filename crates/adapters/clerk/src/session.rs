@@ -43,6 +43,7 @@ pub(crate) fn read(
         plans: scoped_slugs(claims.get("pla")),
         issued_at: times.issued_at,
         expires_at: times.expires_at,
+        lenient_questions: false,
     })
 }
 

@@ -13,6 +13,7 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use portal_accounts::SignInError;
 use portal_api_keys::AuthenticateError;
 use portal_authz::Denied;
+use portal_identity::TokenVerificationErrorReason;
 use portal_kernel::{BoxError, StoreError};
 use serde_json::{Map, Value, json};
 
@@ -276,6 +277,8 @@ impl From<SignInError> for Problem {
                 Self::new(StatusCode::FORBIDDEN, "user_not_provisioned", "This person was never here")
                     .detail("Only the person can be provisioned, by signing in.")
             }
+            SignInError::NoPerson => Self::unauthenticated("unauthenticated", "Not signed in", Some("invalid_token"))
+                .member("reason", TokenVerificationErrorReason::TokenVerificationFailed.as_str()),
             SignInError::Deleted => {
                 Self::unauthenticated("user_deleted", "This person was deleted", Some("invalid_token"))
             }

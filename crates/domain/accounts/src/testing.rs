@@ -120,6 +120,7 @@ pub(crate) fn session() -> SessionAuth {
         plans: Vec::new(),
         issued_at: None,
         expires_at: FixedClock::default().now(),
+        lenient_questions: false,
     }
 }
 
