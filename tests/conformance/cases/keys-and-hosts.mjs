@@ -154,7 +154,7 @@ function keySets() {
     ask('1.5', `kid ${name}`, {
       bearer: session({}, { kid }),
       loose: inherited ? ['message', 'headers'] : undefined,
-      note: inherited ? 'An accident of the SDK: its cache is a plain object. Any refusal is right here.' : undefined,
+      note: inherited ? 'An accident of the SDK: its cache is a plain object. In strict such an id is unknown.' : undefined,
     }, `out:${reason}`);
   }
   ask('1.5', 'second key of the set', { bearer: mint(sessionHeader({ kid: 'ins_other' }), sessionClaims(), { key: 'ins_other' }) }, 'in:user_1');

@@ -143,7 +143,7 @@ function answers() {
     ask('4.6', `${type}: ${name}`, { accepts: type, bearer: kinds[type].token, dest: null, bapi: answer(type, 200, { ...kinds[type].body, ...change }) }, { state: 'in', auth });
   }
   for (const type of every) {
-    const note = 'The SDK believes any answer with status 200. Refusing one of the wrong kind is right, too.';
+    const note = 'The SDK believes any answer with status 200. In strict one that names neither token nor subject is none.';
     const strange = [
       ['object of another kind', { ...kinds[type].body, object: 'user_like' }],
       ['empty object', {}],
@@ -295,7 +295,7 @@ function accepting() {
     ask('4.5', `${shown}: expired session token, page`, { accepts, bearer: expired() }, 'hs:session-token-expired-refresh-non-eligible-no-refresh-cookie');
     ask('4.5', `${shown}: expired session token, call`, { accepts, bearer: expired(), dest: 'empty' }, 'out:session-token-expired-refresh-non-eligible-no-refresh-cookie');
     ask('4.5', `${shown}: template in the cookie`, { accepts, cookies: { ...cookies, __session: template() } }, 'out:token-type-mismatch');
-    ask('4.5', `${shown}: template in the header`, { accepts, bearer: template(), note: 'With any or a list the SDK does not look at the category of a header token. It must be refused all the same.' }, 'in:user_1');
+    ask('4.5', `${shown}: template in the header`, { accepts, bearer: template(), note: 'With any or a list the SDK does not look at the category of a header token. In strict it is refused all the same.' }, 'in:user_1');
     ask('4.5', `${shown}: M2M category with a user subject in the header`, { accepts, bearer: m2mJwt({ sub: 'user_1' }) }, 'out:token-invalid');
   }
   for (const accepts of [['api_key'], ['api_key', 'oauth_token'], ['m2m_token'], []]) {

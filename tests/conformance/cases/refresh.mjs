@@ -130,7 +130,7 @@ function sessionIds() {
   ];
   for (const [name, sid, bapi, want] of rows) {
     const note = ['a slash', 'a question mark', 'a fragment', 'a space', 'a number'].includes(name)
-      ? 'The SDK puts the session id into the path as it is. Refusing such an id is right, too; the token is signed.'
+      ? 'The SDK puts the session id into the path as it is. The token is signed. In strict such an id is none.'
       : undefined;
     ask('3.11', `session id ${name}`, { cookies: { ...cookies, __session: expired(60, { sid }) }, bapi, note }, want);
   }

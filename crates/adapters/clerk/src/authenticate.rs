@@ -58,10 +58,12 @@ impl ClerkAuthenticator {
 
     /// Verifies a session token that came by other means than a request: a queue, a web socket.
     ///
-    /// Tokens of another class, such as those made from a JWT template, are `token-invalid`. Ask
+    /// Tokens of another class, such as those made from a JWT template, are `token-invalid`; without
+    /// [`StrictChoices::check_class_everywhere`](crate::StrictChoices::check_class_everywhere) only those of machines are. Ask
     /// [`SessionAuth::is_pending`] before treating anybody as signed in.
     pub async fn verify_token(&self, token: &str) -> Result<Arc<SessionAuth>, TokenVerificationError> {
-        self.session(token, TokenCarrier::Header).await.map_err(Refusal::into_error)
+        let how = How::unclassified(TokenCarrier::Header, self.settings());
+        self.session(token, how).await.map_err(Refusal::into_error)
     }
 
     /// Drops what is remembered of a session: its tokens are verified again. Whoever ends a session must also refuse its tokens,
@@ -108,13 +110,12 @@ impl ClerkAuthenticator {
     }
 
     /// The session of a token, from memory if it was verified a moment ago.
-    pub(crate) async fn session(&self, token: &str, carrier: TokenCarrier) -> Result<Arc<SessionAuth>, Refusal> {
-        let how = How::new(carrier, self.settings());
+    pub(crate) async fn session(&self, token: &str, how: How) -> Result<Arc<SessionAuth>, Refusal> {
         let Some(cache) = self.cache.as_ref().filter(|_| token.len() <= MAX_LENGTH) else {
             return Ok(Box::pin(self.verifier.verify(token, how)).await?.auth);
         };
         let digest = TokenDigest::of(token);
-        if let Some(auth) = cache.get(&digest, carrier, self.now_ms()) {
+        if let Some(auth) = cache.get(&digest, how, self.now_ms()) {
             self.verifier.counters.cache_hits();
             return Ok(auth);
         }
@@ -138,11 +139,12 @@ impl ClerkAuthenticator {
         token: &str,
         options: &AuthenticateRequestOptions,
     ) -> RequestState {
-        match self.session(token, TokenCarrier::Header).await {
+        let only_sessions = options.accepts_token == AcceptsToken::One(TokenType::SessionToken);
+        let how = if only_sessions { How::new } else { How::unclassified };
+        match self.session(token, how(TokenCarrier::Header, self.settings())).await {
             Ok(auth) => verdict::signed_in(auth, Vec::new()),
             Err(Refusal::AnotherClass { is_machine: true })
-                if options.accepts_token != AcceptsToken::One(TokenType::SessionToken)
-                    && !self.settings().choices().check_class_first =>
+                if !only_sessions && !self.settings().choices().check_class_first =>
             {
                 self.out(&TokenVerificationError::category(), TokenCarrier::Header)
             }
@@ -193,9 +195,11 @@ impl ClerkAuthenticator {
         };
         let expired = context.session.as_deref().or(header_token);
         let expired = expired.ok_or(Refresh::Failed(RefreshFailure::MissingSessionToken))?;
-        let cookies = self.refresh(context, expired, refresh_token).await?;
+        // With a token in the header nobody has looked at the one in the cookie.
+        let is_signed = header_token.is_none_or(|verified| verified == expired);
+        let cookies = self.refresh(context, expired, is_signed, refresh_token).await?;
         let session = cookies.session.as_deref().unwrap_or_default();
-        let auth = self.session(session, TokenCarrier::Cookie).await;
+        let auth = self.session(session, How::unclassified(TokenCarrier::Cookie, self.settings())).await;
         let auth = auth.map_err(|_| Refresh::Failed(RefreshFailure::InvalidSessionToken))?;
         let headers = cookies.directives.iter().map(|directive| ("set-cookie".to_owned(), directive.clone()));
         Ok(verdict::signed_in(auth, headers.collect()))

@@ -7,6 +7,7 @@ use portal_identity::SessionAuth;
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 
+use crate::claims::How;
 use crate::error::TokenCarrier;
 use crate::rsa_key::VerificationKey;
 use crate::times::Window;
@@ -37,6 +38,8 @@ pub(crate) struct VerifiedSession {
     pub(crate) window: Window,
     /// Believed in a cookie only.
     pub(crate) cookie_only: bool,
+    /// Believed only where the class does not matter.
+    pub(crate) another_class: bool,
     pub(crate) key: Arc<VerificationKey>,
     /// The moment at which the key itself is too old.
     pub(crate) key_usable_until: i64,
@@ -71,9 +74,10 @@ impl TokenCache {
 
     /// The session, if all that was true at verification still is. An entry that ended is dropped: the full
     /// verification then finds out why.
-    pub(crate) fn get(&self, token: &TokenDigest, carrier: TokenCarrier, now_ms: i64) -> Option<Arc<SessionAuth>> {
+    pub(crate) fn get(&self, token: &TokenDigest, how: How, now_ms: i64) -> Option<Arc<SessionAuth>> {
         let entry = self.entries.get(token)?;
-        if entry.session.cookie_only && carrier != TokenCarrier::Cookie {
+        let VerifiedSession { cookie_only, another_class, .. } = entry.session;
+        if (cookie_only && how.carrier != TokenCarrier::Cookie) || (another_class && !how.any_class) {
             return None;
         }
         if entry.session.window.contains(now_ms) && now_ms < entry.until && !entry.session.key.is_retired() {
@@ -107,6 +111,9 @@ mod tests {
 
     use super::*;
 
+    const HEADER: How = How { carrier: TokenCarrier::Header, skew_ms: 5_000, any_class: false };
+    const COOKIE: How = How { carrier: TokenCarrier::Cookie, ..HEADER };
+
     fn key() -> Arc<VerificationKey> {
         Arc::new(VerificationKey::from_components(&[0xc1; 256], &[1, 0, 1], None).unwrap())
     }
@@ -123,11 +130,13 @@ mod tests {
             plans: Vec::new(),
             issued_at: None,
             expires_at: Timestamp::from_unix_seconds(60).unwrap(),
+            lenient_questions: false,
         };
         VerifiedSession {
             auth: Arc::new(auth),
             window: Window { from: 1_000, until: 9_000_000 },
             cookie_only: false,
+            another_class: false,
             key: Arc::clone(key),
             key_usable_until: i64::MAX,
         }
@@ -140,29 +149,39 @@ mod tests {
             [(999, false), (1_000, true), (2_000 + LIFE_MS - 1, true), (2_000 + LIFE_MS, false), (9_000_000, false)]
         {
             cache.insert(token, session(&key()), cache.before(), 2_000);
-            assert_eq!(cache.get(&token, TokenCarrier::Header, now).is_some(), kept, "{now}");
+            assert_eq!(cache.get(&token, HEADER, now).is_some(), kept, "{now}");
             // Once over, always over.
-            assert_eq!(cache.get(&token, TokenCarrier::Header, 2_000).is_some(), kept, "{now}");
+            assert_eq!(cache.get(&token, HEADER, 2_000).is_some(), kept, "{now}");
         }
 
         let key = key();
         cache.insert(token, session(&key), cache.before(), 2_000);
-        assert!(cache.get(&token, TokenCarrier::Header, 2_000).is_some());
+        assert!(cache.get(&token, HEADER, 2_000).is_some());
         key.retire();
-        assert!(cache.get(&token, TokenCarrier::Header, 2_000).is_none());
+        assert!(cache.get(&token, HEADER, 2_000).is_none());
 
         let old = VerifiedSession { key_usable_until: 3_000, ..session(&self::key()) };
         cache.insert(token, old, cache.before(), 2_000);
-        assert!(cache.get(&token, TokenCarrier::Header, 2_999).is_some());
-        assert!(cache.get(&token, TokenCarrier::Header, 3_000).is_none());
+        assert!(cache.get(&token, HEADER, 2_999).is_some());
+        assert!(cache.get(&token, HEADER, 3_000).is_none());
     }
 
     #[test]
     fn what_only_a_cookie_may_say_does_not_count_in_a_header() {
         let (cache, token) = (TokenCache::new(10).unwrap(), TokenDigest::of("a.b.c"));
         cache.insert(token, VerifiedSession { cookie_only: true, ..session(&key()) }, cache.before(), 2_000);
-        assert!(cache.get(&token, TokenCarrier::Header, 2_000).is_none());
-        assert!(cache.get(&token, TokenCarrier::Cookie, 2_000).is_some());
+        assert!(cache.get(&token, HEADER, 2_000).is_none());
+        assert!(cache.get(&token, COOKIE, 2_000).is_some());
+    }
+
+    #[test]
+    fn what_is_of_another_class_counts_only_where_the_class_does_not_matter() {
+        let (cache, token) = (TokenCache::new(10).unwrap(), TokenDigest::of("a.b.c"));
+        cache.insert(token, VerifiedSession { another_class: true, ..session(&key()) }, cache.before(), 2_000);
+        for carrier in [HEADER, COOKIE] {
+            assert!(cache.get(&token, carrier, 2_000).is_none());
+            assert!(cache.get(&token, How { any_class: true, ..carrier }, 2_000).is_some());
+        }
     }
 
     #[test]
@@ -173,7 +192,7 @@ mod tests {
         for token in &tokens {
             cache.insert(*token, session(&key), cache.before(), 2_000);
         }
-        assert!(tokens.iter().filter(|token| cache.get(token, TokenCarrier::Header, 2_000).is_some()).count() <= 100);
+        assert!(tokens.iter().filter(|token| cache.get(token, HEADER, 2_000).is_some()).count() <= 100);
     }
 
     #[test]
@@ -185,7 +204,7 @@ mod tests {
             Arc::make_mut(&mut session.auth).user_id = ProviderUserId::parse(user).unwrap();
             session
         };
-        let is_there = |token| cache.get(token, TokenCarrier::Header, 2_000).is_some();
+        let is_there = |token| cache.get(token, HEADER, 2_000).is_some();
         cache.insert(one, of("user_1"), cache.before(), 2_000);
         cache.insert(two, of("user_2"), cache.before(), 2_000);
         let under_way = cache.before();
@@ -212,7 +231,7 @@ mod tests {
                 cache.forget(|_| true);
             });
             for token in &tokens {
-                assert!(cache.get(token, TokenCarrier::Header, 2_000).is_none());
+                assert!(cache.get(token, HEADER, 2_000).is_none());
             }
         }
     }
@@ -222,7 +241,7 @@ mod tests {
         let cache = TokenCache::new(10).unwrap();
         cache.insert(TokenDigest::of("a.b.c"), session(&key()), cache.before(), 2_000);
         for other in ["a.b.", "a.b.c ", "a.b.C", "a.b.c.", "", "a.b.d"] {
-            assert!(cache.get(&TokenDigest::of(other), TokenCarrier::Header, 2_000).is_none(), "{other:?}");
+            assert!(cache.get(&TokenDigest::of(other), HEADER, 2_000).is_none(), "{other:?}");
         }
     }
 }

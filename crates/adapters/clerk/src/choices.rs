@@ -31,12 +31,10 @@ impl FromStr for Compatibility {
 
 /// The departures from Clerk's SDK, by name. Start from [`StrictChoices::strict`] or [`StrictChoices::exact`].
 ///
-/// These hold whatever is chosen. `sub` of a session must be a user id, and a token that names itself as of another class is never a
-/// session. A token longer than 16 KiB is `token-invalid`, and so is JSON that nests deeper than 127 levels, has a number beyond a
-/// double or half of a surrogate pair. Keys that check signatures are RSA keys of 2048 bits or more. The key set is fetched because of
-/// an unknown key id once a minute at most, and not within seconds of a failed fetch. A cookie that would break the response is dropped.
-/// Permissions that cannot be read are none. Nothing in a token changes the path of a call, and no error code breaks a line. Missing and
-/// contradictory settings stop the start.
+/// These hold whatever is chosen. A token longer than 16 KiB is `token-invalid`, and so is JSON that nests deeper than 127 levels. Keys
+/// that check signatures are RSA keys of 2048 bits or more. The key set is fetched because of an unknown key id once a minute at most,
+/// and not within seconds of a failed fetch. A cookie that would break the response is dropped. What nobody signed does not change the
+/// path of a call. Missing and contradictory settings stop the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own, and any combination is meaningful")]
@@ -74,8 +72,8 @@ pub struct StrictChoices {
     /// A production instance takes the result of a handshake from cookies only. In the query string it would let a stranger plant
     /// a session in somebody's browser.
     pub no_handshake_in_query: bool,
-    /// Of the cookies that the provider sets, only Clerk's own are taken over: `__session…`, `__client_uat…`, `__refresh…` and
-    /// `__clerk_…`.
+    /// Of the cookies that the provider sets, only Clerk's own are taken over, and of ASCII: `__session…`, `__client_uat…`,
+    /// `__refresh…` and `__clerk_…`.
     pub own_cookies_only: bool,
     /// A redirect counter beyond 3, below 0 or without meaning ends a chain of handshakes, as 3 does. Clerk's SDK compares with 3 only.
     pub count_redirects: bool,
@@ -127,16 +125,17 @@ pub struct StrictChoices {
     /// `pending` itself does.
     pub unknown_status_is_pending: bool,
     /// Organization claims are mended: permissions that cannot be read are none and leave id and role, an empty verb gives no
-    /// permission, a role is a text with exactly one `org:`. Clerk's SDK stumbles over the first, which is `unexpected-error` for a
-    /// cookie, and takes the others as they are written.
+    /// permission, a role is a text with exactly one `org:`, and without an id of an organization there is none. Clerk's SDK stumbles
+    /// over the first, which is `unexpected-error` for a cookie, and takes the others as they are written.
     pub mend_organizations: bool,
     /// What an answer of the Backend API is, its content says. Clerk's SDK reads as JSON what is called `application/json` and nothing
-    /// more; the rest is text, which says nothing.
+    /// more; the rest is text, which says nothing. The client of an OAuth token it reads from what calls itself one.
     pub judge_answers_by_content: bool,
     /// An error code of the Backend API becomes part of a reason only if it is a plain word; otherwise the reason ends in
     /// `unexpected-bapi-error`. Clerk's SDK repeats any.
     pub plain_error_codes: bool,
-    /// Only a session id is put into a path of the Backend API. Clerk's SDK asks about whatever stands in `sid`, except dot segments.
+    /// Only a session id is put into a path of the Backend API. Clerk's SDK asks about whatever stands in `sid`, except dot segments:
+    /// what is behind a slash, a question mark or a number sign there changes which path it is.
     pub require_session_id_in_path: bool,
     /// The subject of a machine's token is a machine, that of an OAuth client's a person, that of an API key a person, an organization
     /// or a machine; otherwise it is refused. Clerk's SDK takes any text.
@@ -145,6 +144,24 @@ pub struct StrictChoices {
     pub drop_empty_scopes: bool,
     /// A refused token is of the type that its prefix names. Clerk's SDK calls one with a prefix and the form of a JWT a machine's.
     pub name_class_by_prefix: bool,
+    /// The subject of a session is a user id; otherwise `token-verification-failed`. Clerk's SDK takes any text, an empty one too.
+    pub require_user_subject: bool,
+    /// A token of another class is never a session, wherever it comes from. Clerk's SDK looks at cookies, and at headers where only
+    /// sessions are accepted; elsewhere, as for the session that a handshake or a refresh brings, it refuses the category of machines
+    /// and nothing else.
+    pub check_class_everywhere: bool,
+    /// A number beyond a double or half of a surrogate pair makes a token `token-invalid`. Clerk's SDK reads the number as infinite
+    /// and keeps the half; in a time, infinity is "never".
+    pub reject_unrepresentable_values: bool,
+    /// A key id is a text that the key set lists; any other is `jwk-kid-mismatch`. Clerk's SDK takes any value for a text, and by
+    /// the name of what every JavaScript object has it finds something, which is `token-verification-failed`.
+    pub plain_key_ids: bool,
+    /// What the Backend API says about a token of a machine, an OAuth client or an API key names the token and its subject;
+    /// otherwise it is no verdict (`unexpected-error`). Clerk's SDK takes any answer for a good token, an empty one too.
+    pub require_description: bool,
+    /// To [`has`](portal_identity::SessionAuth::has), an empty role, permission, feature or plan is none, and a scope alone (`o:`) is
+    /// no name. In Clerk's SDK they are compared as anything else is.
+    pub strict_questions: bool,
     /// `Authorization` as RFC 6750 has it: `Bearer` in any case, and no token without a scheme. For services that are
     /// an API and nothing else; off in both presets.
     pub rfc_bearer: bool,
@@ -193,6 +210,12 @@ impl StrictChoices {
             check_machine_subject: false,
             drop_empty_scopes: false,
             name_class_by_prefix: false,
+            require_user_subject: false,
+            check_class_everywhere: false,
+            reject_unrepresentable_values: false,
+            plain_key_ids: false,
+            require_description: false,
+            strict_questions: false,
             rfc_bearer: false,
         }
     }
@@ -239,6 +262,12 @@ impl StrictChoices {
             check_machine_subject: true,
             drop_empty_scopes: true,
             name_class_by_prefix: true,
+            require_user_subject: true,
+            check_class_everywhere: true,
+            reject_unrepresentable_values: true,
+            plain_key_ids: true,
+            require_description: true,
+            strict_questions: true,
             rfc_bearer: false,
         }
     }

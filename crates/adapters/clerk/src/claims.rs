@@ -3,11 +3,12 @@
 use portal_identity::{ProviderSessionId, ProviderUserId, SessionAuth};
 use serde_json::Value;
 
-use crate::ClerkSettings;
 use crate::error::{TokenCarrier, TokenVerificationError, quote};
 use crate::json::Members;
+use crate::loose::to_text;
 use crate::session;
 use crate::times::{self, Times, Window};
+use crate::{ClerkSettings, StrictChoices};
 
 /// What the circumstances change about the checks.
 #[derive(Clone, Copy)]
@@ -15,11 +16,18 @@ pub(crate) struct How {
     pub(crate) carrier: TokenCarrier,
     /// Difference allowed between the clocks, in milliseconds.
     pub(crate) skew_ms: i64,
+    /// A token may name itself as of another class, machines apart.
+    pub(crate) any_class: bool,
 }
 
 impl How {
     pub(crate) fn new(carrier: TokenCarrier, settings: &ClerkSettings) -> Self {
-        Self { carrier, skew_ms: settings.clock_skew_ms() }
+        Self { carrier, skew_ms: settings.clock_skew_ms(), any_class: false }
+    }
+
+    /// Where Clerk's SDK does not look at the class.
+    pub(crate) fn unclassified(carrier: TokenCarrier, settings: &ClerkSettings) -> Self {
+        Self { any_class: !settings.choices().check_class_everywhere, ..Self::new(carrier, settings) }
     }
 }
 
@@ -42,12 +50,14 @@ pub(crate) fn check(
     how: How,
 ) -> Result<CheckedClaims, TokenVerificationError> {
     let choices = settings.choices();
-    let user_id = subject(claims.get("sub"))?;
+    let user_id = subject(claims.get("sub"), choices)?;
     audience(claims.get("aud"), settings)?;
     let cookie_only = authorized_party(claims, settings, how.carrier)?;
     let times = times::check(claims, now_ms, how.skew_ms, choices.strict_times)?;
-    let session_id = claims.get("sid").and_then(Value::as_str).and_then(|sid| ProviderSessionId::parse(sid).ok());
-    if session_id.is_none() && choices.require_session_id {
+    let sid = claims.get("sid").filter(|sid| !sid.is_null());
+    let session_id = sid.map(|sid| ProviderSessionId::as_written(&to_text(sid)));
+    let is_session = |id: &ProviderSessionId| id.is_well_formed() && sid.is_some_and(Value::is_string);
+    if choices.require_session_id && !session_id.as_ref().is_some_and(is_session) {
         let message = format!("Session id claim (sid) is required. Received {}.", quote(claims.get("sid")));
         return Err(TokenVerificationError::claim(message));
     }
@@ -82,10 +92,13 @@ pub(crate) fn check_machine<'c>(
     Ok((subject, times))
 }
 
-fn subject(sub: Option<&Value>) -> Result<ProviderUserId, TokenVerificationError> {
-    ProviderUserId::parse(subject_text(sub)?).map_err(|_| {
-        TokenVerificationError::claim(format!("Subject claim (sub) is not a user. Received {}.", quote(sub)))
-    })
+fn subject(sub: Option<&Value>, choices: &StrictChoices) -> Result<ProviderUserId, TokenVerificationError> {
+    let subject = ProviderUserId::as_written(subject_text(sub)?);
+    if choices.require_user_subject && !subject.is_well_formed() {
+        let message = format!("Subject claim (sub) is not a user. Received {}.", quote(sub));
+        return Err(TokenVerificationError::claim(message));
+    }
+    Ok(subject)
 }
 
 fn subject_text(sub: Option<&Value>) -> Result<&str, TokenVerificationError> {
@@ -169,7 +182,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{ClerkOptions, SecretString, StrictChoices};
+    use crate::{ClerkOptions, SecretString};
 
     const NOW: i64 = 1_767_225_600;
     const FAILED: Result<(), Reason> = Err(Reason::TokenVerificationFailed);
@@ -248,12 +261,20 @@ mod tests {
     }
 
     #[test]
-    fn the_subject_is_a_user() {
-        let settings = settings(|options| options.choices = StrictChoices::exact());
-        for sub in
-            [json!(null), json!(1), json!(["user_1"]), json!(""), json!("mch_1"), json!("user_../x"), json!("org_1")]
-        {
-            assert_eq!(verdict(&settings, &json!({ "sub": sub })), FAILED, "{sub}");
+    fn the_subject_is_a_user_in_strict_and_a_text_in_exact() {
+        let strict = settings(|_| ());
+        let exact = settings(|options| options.choices = StrictChoices::exact());
+        for (sub, in_exact) in [
+            (json!(null), FAILED),
+            (json!(1), FAILED),
+            (json!(["user_1"]), FAILED),
+            (json!(""), Ok(())),
+            (json!("mch_1"), Ok(())),
+            (json!("user_../x"), Ok(())),
+            (json!("org_1"), Ok(())),
+        ] {
+            assert_eq!(verdict(&strict, &json!({ "sub": sub })), FAILED, "{sub}");
+            assert_eq!(verdict(&exact, &json!({ "sub": sub })), in_exact, "{sub}");
         }
     }
 
@@ -382,16 +403,23 @@ mod tests {
     }
 
     #[test]
-    fn the_session_id_is_required_in_strict_and_never_invented() {
+    fn the_session_id_is_required_in_strict_and_as_it_is_written_in_exact() {
         let strict = settings(|_| ());
         let exact = settings(|options| options.choices = StrictChoices::exact());
-        for sid in [json!(null), json!(""), json!("sess_"), json!("user_1"), json!(["sess_1"]), json!(1)] {
+        for (sid, written) in [
+            (json!(null), None),
+            (json!(""), Some("")),
+            (json!("sess_"), Some("sess_")),
+            (json!("user_1"), Some("user_1")),
+            (json!(["sess_1"]), Some("sess_1")),
+            (json!(1), Some("1")),
+        ] {
             assert_eq!(verdict(&strict, &json!({ "sid": sid })), FAILED, "{sid}");
             let read =
                 check(&claims(&json!({ "sid": sid })), &exact, NOW * 1_000, How::new(TokenCarrier::Header, &exact))
                     .ok()
                     .unwrap();
-            assert_eq!(read.auth.session_id, None, "{sid}");
+            assert_eq!(read.auth.session_id.as_ref().map(ProviderSessionId::as_str), written, "{sid}");
         }
         let read =
             check(&claims(&json!({})), &strict, NOW * 1_000, How::new(TokenCarrier::Header, &strict)).ok().unwrap();

@@ -55,7 +55,7 @@ impl ClerkAuthenticator {
                 choices.mend_organizations || organization::is_readable(&decoded.claims, choices)
             }
         };
-        let auth = match self.session(token, TokenCarrier::Cookie).await {
+        let auth = match self.session(token, How::new(TokenCarrier::Cookie, self.settings())).await {
             Ok(auth) => auth,
             Err(Refusal::AnotherClass { .. }) => return self.signed_out(AuthReason::TokenTypeMismatch),
             Err(Refusal::Token(error)) => return self.refused(context, &error, None).await,
@@ -79,7 +79,8 @@ impl ClerkAuthenticator {
     /// compares before it shows anything.
     fn other_organization(&self, context: &Context<'_>, auth: &SessionAuth) -> Option<RequestState> {
         let target = self.settings().organizations().target(context.url.path())?;
-        if auth.is_pending() || !target.differs_from(auth) || context.redirects.count >= MOST_REDIRECTS {
+        let is_nobody = auth.is_pending() || auth.user_id.as_str().is_empty();
+        if is_nobody || !target.differs_from(auth) || context.redirects.count >= MOST_REDIRECTS {
             return None;
         }
         let state = handshake_because(context, AuthReason::ActiveOrganizationMismatch);
@@ -121,7 +122,8 @@ impl ClerkAuthenticator {
 
     /// On a development instance a clock that is wrong by hours does not keep anybody out.
     async fn brought_session(&self, token: &str) -> Result<Arc<SessionAuth>, TokenVerificationError> {
-        let error = match self.session(token, TokenCarrier::Cookie).await {
+        let how = How::unclassified(TokenCarrier::Cookie, self.settings());
+        let error = match self.session(token, how).await {
             Ok(auth) => return Ok(auth),
             Err(refusal) => refusal.into_error(),
         };
@@ -129,7 +131,7 @@ impl ClerkAuthenticator {
             return Err(error);
         }
         tracing::warn!(auth.reason = %error.reason(), "the clock of this machine is wrong: set it to the correct time");
-        let how = How { carrier: TokenCarrier::Cookie, skew_ms: DEVELOPMENT_SKEW_MS };
+        let how = How { skew_ms: DEVELOPMENT_SKEW_MS, ..how };
         self.verifier().verify(token, how).await.map(|session| session.auth).map_err(Refusal::into_error)
     }
 

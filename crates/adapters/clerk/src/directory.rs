@@ -67,6 +67,10 @@ impl ClerkDirectory {
 #[async_trait]
 impl IdentityDirectory for ClerkDirectory {
     async fn user(&self, id: &ProviderUserId) -> Result<Option<ProviderUser>, DirectoryError> {
+        // Clerk has nobody by an id that it does not make, and the path might be another.
+        if !id.is_well_formed() {
+            return Ok(None);
+        }
         let (api, id) = (self.api.clone(), id.clone());
         let work = async move {
             match Self::read(&api, &format!("/users/{id}")).await? {
@@ -78,6 +82,9 @@ impl IdentityDirectory for ClerkDirectory {
     }
 
     async fn memberships(&self, id: &ProviderUserId) -> Result<Vec<ProviderMembership>, DirectoryError> {
+        if !id.is_well_formed() {
+            return Ok(Vec::new());
+        }
         let (api, id) = (self.api.clone(), id.clone());
         let work = async move {
             let all = Self::all_memberships(&api, &id);

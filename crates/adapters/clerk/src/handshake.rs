@@ -4,6 +4,7 @@ use portal_identity::{AuthReason, StateHeaders};
 use url::Url;
 
 use crate::context::{Context, DEV_BROWSER, HANDSHAKE, HANDSHAKE_NONCE};
+use crate::loose::number_text;
 
 /// An older name of [`DEV_BROWSER`].
 const LEGACY_DEV_BROWSER: &str = "__dev_session";
@@ -41,17 +42,9 @@ pub(crate) fn redirect(context: &Context<'_>, reason: &AuthReason, header_token:
 
 /// Counts this redirect in the browser.
 pub(crate) fn count_redirect(context: &Context<'_>, headers: &mut StateHeaders) {
-    let next = number(context.redirects.count + 1.0);
+    let next = number_text(context.redirects.count + 1.0);
     let cookie = format!("__clerk_redirect_count={next}; SameSite=Lax; HttpOnly; Max-Age=2");
     headers.push(("set-cookie".to_owned(), cookie));
-}
-
-/// As JavaScript writes numbers.
-fn number(value: f64) -> String {
-    if value.is_infinite() {
-        return if value > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
-    }
-    if value.abs() >= 1e21 { format!("{value:e}").replace('e', "e+") } else { value.to_string() }
 }
 
 /// The headers of a resolved handshake, and the session token among its cookies.
@@ -93,7 +86,7 @@ impl Cookies {
             let mut parts = pair.split('=');
             let (name, value) = (parts.next().unwrap_or_default(), parts.next());
             let line = directive.trim_matches([' ', '\t', '\r', '\n']);
-            let sendable = line.bytes().all(|byte| byte == b'\t' || matches!(byte, b' '..=b'~'));
+            let sendable = line.chars().all(|c| is_sendable(c, own_only));
             let names_session = name.starts_with("__session");
             if !own_only && (!sendable || (names_session && value.is_none())) {
                 return None;
@@ -109,6 +102,11 @@ impl Cookies {
         }
         Some(Self { directives: kept, session: session.filter(|session| !session.is_empty()) })
     }
+}
+
+/// A byte of a header; with `ascii_only` of those that mean the same everywhere.
+fn is_sendable(c: char, ascii_only: bool) -> bool {
+    matches!(c, '\t' | ' '..='~') || (!ascii_only && matches!(c, '\u{80}'..='\u{ff}'))
 }
 
 fn is_clerks(name: &str) -> bool {
@@ -140,5 +138,13 @@ mod tests {
         let broken = || vec!["__session=a".to_owned(), "__clerk_x=1\r\nX-Evil: 1".to_owned()];
         assert_eq!(Cookies::take(broken(), true).unwrap().directives, ["__session=a"]);
         assert!(Cookies::take(broken(), false).is_none());
+    }
+
+    #[test]
+    fn letters_of_latin_1_are_bytes_and_others_are_none() {
+        let line = |text: &str| vec![format!("__clerk_x={text}")];
+        assert_eq!(Cookies::take(line("\u{fc}"), false).unwrap().directives, ["__clerk_x=\u{fc}"]);
+        assert!(Cookies::take(line("\u{20ac}"), false).is_none());
+        assert_eq!(take(&["__clerk_x=\u{fc}"], true).0, [""; 0]);
     }
 }

@@ -12,10 +12,13 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 use tokio::runtime::Handle;
+use url::Url;
 
 use crate::ClerkSettings;
 
 const USER_AGENT: &str = concat!("portal-clerk@", env!("CARGO_PKG_VERSION"));
+/// Of a successful answer without a body.
+pub(crate) const NO_CONTENT: u16 = 204;
 const LONGEST_TRY: Duration = Duration::from_secs(2);
 
 /// Bounds of calls to the Backend API.
@@ -157,14 +160,19 @@ impl BackendApi {
         &self.0.timeouts
     }
 
-    /// One try. `path` is made of literals, parsed ids and texts that cannot leave their segment, never of others from outside.
+    /// One try. `path` is made of literals, well-formed ids and texts that cannot leave their segment, never of others from outside.
     pub(crate) async fn get(&self, path: &str, largest_body: usize) -> Result<Answer, CallError> {
-        self.send(self.0.client.get(format!("{}{path}", self.0.base)), largest_body).await
+        self.send(self.0.client.get(self.address_of(path)), largest_body).await
     }
 
-    /// As [`BackendApi::get`], with a JSON body.
-    pub(crate) async fn post(&self, path: &str, body: &Value, largest_body: usize) -> Result<Answer, CallError> {
-        self.post_to(&self.0.base, path, body, largest_body).await
+    /// A path behind the version of the API, with the rest of its URL.
+    pub(crate) fn address_of(&self, path: &str) -> String {
+        format!("{}{path}", self.0.base)
+    }
+
+    /// One try, with a JSON body. `url` is an [address](BackendApi::address_of) of this API.
+    pub(crate) async fn post(&self, url: Url, body: &Value, largest_body: usize) -> Result<Answer, CallError> {
+        self.send(with_body(self.0.client.post(url), body), largest_body).await
     }
 
     /// As [`BackendApi::post`], with a path that does not begin behind the version of the API.
@@ -174,13 +182,8 @@ impl BackendApi {
         body: &Value,
         largest_body: usize,
     ) -> Result<Answer, CallError> {
-        self.post_to(&self.0.root, path, body, largest_body).await
-    }
-
-    async fn post_to(&self, base: &str, path: &str, body: &Value, largest_body: usize) -> Result<Answer, CallError> {
-        let request = self.0.client.post(format!("{base}{path}"));
-        let request = request.header(CONTENT_TYPE, "application/json").body(body.to_string());
-        self.send(request, largest_body).await
+        let request = self.0.client.post(format!("{}{path}", self.0.root));
+        self.send(with_body(request, body), largest_body).await
     }
 
     async fn send(&self, request: RequestBuilder, largest_body: usize) -> Result<Answer, CallError> {
@@ -215,6 +218,10 @@ impl fmt::Debug for BackendApi {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BackendApi").field("base", &self.0.base).finish_non_exhaustive()
     }
+}
+
+fn with_body(request: RequestBuilder, body: &Value) -> RequestBuilder {
+    request.header(CONTENT_TYPE, "application/json").body(body.to_string())
 }
 
 fn client(settings: &ClerkSettings, secret_key: &str) -> Result<Client, BoxError> {

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 pub(crate) type Members = Map<String, Value>;
@@ -22,6 +22,58 @@ pub(crate) fn parse(text: &[u8]) -> Option<Parsed> {
     let value = Node(&duplicates).deserialize(&mut deserializer).ok()?;
     deserializer.end().ok()?;
     Some(Parsed { value, has_duplicates: duplicates.get() })
+}
+
+/// As [`parse`], and as JavaScript where that takes more: half of a surrogate pair is what text without it has in its place, and a
+/// number beyond every double is [`INFINITE`].
+pub(crate) fn parse_any(text: &[u8]) -> Option<Parsed> {
+    parse(text).or_else(|| parse(&representable(text)))
+}
+
+/// From here on a number counts as infinite. Written so, it reads as exactly this.
+pub(crate) const INFINITE: f64 = 1e308;
+
+/// The same JSON, with values that Rust has in the place of those that only JavaScript has.
+fn representable(text: &[u8]) -> Vec<u8> {
+    let mut written = Vec::with_capacity(text.len());
+    let mut rest = text;
+    let mut in_string = false;
+    while let Some(first) = rest.first() {
+        let (length, other) = match first {
+            b'\\' if in_string => escape(rest),
+            b'-' | b'0'..=b'9' if !in_string => number(rest),
+            _ => (1, None),
+        };
+        in_string ^= *first == b'"';
+        let (taken, after) = rest.split_at(length.min(rest.len()));
+        written.extend_from_slice(other.unwrap_or(taken));
+        rest = after;
+    }
+    written
+}
+
+/// The length of an escape, and what stands in its place.
+fn escape(text: &[u8]) -> (usize, Option<&'static [u8]>) {
+    let unit = |text: &[u8]| {
+        let digits = text.strip_prefix(b"\\u")?.get(..4).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
+        u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    match unit(text) {
+        None => (2, None),
+        Some(0xd800..=0xdbff) if matches!(text.get(6..).and_then(unit), Some(0xdc00..=0xdfff)) => (12, None),
+        Some(0xd800..=0xdfff) => (6, Some(br"\ufffd")),
+        Some(_) => (6, None),
+    }
+}
+
+/// As [`escape`], of a number.
+fn number(text: &[u8]) -> (usize, Option<&'static [u8]>) {
+    let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
+    let length = text.iter().take_while(|byte| is_part(byte)).count();
+    let is_json = serde_json::from_slice::<IgnoredAny>(&text[..length]).is_ok();
+    let value = std::str::from_utf8(&text[..length]).ok().and_then(|text| text.parse::<f64>().ok());
+    let infinite = value.filter(|value| is_json && value.is_infinite());
+    (length, infinite.map(|value| if value > 0.0 { &b"1e308"[..] } else { b"-1e308" }))
 }
 
 /// Builds one value and marks the cell when a name repeats.
@@ -118,6 +170,38 @@ mod tests {
             assert_eq!(parsed.value["a"], json!(2), "{text}");
         }
         assert!(!parse(br#"{"a":{"x":1},"b":{"x":1}}"#).unwrap().has_duplicates);
+    }
+
+    #[test]
+    fn what_only_javascript_has_is_read_where_it_is_asked_for() {
+        for (text, value) in [
+            (r#"{"a":1e400,"b":[-1e400,1e30],"c":"1e400"}"#, json!({ "a": 1e308, "b": [-1e308, 1e30], "c": "1e400" })),
+            (
+                r#"["\ud800","\udc00\ud83d\ude00\ud83dx\\ud800\"1e400\ud800"]"#,
+                json!(["\u{fffd}", "\u{fffd}😀\u{fffd}x\\ud800\"1e400\u{fffd}"]),
+            ),
+            (r#"{"\ud800":1}"#, json!({ "\u{fffd}": 1 })),
+        ] {
+            assert!(parse(text.as_bytes()).is_none(), "{text}");
+            assert_eq!(parse_any(text.as_bytes()).unwrap().value, value, "{text}");
+        }
+        let digits = "9".repeat(400);
+        assert_eq!(parse_any(digits.as_bytes()).unwrap().value.as_f64(), Some(INFINITE));
+        for text in [
+            "1e400x",
+            "-",
+            "1e",
+            "01e400",
+            "1.e400",
+            "[1e400",
+            "\"\\ud800",
+            "\"\\ud8",
+            "\\ud800",
+            "\"\\",
+            "{\"a\":+1e400}",
+        ] {
+            assert!(parse_any(text.as_bytes()).is_none(), "{text}");
+        }
     }
 
     #[test]

@@ -37,6 +37,21 @@ const THROTTLE: i64 = MINUTE;
 const UNKNOWN_FOR: i64 = 5 * MINUTE;
 const UNKNOWN_IDS: usize = 1_024;
 const LONGEST_ID: usize = 256;
+/// What every object of JavaScript has, and so the one in which Clerk's SDK keeps its keys: no key, and yet something.
+const BUILT_IN: [&str; 12] = [
+    "__defineGetter__",
+    "__defineSetter__",
+    "__lookupGetter__",
+    "__lookupSetter__",
+    "__proto__",
+    "constructor",
+    "hasOwnProperty",
+    "isPrototypeOf",
+    "propertyIsEnumerable",
+    "toLocaleString",
+    "toString",
+    "valueOf",
+];
 
 /// A set as it was fetched.
 struct KeySet {
@@ -56,8 +71,11 @@ impl KeySet {
     }
 
     fn find(&self, kid: &str) -> Option<FoundKey> {
-        let usable_until = self.fetched_at.saturating_add(UNUSABLE_AFTER);
-        self.keys.get(kid).map(|key| FoundKey { key: Arc::clone(key), usable_until })
+        self.keys.get(kid).map(|key| self.found(Arc::clone(key)))
+    }
+
+    fn found(&self, key: Arc<VerificationKey>) -> FoundKey {
+        FoundKey { key, usable_until: self.fetched_at.saturating_add(UNUSABLE_AFTER) }
     }
 }
 
@@ -106,6 +124,9 @@ impl Jwks {
         };
         if let Some(found) = set.find(kid) {
             return Ok(found);
+        }
+        if !self.0.choices.plain_key_ids && BUILT_IN.contains(&kid) {
+            return Ok(set.found(Arc::new(VerificationKey::unusable())));
         }
         if before != Some(set.generation) {
             self.0.state().asked_for_unknown_id_at = Some(self.0.now());

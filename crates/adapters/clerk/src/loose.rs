@@ -1,6 +1,10 @@
 //! How JavaScript takes values that are not of the type they should be: what Clerk's SDK does without checks, for `exact`.
 
-use serde_json::Value;
+use std::borrow::Cow;
+
+use serde_json::{Number, Value};
+
+use crate::json::INFINITE;
 
 /// Whether a value counts as one.
 pub(crate) fn is_truthy(value: &Value) -> bool {
@@ -17,7 +21,7 @@ pub(crate) fn to_number(value: &Value) -> Option<f64> {
     match value {
         Value::Null => Some(0.0),
         Value::Bool(yes) => Some(f64::from(u8::from(*yes))),
-        Value::Number(number) => number.as_f64(),
+        Value::Number(number) => double(number),
         Value::String(text) if text.trim().is_empty() => Some(0.0),
         Value::String(text) => number(text.trim()),
         Value::Array(list) => match list.as_slice() {
@@ -30,14 +34,38 @@ pub(crate) fn to_number(value: &Value) -> Option<f64> {
     }
 }
 
-/// What a value looks like inside of a text; none where nobody would want to know.
-pub(crate) fn to_text(value: &Value) -> Option<String> {
+/// What a value looks like inside of a text.
+pub(crate) fn to_text(value: &Value) -> Cow<'_, str> {
+    let item = |item: &Value| if item.is_null() { String::new() } else { to_text(item).into_owned() };
     match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => number.as_i64().map(|number| number.to_string()),
-        Value::Array(list) => Some(list.iter().map(to_text).collect::<Option<Vec<_>>>()?.join(",")),
-        Value::Null | Value::Bool(_) | Value::Object(_) => None,
+        Value::String(text) => Cow::Borrowed(text),
+        Value::Null => Cow::Borrowed("null"),
+        Value::Bool(yes) => Cow::Borrowed(if *yes { "true" } else { "false" }),
+        Value::Number(number) => Cow::Owned(number_text(double(number).unwrap_or_default())),
+        Value::Array(list) => Cow::Owned(list.iter().map(item).collect::<Vec<_>>().join(",")),
+        Value::Object(_) => Cow::Borrowed("[object Object]"),
     }
+}
+
+/// As JavaScript writes numbers.
+pub(crate) fn number_text(value: f64) -> String {
+    if value.is_infinite() {
+        return if value > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
+    }
+    if value == 0.0 {
+        return "0".to_owned();
+    }
+    match value.abs() {
+        1e21.. => format!("{value:e}").replace('e', "e+"),
+        ..1e-6 => format!("{value:e}"),
+        _ => value.to_string(),
+    }
+}
+
+/// Every number of JSON is a double; those from [`INFINITE`] on are infinite.
+fn double(number: &Number) -> Option<f64> {
+    let value = number.as_f64()?;
+    Some(if value.abs() >= INFINITE { f64::INFINITY.copysign(value) } else { value })
 }
 
 /// A text without blanks around it as a number.
@@ -65,6 +93,7 @@ mod tests {
     fn values_are_worth_what_they_are_in_javascript() {
         for (value, worth) in [
             (json!(1.5), Some(1.5)),
+            (json!(1e308), Some(f64::INFINITY)),
             (json!(null), Some(0.0)),
             (json!(false), Some(0.0)),
             (json!(true), Some(1.0)),
@@ -89,18 +118,25 @@ mod tests {
     }
 
     #[test]
-    fn lists_and_whole_numbers_have_a_text() {
+    fn every_value_has_a_text() {
         for (value, text) in [
-            (json!("a"), Some("a")),
-            (json!(-5), Some("-5")),
-            (json!(["a", 5, ["b"]]), Some("a,5,b")),
-            (json!([]), Some("")),
-            (json!(1.5), None),
-            (json!([{}]), None),
-            (json!(null), None),
-            (json!(true), None),
+            (json!("a"), "a"),
+            (json!(-5), "-5"),
+            (json!(-0.0), "0"),
+            (json!(1.5), "1.5"),
+            (json!(9_007_199_254_740_993_u64), "9007199254740992"),
+            (json!(1e20), "100000000000000000000"),
+            (json!(1.5e21), "1.5e+21"),
+            (json!(1e-6), "0.000001"),
+            (json!(1.5e-7), "1.5e-7"),
+            (json!(-1e308), "-Infinity"),
+            (json!(["a", 5, ["b"], null]), "a,5,b,"),
+            (json!([]), ""),
+            (json!([{}]), "[object Object]"),
+            (json!(null), "null"),
+            (json!(true), "true"),
         ] {
-            assert_eq!(to_text(&value).as_deref(), text, "{value}");
+            assert_eq!(to_text(&value), text, "{value}");
         }
     }
 

@@ -93,14 +93,14 @@ pub(crate) fn not_for_us() -> MachineTokenError {
 }
 
 /// An auth object that knows nothing but its subject; none if such a subject cannot have such a token. Without
-/// [`StrictChoices::check_machine_subject`] any but an empty one can.
+/// [`StrictChoices::check_machine_subject`] any can.
 pub(crate) fn auth_of(token_type: TokenType, subject: &str, choices: &StrictChoices) -> Option<MachineAuth> {
     let (is_machine, is_client) = (token_type == TokenType::M2mToken, token_type == TokenType::OauthToken);
     let user_id = ProviderUserId::parse(subject).ok().filter(|_| !is_machine);
     let organization_id = ProviderOrganizationId::parse(subject).ok().filter(|_| !is_machine && !is_client);
     let machine_id = ProviderMachineId::parse(subject).ok().filter(|_| !is_client);
     let is_known = user_id.is_some() || organization_id.is_some() || machine_id.is_some();
-    let fits = is_known || !(choices.check_machine_subject || subject.is_empty());
+    let fits = is_known || !choices.check_machine_subject;
     (fits && token_type != TokenType::SessionToken).then(|| MachineAuth {
         token_type,
         id: String::new(),
@@ -209,9 +209,7 @@ mod tests {
             assert_eq!(fits(TokenType::OauthToken), oauth, "{subject}");
             assert_eq!(fits(TokenType::M2mToken), m2m, "{subject}");
             assert!(!fits(TokenType::SessionToken));
-            let exact = auth_of(TokenType::M2mToken, subject, &StrictChoices::exact());
-            assert_eq!(exact.is_none(), subject.is_empty());
-            let Some(exact) = exact else { continue };
+            let exact = auth_of(TokenType::M2mToken, subject, &StrictChoices::exact()).unwrap();
             assert_eq!((exact.subject.as_str(), exact.machine_id.is_some()), (subject, m2m), "{subject}");
             assert_eq!((exact.user_id, exact.organization_id), (None, None), "{subject}");
         }

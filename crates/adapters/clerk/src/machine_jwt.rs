@@ -7,6 +7,7 @@ use crate::StrictChoices;
 use crate::claims;
 use crate::error::TokenVerificationError;
 use crate::json::Members;
+use crate::loose::to_text;
 use crate::machine::{auth_of, not_for_us};
 use crate::machine_error::MachineTokenError;
 use crate::token::DecodedToken;
@@ -47,9 +48,9 @@ pub(crate) async fn verify(
     Ok(auth)
 }
 
-/// Fills in what the claims of the class say. What is missing or of another type is none.
+/// Fills in what the claims of the class say. What is missing or of another type is none, but any value is an id.
 fn read(auth: MachineAuth, claims: &Members, choices: &StrictChoices) -> MachineAuth {
-    let id = text(claims.get("jti")).unwrap_or_default();
+    let id = claims.get("jti").filter(|jti| !jti.is_null()).map(to_text).unwrap_or_default().into_owned();
     if auth.token_type == TokenType::OauthToken {
         let scopes = claims.get("scp").filter(|scp| !scp.is_null()).or_else(|| claims.get("scope"));
         return MachineAuth {

@@ -39,7 +39,7 @@ fn first_version(claims: &Members, choices: &StrictChoices) -> Option<ActiveOrga
         Some(_) => None,
     };
     Some(ActiveOrganization {
-        id: id(claims.get("org_id"))?,
+        id: id(claims.get("org_id"), choices)?,
         slug: text(claims.get("org_slug")),
         role: if choices.mend_organizations { role(claims.get("org_role")) } else { text(claims.get("org_role")) },
         permissions: permissions.unwrap_or_else(malformed),
@@ -56,10 +56,10 @@ fn second_version(claims: &Members, choices: &StrictChoices) -> Option<ActiveOrg
     let role = if choices.mend_organizations {
         role(rol)
     } else {
-        rol.filter(|rol| is_truthy(rol)).and_then(to_text).map(|rol| format!("org:{rol}"))
+        rol.filter(|rol| is_truthy(rol)).map(|rol| format!("org:{}", to_text(rol)))
     };
     Some(ActiveOrganization {
-        id: id(organization.get("id"))?,
+        id: id(organization.get("id"), choices)?,
         slug: text(organization.get("slg")),
         role,
         permissions: granted(claims, organization, choices).unwrap_or_else(malformed),
@@ -83,10 +83,15 @@ fn malformed<T: Default>() -> T {
     T::default()
 }
 
-fn id(value: Option<&Value>) -> Option<ProviderOrganizationId> {
-    match value {
-        None | Some(Value::Null) => None,
-        Some(value) => value.as_str().and_then(|text| ProviderOrganizationId::parse(text).ok()).or_else(malformed),
+/// Without [`StrictChoices::mend_organizations`] any value is one, and what counts for nothing is an empty one.
+fn id(value: Option<&Value>, choices: &StrictChoices) -> Option<ProviderOrganizationId> {
+    match value? {
+        Value::Null => None,
+        value if choices.mend_organizations => {
+            value.as_str().and_then(|text| ProviderOrganizationId::parse(text).ok()).or_else(malformed)
+        }
+        value if is_truthy(value) => Some(ProviderOrganizationId::as_written(&to_text(value))),
+        _ => Some(ProviderOrganizationId::as_written("")),
     }
 }
 
@@ -290,6 +295,10 @@ mod tests {
         {
             let (_, found) = exact(&json!({ "v": 2, "o": { "id": "org_1", "rol": rol } }));
             assert_eq!(found.role.as_deref(), role, "{rol}");
+        }
+        for (id, written) in [(json!("team"), "team"), (json!(5), "5"), (json!(0), ""), (json!(""), "")] {
+            let (_, found) = exact(&json!({ "v": 2, "o": { "id": id } }));
+            assert_eq!(found.id.as_str(), written);
         }
         let (_, found) = exact(&json!({ "org_id": "org_1", "org_role": "admin" }));
         assert_eq!(found.role.as_deref(), Some("admin"));

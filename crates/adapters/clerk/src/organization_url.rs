@@ -37,7 +37,7 @@ impl Target {
         match self {
             Self::Id(id) => active.is_none_or(|active| active.id.as_str() != id),
             Self::Slug(slug) => active.and_then(|active| active.slug.as_ref()) != Some(slug),
-            Self::PersonalAccount => active.is_some(),
+            Self::PersonalAccount => active.is_some_and(|active| !active.id.as_str().is_empty()),
         }
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::StrictChoices;
 use crate::error::TokenVerificationError;
-use crate::json::Members;
+use crate::json::{INFINITE, Members};
 use crate::organization;
 use crate::times::Times;
 
@@ -43,6 +43,7 @@ pub(crate) fn read(
         plans: scoped_slugs(claims.get("pla")),
         issued_at: times.issued_at,
         expires_at: times.expires_at,
+        lenient_questions: !choices.strict_questions,
     })
 }
 
@@ -90,7 +91,7 @@ fn scoped_slugs(list: Option<&Value>) -> Vec<ScopedSlug> {
 
 /// −1 says that the factor is not available; other negative numbers mean nothing.
 fn age(value: &Value) -> Option<f64> {
-    value.as_f64().filter(|age| *age >= 0.0 || age.to_bits() == (-1.0_f64).to_bits())
+    value.as_f64().filter(|age| (0.0..INFINITE).contains(age) || age.to_bits() == (-1.0_f64).to_bits())
 }
 
 /// A fraction of a minute counts as a whole one.

@@ -1,5 +1,7 @@
 //! A token taken apart, before anything in it is believed.
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portal_identity::TokenType;
@@ -7,7 +9,8 @@ use serde_json::Value;
 
 use crate::StrictChoices;
 use crate::error::TokenVerificationError;
-use crate::json::{Members, parse};
+use crate::json::{self, Members};
+use crate::loose::to_text;
 
 /// Longest token that is looked at. A cookie holds 4 KiB, and servers stop at headers of this size.
 pub(crate) const MAX_LENGTH: usize = 16 * 1_024;
@@ -66,9 +69,12 @@ impl<'t> DecodedToken<'t> {
         })
     }
 
-    /// The id of the key that is said to have signed it.
-    pub(crate) fn kid(&self) -> Option<&str> {
-        self.header.get("kid").and_then(Value::as_str)
+    /// The id of the key that is said to have signed it. Without [`StrictChoices::plain_key_ids`] any value is one.
+    pub(crate) fn kid(&self, choices: &StrictChoices) -> Option<Cow<'_, str>> {
+        match self.header.get("kid")? {
+            Value::String(text) => Some(Cow::Borrowed(text)),
+            other => (!choices.plain_key_ids).then(|| to_text(other)),
+        }
     }
 
     /// Whether the token names itself as anything but a session: another category, a machine, an OAuth access token.
@@ -121,6 +127,7 @@ fn bytes(segment: &str) -> Result<Vec<u8>, TokenVerificationError> {
 fn object(segment: &str, choices: &StrictChoices) -> Result<Option<Members>, TokenVerificationError> {
     let text = bytes(segment.trim_end_matches('='))?;
     let text = if choices.strict_encoding { text } else { as_text_decoder(text) };
+    let parse = if choices.reject_unrepresentable_values { json::parse } else { json::parse_any };
     let parsed = parse(&text).ok_or_else(TokenVerificationError::decoding)?;
     if parsed.has_duplicates && choices.reject_duplicate_claims {
         return Err(TokenVerificationError::decoding());
@@ -179,7 +186,7 @@ mod tests {
         let text = token(&json!({ "alg": "RS256", "kid": "ins_1" }), &json!({ "sub": "user_1" }));
         let read = DecodedToken::read(&text, &STRICT).unwrap();
         assert_eq!(read.signed, text.rsplit_once('.').unwrap().0.as_bytes());
-        assert_eq!((read.signature, read.kid()), ("c2ln", Some("ins_1")));
+        assert_eq!((read.signature, read.kid(&STRICT).as_deref()), ("c2ln", Some("ins_1")));
         assert_eq!(read.claims["sub"], json!("user_1"));
     }
 
@@ -263,6 +270,26 @@ mod tests {
             assert!(readable(text, &EXACT), "{text}");
         }
         assert_eq!(DecodedToken::read(&twice, &EXACT).ok().unwrap().claims["sub"], json!("user_2"));
+    }
+
+    #[test]
+    fn key_ids_are_texts_is_a_strict_choice() {
+        for (kid, in_exact) in [(json!(5), "5"), (json!(["ins_1"]), "ins_1"), (json!({}), "[object Object]")] {
+            let text = token(&json!({ "kid": kid }), &json!({}));
+            let read = DecodedToken::read(&text, &EXACT).ok().unwrap();
+            assert_eq!((read.kid(&EXACT).as_deref(), read.kid(&STRICT)), (Some(in_exact), None), "{kid}");
+        }
+        let text = token(&json!({}), &json!({}));
+        assert_eq!(DecodedToken::read(&text, &EXACT).ok().unwrap().kid(&EXACT), None);
+    }
+
+    #[test]
+    fn values_that_only_javascript_has_are_a_strict_choice() {
+        for claims in ["{\"exp\":1e400}", "{\"a\":\"\\ud800\"}"] {
+            let text = format!("e30.{}.c2ln", encode(claims));
+            assert!(!readable(&text, &STRICT), "{claims}");
+            assert!(readable(&text, &EXACT), "{claims}");
+        }
     }
 
     #[test]

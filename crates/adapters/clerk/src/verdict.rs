@@ -59,7 +59,7 @@ pub(crate) fn handshake_with(
     };
     if context.redirects.exhausted {
         tracing::warn!(
-            auth.reason = %reason,
+            auth.reason = &*reason.as_str(),
             "a browser went through handshakes in a row and is still not signed in: compare the publishable and the secret key"
         );
         return signed_out(settings, reason, message);

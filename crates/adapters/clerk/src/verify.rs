@@ -58,8 +58,9 @@ impl Verifier {
     pub(crate) async fn verify(&self, token: &str, how: How) -> Result<VerifiedSession, Refusal> {
         let choices = self.settings.choices();
         let token = DecodedToken::read(token, choices)?;
-        if token.is_of_another_class() {
-            return Err(Refusal::AnotherClass { is_machine: token.has_machine_category() });
+        let (another_class, is_machine) = (token.is_of_another_class(), token.has_machine_category());
+        if another_class && (is_machine || !how.any_class) {
+            return Err(Refusal::AnotherClass { is_machine });
         }
         if token.header_is_null {
             return Err(TokenVerificationError::decoding().without_name().into());
@@ -73,6 +74,7 @@ impl Verifier {
             auth: Arc::new(checked.auth),
             window: checked.window,
             cookie_only: checked.cookie_only,
+            another_class,
             key: found.key,
             key_usable_until: found.usable_until,
         })
@@ -85,7 +87,7 @@ impl Verifier {
         if token.header_is_null {
             return Err(TokenVerificationError::decoding().without_name());
         }
-        let found = self.keys.find(token.kid()).await?;
+        let found = self.keys.find(token.kid(self.settings.choices()).as_deref()).await?;
         header_type(&token)?;
         let algorithm = algorithm(&token, choices)?;
         if token.has_foreign_category() {
@@ -105,7 +107,7 @@ impl Verifier {
         token: &DecodedToken<'_>,
         class: TokenType,
     ) -> Result<FoundKey, TokenVerificationError> {
-        let found = self.keys.find(token.kid()).await?;
+        let found = self.keys.find(token.kid(self.settings.choices()).as_deref()).await?;
         // Access tokens have a `typ` of their own, by which they were recognised.
         if class != TokenType::OauthToken {
             header_type(token)?;
@@ -124,7 +126,7 @@ impl Verifier {
         if self.fits(token, &found.key, algorithm)? {
             return Ok(found);
         }
-        match self.keys.replacement(token.kid(), &found.key).await {
+        match self.keys.replacement(token.kid(self.settings.choices()).as_deref(), &found.key).await {
             Some(newer) if self.fits(token, &newer.key, algorithm)? => Ok(newer),
             _ => Err(TokenVerificationError::signature()),
         }

@@ -163,6 +163,7 @@ fn session() -> SessionAuth {
         plans: Vec::new(),
         issued_at: None,
         expires_at: FixedClock::default().now(),
+        lenient_questions: false,
     }
 }
 

@@ -3,7 +3,9 @@
 use actix_cors::CorsError;
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, VARY, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::header::{
+    CACHE_CONTROL, HeaderName, HeaderValue, InvalidHeaderValue, VARY, X_CONTENT_TYPE_OPTIONS,
+};
 use actix_web::middleware::Next;
 use actix_web::{Error, web};
 
@@ -42,7 +44,7 @@ pub async fn observe<B: MessageBody + 'static>(
     let headers = response.headers_mut();
     for (name, value) in &verdict {
         // The verdict's headers must arrive whatever the answer is; one that is not legal is skipped.
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), HeaderValue::from_str(value)) {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), legal(value)) {
             headers.append(name, value);
         }
     }
@@ -55,4 +57,32 @@ pub async fn observe<B: MessageBody + 'static>(
     headers.append(VARY, HeaderValue::from_static("Cookie, Authorization, Origin"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     Ok(response)
+}
+
+/// A value of the verdict's, each character as one byte.
+fn legal(value: &str) -> Result<HeaderValue, InvalidHeaderValue> {
+    if value.is_ascii() {
+        return HeaderValue::from_str(value);
+    }
+    // A character that is no byte becomes one that no header has.
+    let bytes: Vec<u8> = value.chars().map(|c| u8::try_from(c).unwrap_or_default()).collect();
+    HeaderValue::from_bytes(&bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_character_is_a_byte_or_the_header_is_left_out() {
+        for (text, bytes) in [
+            ("a=1; Path=/", Some(&b"a=1; Path=/"[..])),
+            ("a=\u{fc}", Some(b"a=\xfc")),
+            ("a=\u{fc}\u{20ac}", None),
+            ("a=\u{fc}\r\nb", None),
+            ("a\nb", None),
+        ] {
+            assert_eq!(legal(text).ok().as_ref().map(HeaderValue::as_bytes), bytes, "{text:?}");
+        }
+    }
 }

@@ -13,6 +13,7 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use portal_accounts::SignInError;
 use portal_api_keys::AuthenticateError;
 use portal_authz::Denied;
+use portal_identity::TokenVerificationErrorReason;
 use portal_kernel::{BoxError, StoreError};
 use serde_json::{Map, Value, json};
 
@@ -287,6 +288,8 @@ impl From<SignInError> for Problem {
             SignInError::SessionEnded => {
                 Self::unauthenticated(SESSION_ENDED, "This session is over", Some("invalid_token"))
             }
+            SignInError::NoPerson => Self::unauthenticated("unauthenticated", "Not signed in", Some("invalid_token"))
+                .member("reason", TokenVerificationErrorReason::TokenVerificationFailed.as_str()),
             SignInError::Deleted => {
                 Self::unauthenticated("user_deleted", "This person was deleted", Some("invalid_token"))
             }

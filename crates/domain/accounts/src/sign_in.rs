@@ -25,6 +25,9 @@ pub enum SignInError {
     /// The session is over, though its token verifies: somebody signed out, or was signed out.
     #[error("the session ended")]
     SessionEnded,
+    /// The subject of the session is none that the provider gives to people; only in compatibility `exact` such sessions verify.
+    #[error("the subject of the session is no person")]
+    NoPerson,
     /// The provider deleted the person: no token of theirs counts any more.
     #[error("the person was deleted")]
     Deleted,
@@ -89,6 +92,9 @@ impl SignIn {
     /// provider is asked for the profile once, after the person exists: if it does not answer, the sign-in succeeds all the same and
     /// a later one asks again.
     pub async fn sign_in(&self, auth: &SessionAuth, provenance: &Provenance) -> Result<SignedIn, SignInError> {
+        if !auth.user_id.is_well_formed() {
+            return Err(SignInError::NoPerson);
+        }
         let cleared = Clearance::of(provenance)?;
         if let Some(session) = &auth.session_id
             && self.ended_sessions.contains(&cleared.look_up, session, auth.issued_at).await?
@@ -391,6 +397,17 @@ mod tests {
         let outcome = sign_in.sign_in(&auth, &Provenance::default()).await;
         assert!(matches!(outcome, Err(SignInError::DelegateOfStranger)));
         assert_eq!(store.endings(), []);
+    }
+
+    #[tokio::test]
+    async fn nobody_is_looked_up_by_what_is_no_id_of_a_person() {
+        for subject in ["", "org_acme", "user_\0", "../user_alice"] {
+            let (sign_in, store) = Fixture::new().build();
+            let auth = SessionAuth { user_id: ProviderUserId::as_written(subject), ..session() };
+            let outcome = sign_in.sign_in(&auth, &Provenance::default()).await;
+            assert!(matches!(outcome, Err(SignInError::NoPerson)), "{subject:?}");
+            assert_eq!(store.endings(), []);
+        }
     }
 
     #[tokio::test]

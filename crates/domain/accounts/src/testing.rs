@@ -131,6 +131,7 @@ pub(crate) fn session() -> SessionAuth {
         plans: Vec::new(),
         issued_at: Some(FixedClock::default().now()),
         expires_at: FixedClock::default().now(),
+        lenient_questions: false,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What somebody may do, asked of the auth object: Clerk's `has` (`clerk.md` §5).
 
-use crate::{Auth, Reverification, ScopedSlug, SessionAuth, SlugScope};
+use crate::{ActiveOrganization, Auth, Reverification, ScopedSlug, SessionAuth, SlugScope};
 
 /// A question to an auth object. Everything that is asked must hold; asking nothing is answered with no.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -20,28 +20,37 @@ pub struct Has<'a> {
 
 impl SessionAuth {
     /// Clerk's `has`: true if something was asked and all of it holds. What is missing or cannot be read does not hold, and
-    /// for a pending session nothing does.
+    /// for a pending session nothing does. Nor does what is asked without a name: an empty role, or a scope alone (`o:`), which
+    /// counts for a name only with [`SessionAuth::lenient_questions`].
     pub fn has(&self, asked: &Has<'_>) -> bool {
+        let lenient = self.lenient_questions;
         let checks = [
             asked.role.map(|role| self.has_role(role)),
             asked.permission.map(|permission| self.has_permission(permission)),
-            asked.feature.map(|feature| includes(&self.features, feature)),
-            asked.plan.map(|plan| includes(&self.plans, plan)),
+            asked.feature.map(|feature| includes(&self.features, feature, lenient)),
+            asked.plan.map(|plan| includes(&self.plans, plan, lenient)),
             asked.reverification.map(|rule| self.factor_verification_age.is_some_and(|age| rule.is_met_by(age))),
         ];
-        !self.is_pending() && checks.contains(&Some(true)) && !checks.contains(&Some(false))
+        let is_somebody = !self.is_pending() && !self.user_id.as_str().is_empty();
+        is_somebody && checks.contains(&Some(true)) && !checks.contains(&Some(false))
+    }
+
+    /// Where roles and permissions come from; none without an id.
+    fn named_organization(&self) -> Option<&ActiveOrganization> {
+        self.organization.as_ref().filter(|organization| !organization.id.as_str().is_empty())
     }
 
     fn has_role(&self, asked: &str) -> bool {
-        let role = self.organization.as_ref().and_then(|organization| organization.role.as_deref()).map(bare);
-        role.is_some_and(|role| !role.is_empty() && role == bare(asked))
+        let role = self.named_organization().and_then(|organization| organization.role.as_deref());
+        let counts = |role: &str| !(if self.lenient_questions { role } else { bare(role) }).is_empty();
+        role.is_some_and(|role| counts(role) && bare(role) == bare(asked))
     }
 
     /// Only the question is normalised: a permission is what the provider wrote.
     fn has_permission(&self, asked: &str) -> bool {
         let asked = bare(asked);
-        let granted = self.organization.as_ref().map(|organization| organization.permissions.as_slice());
-        !asked.is_empty()
+        let granted = self.named_organization().map(|organization| organization.permissions.as_slice());
+        (self.lenient_questions || !asked.is_empty())
             && granted.is_some_and(|granted| granted.iter().any(|name| name.strip_prefix("org:") == Some(asked)))
     }
 }
@@ -62,7 +71,7 @@ fn bare(name: &str) -> &str {
 }
 
 /// Only the first two parts of the question count, as in Clerk's SDK; a scope that is not known holds nothing.
-fn includes(list: &[ScopedSlug], asked: &str) -> bool {
+fn includes(list: &[ScopedSlug], asked: &str, lenient: bool) -> bool {
     let mut parts = asked.split(':');
     let (first, second) = (parts.next().unwrap_or_default(), parts.next());
     let (scope, slug) = match (first, second) {
@@ -71,8 +80,9 @@ fn includes(list: &[ScopedSlug], asked: &str) -> bool {
         ("u" | "user", Some(slug)) => (SlugScope::User, slug),
         _ => return false,
     };
+    let slug = if lenient && slug.is_empty() { first } else { slug };
     let in_scope = |held: SlugScope| held == scope || held == SlugScope::Both || scope == SlugScope::Both;
-    !slug.is_empty() && list.iter().any(|held| held.slug == slug && in_scope(held.scope))
+    (lenient || !slug.is_empty()) && list.iter().any(|held| held.slug == slug && in_scope(held.scope))
 }
 
 #[cfg(test)]
@@ -84,8 +94,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        ActiveOrganization, FactorVerificationAge, MachineAuth, ProviderOrganizationId, ProviderUserId,
-        ReverificationLevel, SessionStatus, TokenType,
+        FactorVerificationAge, MachineAuth, ProviderOrganizationId, ProviderUserId, ReverificationLevel, SessionStatus,
+        TokenType,
     };
 
     fn slug(scope: SlugScope, slug: &str) -> ScopedSlug {
@@ -113,6 +123,7 @@ mod tests {
             plans: vec![slug(SlugScope::User, "gold"), slug(SlugScope::Organization, "")],
             issued_at: None,
             expires_at: Timestamp::from_unix_seconds(60).unwrap(),
+            lenient_questions: false,
         }
     }
 
@@ -240,6 +251,42 @@ mod tests {
         }
         assert!(session().has(&plan("gold")) && session().has(&plan("u:gold")));
         assert!(!session().has(&plan("o:gold")) && !session().has(&plan("repos")) && !session().has(&plan("")));
+    }
+
+    #[test]
+    fn questions_without_a_name_count_only_where_they_are_said_to() {
+        let mut auth = session();
+        auth.features = vec![slug(SlugScope::Organization, ""), slug(SlugScope::User, "u")];
+        let organization = auth.organization.as_mut().unwrap();
+        (organization.role, organization.permissions) = (Some("org:".to_owned()), vec!["org:".to_owned()]);
+        for (asked, in_lenient) in [
+            (role(""), true),
+            (role("org:org:"), true),
+            (permission(""), true),
+            (feature(""), true),
+            (feature("u:"), true),
+            (feature("o:"), false),
+            (feature(":"), false),
+            (feature("x:"), false),
+            (plan(""), true),
+            (plan("gold:"), false),
+        ] {
+            assert!(!auth.has(&asked), "{asked:?}");
+            let lenient = SessionAuth { lenient_questions: true, ..auth.clone() };
+            assert_eq!(lenient.has(&asked), in_lenient, "{asked:?}");
+        }
+        auth.organization.as_mut().unwrap().role = Some(String::new());
+        assert!(!SessionAuth { lenient_questions: true, ..auth }.has(&role("")));
+    }
+
+    #[test]
+    fn nobody_has_anything_and_no_organization_gives_anything() {
+        let mut auth = session();
+        assert!(auth.has(&role("admin")) && auth.has(&permission("f1:read")) && auth.has(&feature("mail")));
+        auth.organization.as_mut().unwrap().id = ProviderOrganizationId::as_written("");
+        assert!(!auth.has(&role("admin")) && !auth.has(&permission("f1:read")) && auth.has(&feature("mail")));
+        auth.user_id = ProviderUserId::as_written("");
+        assert!(!auth.has(&feature("mail")));
     }
 
     #[test]

@@ -9,9 +9,9 @@ use crate::{ProviderMachineId, ProviderOrganizationId, ProviderUserId, TokenType
 pub struct MachineAuth {
     /// Which class of token.
     pub token_type: TokenType,
-    /// The token's own id; empty for a JWT without `jti`.
+    /// The token's own id; empty for a JWT without `jti`, and in compatibility `exact` where Clerk names none.
     pub id: String,
-    /// Whom it stands for: `user_…`, `org_…` or `mch_…`; in compatibility `exact` any text but an empty one.
+    /// Whom it stands for: `user_…`, `org_…` or `mch_…`; in compatibility `exact` any text, and none where Clerk names none.
     pub subject: String,
     /// The person, where the subject is one.
     pub user_id: Option<ProviderUserId>,

@@ -14,11 +14,11 @@ pub struct InvalidProviderId {
     pub expected: &'static str,
 }
 
-fn check(prefix: &'static str, text: &str) -> Result<Arc<str>, InvalidProviderId> {
+fn is_well_formed(prefix: &str, text: &str) -> bool {
     let body = text.strip_prefix(prefix).unwrap_or_default();
     // Only these characters: the id becomes a path segment of the Backend API (`clerk.md` §1.4).
     let clean = !body.is_empty() && body.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_');
-    if clean && text.len() <= MAX_LENGTH { Ok(Arc::from(text)) } else { Err(InvalidProviderId { expected: prefix }) }
+    clean && text.len() <= MAX_LENGTH
 }
 
 macro_rules! provider_id {
@@ -30,7 +30,21 @@ macro_rules! provider_id {
         impl $name {
             /// Accepts the prefix followed by letters, digits and underscores, 128 characters at most.
             pub fn parse(text: &str) -> Result<Self, InvalidProviderId> {
-                check($prefix, text).map(Self)
+                if !is_well_formed($prefix, text) {
+                    return Err(InvalidProviderId { expected: $prefix });
+                }
+                Ok(Self::as_written(text))
+            }
+
+            /// Takes any text, an empty one too: what a verified token says in compatibility `exact`. Such an id names nobody, and
+            /// is no part of a path, unless it [is well formed](Self::is_well_formed).
+            pub fn as_written(text: &str) -> Self {
+                Self(Arc::from(text))
+            }
+
+            /// Whether it is one that the provider makes, as every id that was parsed is.
+            pub fn is_well_formed(&self) -> bool {
+                is_well_formed($prefix, &self.0)
             }
 
             /// The text as the provider wrote it.
@@ -77,6 +91,10 @@ mod tests {
             ["", "user_", "sess_1", "user_../x", "user_%2e", "user_é", "user_a b", &format!("user_{}", "a".repeat(124))]
         {
             assert_eq!(ProviderUserId::parse(text), Err(InvalidProviderId { expected: "user_" }), "{text:?}");
+            let written = ProviderUserId::as_written(text);
+            assert_eq!((written.as_str(), written.is_well_formed()), (text, false));
         }
+        assert!(ProviderUserId::as_written("user_1").is_well_formed());
+        assert_eq!(ProviderUserId::as_written("user_1"), ProviderUserId::parse("user_1").unwrap());
     }
 }

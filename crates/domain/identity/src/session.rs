@@ -34,7 +34,7 @@ pub enum ActorKind {
 /// The organization that was active when the token was minted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActiveOrganization {
-    /// The provider's id.
+    /// The provider's id; in compatibility `exact` as the token writes it, and nobody has a role or a permission where it is empty.
     pub id: ProviderOrganizationId,
     /// The provider's slug, where the token has one.
     pub slug: Option<String>,
@@ -76,9 +76,9 @@ pub struct ScopedSlug {
 /// The auth object of a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionAuth {
-    /// `sub`.
+    /// `sub`; in compatibility `exact` as the token writes it, which need not be the id of a person.
     pub user_id: ProviderUserId,
-    /// `sid`; absent only in compatibility `exact`.
+    /// `sid`; absent only in compatibility `exact`, where it is as the token writes it.
     pub session_id: Option<ProviderSessionId>,
     /// `sts`; absent on instances without session tasks, and in compatibility `exact` if it is not known.
     pub session_status: Option<SessionStatus>,
@@ -96,6 +96,8 @@ pub struct SessionAuth {
     pub issued_at: Option<Timestamp>,
     /// `exp`.
     pub expires_at: Timestamp,
+    /// Questions to [`has`](Self::has) without a name count as in Clerk's SDK; only in compatibility `exact`.
+    pub lenient_questions: bool,
 }
 
 impl SessionAuth {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::{AuthReason, MachineAuth, SessionAuth};
 
-/// Headers that belong to a verdict and must reach the final response, in order; a name may repeat.
+/// Headers that belong to a verdict and must reach the final response, in order; a name may repeat. A character of a value stands
+/// for one byte, as in browsers: beyond ASCII, which only compatibility `exact` uses, that is Latin-1 and not UTF-8.
 pub type StateHeaders = Vec<(String, String)>;
 
 /// Clerk's word for a verdict.

@@ -36,6 +36,7 @@ pub fn session(user_id: &str) -> SessionAuth {
         plans: Vec::new(),
         issued_at: Some(issued_at),
         expires_at: issued_at.plus(Duration::from_mins(1)),
+        lenient_questions: false,
     }
 }
 

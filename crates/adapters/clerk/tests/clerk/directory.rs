@@ -54,6 +54,18 @@ async fn a_person_is_read_with_the_primary_address() {
 }
 
 #[tokio::test]
+async fn nobody_is_asked_about_an_id_that_clerk_does_not_make() {
+    let server = FakeClerk::start(Reply::json(200, &person())).await;
+    let directory = directory(server.url());
+    for text in ["", "user_1/ban", "user_1?x", "..", "%2e%2e", "org_1"] {
+        let id = ProviderUserId::as_written(text);
+        assert_eq!(directory.user(&id).await.unwrap(), None, "{text:?}");
+        assert_eq!(directory.memberships(&id).await.unwrap(), [], "{text:?}");
+    }
+    assert_eq!(server.hits(), 0);
+}
+
+#[tokio::test]
 async fn an_address_counts_as_verified_only_if_clerk_says_so() {
     for verification in
         [json!(null), json!({}), json!({ "status": "unverified" }), json!({ "status": "new" }), json!("verified")]

@@ -116,9 +116,9 @@ async fn table_4_3_each_status_has_its_code() {
             (Reply::status(429, "{}"), "unexpected-error", "Unexpected error", true),
             (Reply::status(500, "{}"), "unexpected-error", "Unexpected error", true),
             (Reply::status(302, "").with("location", "/v1"), "unexpected-error", "Unexpected error", true),
-            (Reply::status(200, "<html>"), "unexpected-error", "Unexpected error", true),
-            (Reply::status(200, "[]"), "unexpected-error", "Unexpected error", true),
-            (Reply::status(200, r#"{"id":"id_1"}"#), "unexpected-error", "Unexpected error", true),
+            (Reply::json(200, &json!(null)), "unexpected-error", "Unexpected error", true),
+            (Reply::json(200, &json!(5)), "unexpected-error", "Unexpected error", true),
+            (json_text("<html>"), "unexpected-error", "Unexpected error", true),
         ] {
             let server = FakeClerk::start(reply.clone()).await;
             let out = Machines::new(exact(server.url())).ask(token).await.unwrap_err();
@@ -129,6 +129,39 @@ async fn table_4_3_each_status_has_its_code() {
             assert_eq!(server.hits(), 1, "nothing is repeated or followed");
         }
     }
+}
+
+fn json_text(body: &str) -> Reply {
+    Reply::status(200, body).with("content-type", "application/json")
+}
+
+#[tokio::test]
+async fn an_answer_that_describes_nothing_is_no_verdict_and_in_exact_a_good_token() {
+    let nothing = ("unexpected-error", true);
+    for (name, reply, in_strict) in [
+        ("a page", Reply::status(200, "<html>"), nothing),
+        ("a text", Reply::status(200, r#"{"id":5,"subject":"user_1"}"#), nothing),
+        ("a list", json_text("[]"), nothing),
+        ("a text of JSON", json_text("\"text\""), nothing),
+        ("an empty object", json_text("{}"), nothing),
+        ("no subject", json_text(r#"{"id":"id_1"}"#), nothing),
+        ("a dead token", json_text(r#"{"active":false}"#), ("token-invalid", false)),
+        ("no content", Reply::status(204, ""), nothing),
+    ] {
+        let server = FakeClerk::start(reply).await;
+        for (token, _) in TOKENS {
+            let out = Machines::new(strict(server.url())).ask(token).await.unwrap_err();
+            assert_eq!((out.reason.as_str().as_ref(), out.outage), in_strict, "{token} {name}");
+            let auth = Machines::new(exact(server.url())).ask(token).await.unwrap();
+            assert_eq!((auth.subject.as_str(), &auth.user_id), ("", &None), "{token} {name}");
+        }
+    }
+    let server = FakeClerk::start(json_text(r#"{"id":5,"subject":["user_1"],"client_id":"client_1"}"#)).await;
+    let auth = Machines::new(exact(server.url())).ask("oat_1").await.unwrap();
+    assert_eq!((auth.id.as_str(), auth.subject.as_str(), auth.client_id.as_deref()), ("5", "user_1", None));
+    let mut by_content = exact(server.url());
+    by_content.choices.judge_answers_by_content = true;
+    assert_eq!(Machines::new(by_content).ask("oat_1").await.unwrap().client_id.as_deref(), Some("client_1"));
 }
 
 #[tokio::test]
@@ -167,11 +200,6 @@ async fn a_dead_token_is_refused_although_the_api_describes_it() {
             );
             assert!(Machines::new(exact(server.url())).ask(token).await.is_ok(), "{token} {change}");
         }
-    }
-    // A dead token may be described by nothing else.
-    let server = FakeClerk::start(Reply::status(200, r#"{"active":false}"#)).await;
-    for options in [strict(server.url()), exact(server.url())] {
-        assert_eq!(Machines::new(options).refusal("oat_1").await.0, "token-invalid");
     }
     let alive = json!({ "expiration": past + 1, "active": true, "revoked": null, "expired": null });
     let server = FakeClerk::start(Reply::json(200, &described("ak_1", &alive))).await;

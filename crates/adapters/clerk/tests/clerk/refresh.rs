@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use portal_clerk::AuthenticateRequestOptions;
+use portal_clerk::{AuthenticateRequestOptions, StrictChoices};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use crate::browsing::{Asked, LIVE_SUFFIX, PAGE, production_with_api, set_cookies};
 use crate::cookie_path::{SIGNED_IN, assert_handshake, assert_verdict, expired, good, with_session};
 use crate::handshake::SESSION_COOKIE;
-use crate::minting::{NOW, OTHER};
+use crate::minting::{KEY, NOW, OTHER, TestKey};
 use crate::server::{FakeClerk, Reply};
 use crate::setup::{Setup, session, until};
 
@@ -199,6 +199,31 @@ async fn h3_a_token_in_the_header_is_never_refreshed() {
     assert_verdict(&asked.send(&setup).await, ("handshake", reason), "document");
     assert_verdict(&asked.by_script().send(&setup).await, ("signed-out", reason), "script");
     assert_eq!(server.hits(), 0);
+}
+
+/// As in Clerk's SDK what Clerk signed may name any path. What a browser made up may not: it would choose the call.
+#[tokio::test]
+async fn in_exact_only_a_signed_session_id_can_name_another_path() {
+    let server = FakeClerk::start(fresh()).await;
+    let mut options = production_with_api(server.url());
+    options.choices = StrictChoices::exact();
+    let setup = Setup::new(options);
+    let with = |key: &TestKey, sid: &str| key.session(&json!({ "exp": NOW - 40, "sid": sid }));
+    let cookies = |token: &str| format!("{}; __refresh_{LIVE_SUFFIX}=r", with_session(token));
+    let (signed, forged) = (with(&KEY, "sess_2/revoke?"), with(&OTHER, "sess_2/revoke?"));
+
+    assert_verdict(&Asked::page(PAGE).cookies(&cookies(&signed)).send(&setup).await, SIGNED_IN, "signed");
+    assert!(server.requests()[0].starts_with("POST /v1/sessions/sess_2/revoke?/refresh HTTP/1.1\n"));
+
+    let header = format!("Bearer {}", expired());
+    for (name, token) in [("forged", &forged), ("signed, which nobody has looked at", &signed)] {
+        let asked = Asked::page(PAGE).cookies(&cookies(token)).header("authorization", &header);
+        let reason = "session-token-expired-refresh-expired-session-token-missing-sid-claim";
+        assert_verdict(&asked.send(&setup).await, ("handshake", reason), name);
+    }
+    assert_eq!(server.hits(), 1);
+    let asked = Asked::page(PAGE).cookies(&cookies(&signed)).header("authorization", &format!("Bearer {signed}"));
+    assert_verdict(&asked.send(&setup).await, SIGNED_IN, "the same in both");
 }
 
 /// The refresh token is used up then: without its cookies the browser would be signed out a minute later.

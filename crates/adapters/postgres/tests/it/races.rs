@@ -34,6 +34,7 @@ fn session(id: &str) -> SessionAuth {
         plans: Vec::new(),
         issued_at: None,
         expires_at: now(),
+        lenient_questions: false,
     }
 }
 
