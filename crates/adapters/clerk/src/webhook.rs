@@ -374,6 +374,7 @@ mod tests {
             (b"{\"object\":\"event\",\"type\":\"user.created\",\"data\":{},\"new\":\"\xfa\"}", None),
             (br#"{"object":"event","type":"user.created","type":"user.deleted","data":{}}"#, None),
             (br#"{"test": 2432232314}"#, None),
+            (br#"["event","user.created",{}]"#, None),
             (b"", None),
         ] {
             let verified = VerifiedWebhook { id: ID, timestamp: at(SENT_AT), body };
