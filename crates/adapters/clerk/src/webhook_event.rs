@@ -139,5 +139,7 @@ mod tests {
         ] {
             assert_eq!(read(text).is_some(), is_event, "{text}");
         }
+        let error = serde_json::from_str::<WebhookEvent>("[]").unwrap_err().to_string();
+        assert!(error.contains("the envelope of an event"), "{error}");
     }
 }
