@@ -49,7 +49,7 @@ pub(crate) fn count_redirect(context: &Context<'_>, headers: &mut StateHeaders) 
 /// As JavaScript writes numbers.
 fn number(value: f64) -> String {
     if value.is_infinite() {
-        return if value > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
+        return if value.is_sign_positive() { "Infinity" } else { "-Infinity" }.to_owned();
     }
     if value.abs() >= 1e21 { format!("{value:e}").replace('e', "e+") } else { value.to_string() }
 }
@@ -130,6 +130,21 @@ mod tests {
         assert_eq!(session(&["__session=a.b.c; Path=/", "__session_abc=d.e.f; Path=/"]).as_deref(), Some("d.e.f"));
         assert_eq!(session(&["__session=a.b.c; Path=/", "__session=; Max-Age=0"]), None);
         assert_eq!(session(&["__client_uat=1"]), None);
+    }
+
+    #[test]
+    fn numbers_are_written_as_in_javascript() {
+        for (value, text) in [
+            (3.0, "3"),
+            (-0.5, "-0.5"),
+            (1e20, "100000000000000000000"),
+            (1e21, "1e+21"),
+            (-1.5e300, "-1.5e+300"),
+            (f64::INFINITY, "Infinity"),
+            (f64::NEG_INFINITY, "-Infinity"),
+        ] {
+            assert_eq!(number(value), text);
+        }
     }
 
     #[test]
