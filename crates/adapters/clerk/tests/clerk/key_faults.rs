@@ -2,6 +2,7 @@
 //! The faults themselves are the rows of `fault_list`.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use portal_clerk::TokenVerificationErrorReason as Reason;
 use serde_json::json;
@@ -243,4 +244,16 @@ async fn no_message_tells_the_secret_or_the_known_keys() {
     setup.advance(301);
     let refused = setup.clerk.verify_token(&unknown).await.unwrap_err();
     assert!(!format!("{refused:?} {:?}", setup.clerk).contains("s3cret"));
+}
+
+#[tokio::test]
+async fn the_pauses_between_the_tries_double() {
+    let server = FakeClerk::start(Reply::status(500, "")).await;
+    let mut options = with_keys_of(server.url());
+    options.timeouts.first_pause = Duration::from_millis(100);
+    let (setup, start) = (Setup::new(options), Instant::now());
+    assert_eq!(setup.refusal(&long_lived()).await, FAILED);
+    assert_eq!(server.hits(), 3);
+    // 100 ms and 200 ms; how much longer it takes is up to the machine.
+    assert!(start.elapsed() >= Duration::from_millis(300), "{:?}", start.elapsed());
 }

@@ -98,8 +98,14 @@ async fn c13_a_failed_exchange_says_why_and_asks_the_browser() {
     let forged = format!("__session={}", OTHER.session(&json!({})));
     for (reply, why) in [
         (error("refresh_token_revoked"), "refresh_token_revoked"),
+        (error("unexpected_error"), "fetch-error"),
+        (error(""), "unexpected-sdk-error"),
         (error("bad code\r\nx: y"), "unexpected-bapi-error"),
         (Reply::status(500, ""), "unexpected-bapi-error"),
+        (Reply::status(200, ""), "unexpected-bapi-error"),
+        (Reply::status(200, "<html>"), "fetch-error"),
+        (Reply::status(500, "<html>"), "unexpected-bapi-error"),
+        (cookies(json!(["__session=a", 1])), "unexpected-sdk-error"),
         (Reply::Raw(Vec::new()), "fetch-error"),
         (cookies(json!([])), "unexpected-sdk-error"),
         (cookies(json!(["theme=dark"])), "unexpected-sdk-error"),
