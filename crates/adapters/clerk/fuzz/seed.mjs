@@ -56,6 +56,7 @@ const seeds = {
     `4msg_1\n${now}\nv1,@\n{}`,
     `0msg_1\n+${now}\nv1,@\n{}`,
     `0msg_1\n0${now}\nv1,@= @ v1,@@ v2,@ ,\n[]`,
+    `0msg_1\n${now}\nv1,@\n["event","user.created",{}]`,
     `0\n\n\n`,
   ],
 };

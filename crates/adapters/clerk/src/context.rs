@@ -143,7 +143,7 @@ impl Redirects {
         let count = number(text.trim());
         let exhausted = match count {
             Some(count) if strict => !(0.0..MOST_REDIRECTS).contains(&count),
-            Some(count) => (count - MOST_REDIRECTS).abs() < f64::EPSILON,
+            Some(count) => count.total_cmp(&MOST_REDIRECTS).is_eq(),
             None => strict,
         };
         Self { count: if exhausted { MOST_REDIRECTS } else { count.unwrap_or_default() }, exhausted }
@@ -239,4 +239,32 @@ pub(crate) fn seconds(claims: &Members, name: &str, choices: &StrictChoices) -> 
 fn is_expired(claims: Option<&Members>, now_ms: i64, choices: &StrictChoices) -> bool {
     let exp = claims.and_then(|claims| seconds(claims, "exp", choices));
     exp.is_some_and(|exp| exp <= now_ms.div_euclid(1_000) as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_what_the_text_begins_with() {
+        for (text, number) in [
+            ("1767225600", 1_767_225_600.0),
+            ("17s", 17.0),
+            (" 5", 5.0),
+            ("\u{a0}\n5", 5.0),
+            ("\u{feff}5", 5.0),
+            ("+5", 5.0),
+            ("-5", -5.0),
+            ("-+5", 0.0),
+            ("0x1f", 31.0),
+            ("0X1F", 31.0),
+            ("-0x10", -16.0),
+            ("0b1", 0.0),
+            ("1e3", 1.0),
+            ("x", 0.0),
+            ("", 0.0),
+        ] {
+            assert!((leading_integer(text) - number).abs() < 0.5, "{text:?}");
+        }
+    }
 }

@@ -131,6 +131,21 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_written_as_in_javascript() {
+        for (value, text) in [
+            (3.0, "3"),
+            (-0.5, "-0.5"),
+            (1e20, "100000000000000000000"),
+            (1e21, "1e+21"),
+            (-1.5e300, "-1.5e+300"),
+            (f64::INFINITY, "Infinity"),
+            (f64::NEG_INFINITY, "-Infinity"),
+        ] {
+            assert_eq!(number_text(value), text);
+        }
+    }
+
+    #[test]
     fn foreign_and_broken_cookies_are_dropped() {
         let lines = ["__session=a; Path=/\n", "other=1", "__client_uat=1"];
         assert_eq!(take(&lines, true).0, ["__session=a; Path=/", "__client_uat=1"]);

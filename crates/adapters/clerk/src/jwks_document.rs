@@ -197,6 +197,7 @@ mod tests {
             json!({ "use": "enc" }),
             json!({ "use": 1 }),
             json!({ "alg": "RS384" }),
+            json!({ "alg": "RS512" }),
             json!({ "alg": "HS256" }),
             json!({ "kty": "EC" }),
             json!({ "kty": null }),

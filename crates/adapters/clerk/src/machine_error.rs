@@ -144,6 +144,8 @@ mod tests {
             assert_eq!(error.full_message(), expected);
             assert_eq!(error.reason().as_str(), reason);
             assert_eq!(error.code().as_str(), reason);
+            let status = error.status().map_or_else(|| "n/a".to_owned(), |status| status.to_string());
+            assert!(expected.ends_with(&format!("status={status})")), "{error:?}");
         }
     }
 

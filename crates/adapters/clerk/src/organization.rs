@@ -16,7 +16,7 @@ pub(crate) fn read(claims: &Members, choices: &StrictChoices) -> Option<ActiveOr
         None => first_version(claims, choices),
         Some(v) if v.as_f64() == Some(1.0) || !choices.known_claim_versions_only => first_version(claims, choices),
         Some(_) => {
-            if claims.contains_key("o") || claims.contains_key("org_id") {
+            if ["o", "org_id"].into_iter().any(|name| claims.contains_key(name)) {
                 tracing::warn!("a session token has claims of an unknown version: its organization is ignored");
             }
             None
@@ -72,9 +72,9 @@ fn granted(claims: &Members, organization: &Members, choices: &StrictChoices) ->
     let features = features.map_or(Some(""), Value::as_str)?;
     match (organization.get("per"), organization.get("fpm")) {
         (Some(verbs), Some(masks)) if is_truthy(verbs) && is_truthy(masks) => {
-            permissions(features, verbs.as_str()?, masks.as_str()?, choices)
+            permissions(features, Some((verbs.as_str()?, masks.as_str()?)), choices)
         }
-        _ => permissions(features, "", "", choices),
+        _ => permissions(features, None, choices),
     }
 }
 
@@ -111,7 +111,7 @@ fn role(value: Option<&Value>) -> Option<String> {
 /// `fpm` has one number per feature, whose lowest bit stands for the first verb of `per`. Published descriptions
 /// disagree on whether features of the user alone are counted. With `count_user_features` they are if there are as many numbers as
 /// features in all.
-fn permissions(features: &str, verbs: &str, masks: &str, choices: &StrictChoices) -> Option<Vec<String>> {
+fn permissions(features: &str, granted: Option<(&str, &str)>, choices: &StrictChoices) -> Option<Vec<String>> {
     if features.is_empty() {
         return Some(Vec::new());
     }
@@ -120,9 +120,7 @@ fn permissions(features: &str, verbs: &str, masks: &str, choices: &StrictChoices
         let (scope, feature) = element.trim().split_once(':')?;
         all.push((matches!(scope, "o" | "ou" | "uo"), feature));
     }
-    if verbs.is_empty() || masks.is_empty() {
-        return Some(Vec::new());
-    }
+    let Some((verbs, masks)) = granted else { return Some(Vec::new()) };
     let verbs: Vec<&str> = verbs.split(',').map(str::trim).collect();
     let masks: Vec<&str> = masks.split(',').map(str::trim).collect();
     if !choices.count_user_features || masks.len() != all.len() {

@@ -296,6 +296,18 @@ mod tests {
     }
 
     #[test]
+    fn an_exchange_that_is_over_leaves_nothing_behind() {
+        let refreshes = Refreshes::default();
+        let first = refreshes.join("a", "b");
+        assert!(Arc::ptr_eq(&first, &refreshes.join("a", "b")));
+        let other = refreshes.join("a", "c");
+        assert!(!Arc::ptr_eq(&first, &other));
+        drop(first);
+        let _third = refreshes.join("b", "b");
+        assert_eq!(refreshes.0.lock().unwrap().len(), 2);
+    }
+
+    #[test]
     fn error_codes_are_plain_words_is_a_strict_choice() {
         for (code, in_exact, in_strict) in [
             ("session_not_found", true, true),

@@ -3,6 +3,8 @@
 use std::fmt;
 
 use portal_kernel::Timestamp;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -13,6 +15,7 @@ const FIRST_MILLIS: i64 = 100_000_000_000;
 
 /// An event, of whatever type. Unknown members are ignored, and an unknown type is to be answered with 2xx like any other.
 #[derive(Clone, PartialEq, Deserialize)]
+#[serde(remote = "Self")]
 pub struct WebhookEvent {
     /// `event`.
     pub object: String,
@@ -27,6 +30,28 @@ pub struct WebhookEvent {
     /// When it happened, if the event says so. Says nothing about order: events overtake each other.
     #[serde(default, deserialize_with = "moment")]
     pub timestamp: Option<Timestamp>,
+}
+
+impl<'de> Deserialize<'de> for WebhookEvent {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ByName)
+    }
+}
+
+/// Takes members by their names. What is derived would take them from a list as well, in the order that they have here.
+struct ByName;
+
+impl<'de> Visitor<'de> for ByName {
+    type Value = WebhookEvent;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the envelope of an event")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<WebhookEvent, A::Error> {
+        // The derived function, which stands before the trait's.
+        WebhookEvent::deserialize(MapAccessDeserializer::new(members))
+    }
 }
 
 impl fmt::Debug for WebhookEvent {
@@ -107,10 +132,14 @@ mod tests {
             (r#"{"object":"event","type":1,"data":{}}"#, false),
             (r#"{"object":"event","type":"x","type":"y","data":{}}"#, false),
             (r#"{"object":"event","type":"x","data":{}} {}"#, false),
+            (r#"["event","x",{}]"#, false),
+            (r#"["event","x",{},"ins_1",1654012591]"#, false),
             ("[]", false),
             ("", false),
         ] {
             assert_eq!(read(text).is_some(), is_event, "{text}");
         }
+        let error = serde_json::from_str::<WebhookEvent>("[]").unwrap_err().to_string();
+        assert!(error.contains("the envelope of an event"), "{error}");
     }
 }

@@ -126,6 +126,7 @@ pub(crate) fn rows() -> Vec<Row> {
     let early = session(&json!({ "nbf": NOW + 6 }));
     let future = session(&json!({ "iat": NOW + 6 }));
     let without_session_id = session(&json!({ "sid": null }));
+    let unreadable = session(&json!({ "fea": "o:a,broken" }));
     let (good, expired) = (good(), expired());
     let no_refresh = ("handshake", "session-token-expired-refresh-non-eligible-no-refresh-cookie");
     let foreign = session(&json!({ "iss": "https://clerk.other.com" }));
@@ -155,6 +156,11 @@ pub(crate) fn rows() -> Vec<Row> {
         Row::new("C11: a template", with_session(&template), ("signed-out", "token-type-mismatch")),
         Row::new("C11: an access token", with_session(&access), ("signed-out", "token-type-mismatch")),
         Row::new(
+            "C11: before C12",
+            format!("__session={machine}; __client_uat={}", NOW + 1),
+            ("signed-out", "token-type-mismatch"),
+        ),
+        Row::new(
             "C12",
             format!("__session={good}; __client_uat={}", NOW + 1),
             ("handshake", "session-token-iat-before-client-uat"),
@@ -175,6 +181,7 @@ pub(crate) fn rows() -> Vec<Row> {
         ),
         Row::new("C15: no session", with_session(&without_session_id), ("signed-out", "token-verification-failed")),
         Row::new("C18", with_session(&good), SIGNED_IN),
+        Row::new("C18: with features that cannot be read", with_session(&unreadable), SIGNED_IN),
         Row::new("C18: suffixed", own(&good), SIGNED_IN),
         Row::new(
             "C18: beside another instance",

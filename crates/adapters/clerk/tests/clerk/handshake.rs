@@ -191,6 +191,9 @@ async fn c0_what_does_not_verify_counts_for_nothing_in_production_and_is_reporte
         let state = asked.send(&Setup::new(development())).await;
         assert_verdict(&state, ("signed-out", reason), row);
         assert!(set_cookies(&state).is_empty() && state.location().is_none(), "{row}");
+        // After a change of keys a developer has to know what to do.
+        let RequestState::SignedOut(out) = state else { panic!("{row}") };
+        assert_eq!(out.message.contains("clear your cookies"), row == "a stranger", "{}", out.message);
     }
     // A session that does not verify does not count either, and its cookies are not taken over.
     let forged = format!("__session={}", OTHER.session(&json!({})));
@@ -273,6 +276,24 @@ async fn c0_a_refused_nonce_is_no_outage() {
         assert_verdict(&state, ("signed-out", "session-token-missing"), &status.to_string());
         assert!(!state.is_outage(), "{status}");
         assert_eq!(server.hits(), 1, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn c0_only_a_success_with_a_list_of_cookies_brings_any() {
+    let set = session_directives();
+    for (status, body, expected) in [
+        (200, json!({ "directives": set }), SIGNED_IN),
+        (422, json!({ "directives": set }), ("signed-out", "session-token-missing")),
+        (200, json!({}), ("signed-out", "session-token-missing")),
+        (200, json!({ "directives": "__session=a" }), ("signed-out", "session-token-missing")),
+        (200, json!({ "directives": [set[0], 1] }), NOBODY),
+    ] {
+        let server = FakeClerk::start(Reply::json(status, &body)).await;
+        let setup = Setup::new(production_with_api(server.url()));
+        let state = Asked::page(PAGE).cookies("__clerk_handshake_nonce=n").send(&setup).await;
+        assert_verdict(&state, expected, &body.to_string());
+        assert_eq!((state.is_outage(), server.hits()), (false, 1), "{body}");
     }
 }
 

@@ -2,6 +2,7 @@
 //! The faults themselves are the rows of `fault_list`.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use portal_clerk::TokenVerificationErrorReason as Reason;
 use serde_json::json;
@@ -158,17 +159,20 @@ async fn nobody_waits_for_a_source_that_is_known_to_be_down() {
     setup.advance(301);
     assert_eq!(setup.refusal(&long_lived()).await, None);
     assert_eq!(setup.clerk.stats().jwks_failures, 1);
-    for _ in 0..100 {
-        assert_eq!(setup.refusal(&long_lived()).await, None);
-        tokio::task::yield_now().await;
+    for seconds in [0, 4] {
+        setup.advance(seconds);
+        for _ in 0..100 {
+            assert_eq!(setup.refusal(&long_lived()).await, None);
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(setup.clerk.stats().jwks_fetches, 2, "for five seconds the source is left alone");
     }
-    assert_eq!(setup.clerk.stats().jwks_fetches, 2, "for five seconds the source is left alone");
 
     // Then it is asked again, beside the requests: they are answered although it is silent.
     let gate = Arc::new(Semaphore::new(0));
     server.set(Reply::Gated(Arc::clone(&gate), Box::new(Reply::good())));
     let hits = server.hits();
-    setup.advance(5);
+    setup.advance(1);
     for _ in 0..100 {
         assert_eq!(setup.refusal(&long_lived()).await, None);
     }
@@ -243,4 +247,16 @@ async fn no_message_tells_the_secret_or_the_known_keys() {
     setup.advance(301);
     let refused = setup.clerk.verify_token(&unknown).await.unwrap_err();
     assert!(!format!("{refused:?} {:?}", setup.clerk).contains("s3cret"));
+}
+
+#[tokio::test]
+async fn the_pauses_between_the_tries_double() {
+    let server = FakeClerk::start(Reply::status(500, "")).await;
+    let mut options = with_keys_of(server.url());
+    options.timeouts.first_pause = Duration::from_millis(100);
+    let (setup, start) = (Setup::new(options), Instant::now());
+    assert_eq!(setup.refusal(&long_lived()).await, FAILED);
+    assert_eq!(server.hits(), 3);
+    // 100 ms and 200 ms; how much longer it takes is up to the machine.
+    assert!(start.elapsed() >= Duration::from_millis(300), "{:?}", start.elapsed());
 }

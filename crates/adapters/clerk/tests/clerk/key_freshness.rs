@@ -106,6 +106,24 @@ async fn a_new_key_is_found_at_once() {
 }
 
 #[tokio::test]
+async fn a_set_of_a_hundred_keys_is_read_whole() {
+    let ids: Vec<_> = (0..100).map(|number| format!("ins_{number}")).collect();
+    let keys: Vec<_> = ids.iter().map(|id| (&*KEY, id.as_str())).chain([(&*OTHER, "ins_new")]).collect();
+    let server = FakeClerk::start(Reply::keys(&keys)).await;
+    let setup = Setup::new(with_keys_of(server.url()));
+    assert_eq!(setup.refusal(&by_other("ins_new")).await, None);
+    assert_eq!(server.hits(), 1);
+}
+
+#[tokio::test]
+async fn an_id_that_the_newest_set_lacks_is_not_looked_for_again() {
+    let (server, setup) = loaded().await;
+    setup.advance(301);
+    assert_eq!(setup.refusal(&by_other("ins_new")).await, MISMATCH);
+    assert_eq!(server.hits(), 2, "the set was fetched for this very request");
+}
+
+#[tokio::test]
 async fn a_flood_of_unknown_key_ids_causes_one_fetch_per_minute() {
     let (server, setup) = loaded().await;
     let mut tasks = JoinSet::new();

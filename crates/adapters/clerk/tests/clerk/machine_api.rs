@@ -296,6 +296,22 @@ async fn refusals_are_never_remembered_and_neither_is_anything_where_the_cache_i
 #[tokio::test]
 async fn a_token_longer_than_any_header_is_not_asked_about() {
     let server = FakeClerk::start(Reply::json(200, &described("ak_1", &json!({})))).await;
-    let (reason, _) = Machines::new(exact(server.url())).refusal(&format!("ak_{}", "x".repeat(16 * 1_024))).await;
-    assert_eq!((reason.as_str(), server.hits()), ("token-invalid", 0));
+    let of_length = |length: usize| format!("ak_{}", "x".repeat(length - "ak_".len()));
+    let machines = Machines::new(exact(server.url()));
+    for length in [16 * 1_024 + 1, 20_000] {
+        assert_eq!(machines.refusal(&of_length(length)).await.0, "token-invalid", "{length}");
+    }
+    assert_eq!(server.hits(), 0);
+    assert!(machines.ask(&of_length(16 * 1_024)).await.is_ok());
+    assert_eq!(server.hits(), 1);
+}
+
+#[tokio::test]
+async fn a_long_description_is_read_and_an_endless_one_is_not() {
+    for (length, readable) in [(8 * 1_024, true), (300 * 1_024, false)] {
+        let change = json!({ "claims": { "a": "x".repeat(length) } });
+        let server = FakeClerk::start(Reply::json(200, &described("ak_1", &change))).await;
+        let verdict = Machines::new(strict(server.url())).ask("ak_1").await;
+        assert_eq!(verdict.as_ref().err().map(|out| out.outage), (!readable).then_some(true), "{length}");
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use portal_clerk::{AuthenticateRequestOptions, StrictChoices};
+use portal_clerk::{AuthenticateRequestOptions, ClerkOptions, StrictChoices};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -98,8 +98,14 @@ async fn c13_a_failed_exchange_says_why_and_asks_the_browser() {
     let forged = format!("__session={}", OTHER.session(&json!({})));
     for (reply, why) in [
         (error("refresh_token_revoked"), "refresh_token_revoked"),
+        (error("unexpected_error"), "fetch-error"),
+        (error(""), "unexpected-sdk-error"),
         (error("bad code\r\nx: y"), "unexpected-bapi-error"),
         (Reply::status(500, ""), "unexpected-bapi-error"),
+        (Reply::status(200, ""), "unexpected-bapi-error"),
+        (Reply::status(200, "<html>"), "fetch-error"),
+        (Reply::status(500, "<html>"), "unexpected-bapi-error"),
+        (cookies(json!(["__session=a", 1])), "unexpected-sdk-error"),
         (Reply::Raw(Vec::new()), "fetch-error"),
         (cookies(json!([])), "unexpected-sdk-error"),
         (cookies(json!(["theme=dark"])), "unexpected-sdk-error"),
@@ -130,6 +136,25 @@ async fn c13_a_failed_exchange_says_why_and_asks_the_browser() {
         assert_verdict(&state, ("handshake", reason), &sid.to_string());
     }
     assert_eq!(server.hits(), 0);
+}
+
+/// Exact goes by what an answer calls itself, as Clerk's SDK does; strict by what it holds.
+#[tokio::test]
+async fn c13_what_calls_itself_json_and_is_none_is_no_answer_in_exact() {
+    for (status, content_type, in_exact, in_strict) in [
+        (500, "application/json", "fetch-error", "unexpected-bapi-error"),
+        (500, "text/html", "unexpected-bapi-error", "unexpected-bapi-error"),
+        (200, "application/json", "fetch-error", "fetch-error"),
+        (200, "text/html", "unexpected-sdk-error", "fetch-error"),
+    ] {
+        let server = FakeClerk::start(Reply::status(status, "<html>").with("content-type", content_type)).await;
+        for (choices, why) in [(StrictChoices::exact(), in_exact), (StrictChoices::strict(), in_strict)] {
+            let setup = Setup::new(ClerkOptions { choices, ..production_with_api(server.url()) });
+            let state = renewable("r").send(&setup).await;
+            let reason = format!("session-token-expired-refresh-{why}");
+            assert_verdict(&state, ("handshake", &reason), &format!("{status} {content_type}"));
+        }
+    }
 }
 
 #[tokio::test]
