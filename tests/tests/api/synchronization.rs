@@ -182,6 +182,7 @@ async fn at_a_server(portal: &Portal, server: &Replica) -> BTreeMap<String, (Str
 }
 
 /// How many schedules run; the figure in `docs/testing.md` is of a longer run.
+#[expect(clippy::disallowed_methods, reason = "whoever runs the test says for how long")]
 fn schedules() -> u64 {
     std::env::var("PORTAL_TEST_SCHEDULES").map_or(6, |text| text.parse().expect("a number of schedules"))
 }

@@ -1,14 +1,12 @@
 //! What the provider sends on its own: who is believed, and that each message takes effect once.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use e2e::{Answer, Portal, PortalBuilder};
 use portal_dev_idp::webhook_signature;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-fn now() -> i64 {
-    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap()
+fn now(portal: &Portal) -> i64 {
+    portal.now().unix_seconds()
 }
 
 /// A delivery, to be bent.
@@ -58,7 +56,7 @@ async fn t15_only_what_the_provider_signed_a_moment_ago_is_believed() {
     let portal = PortalBuilder::default().set("CLERK_WEBHOOK_SIGNING_SECRET", format!("{NEW},{OLD}")).start().await;
     first_name(&portal, "alice").await;
     let body = renamed(&portal, "alice", "Forged", 4_000_000_000_000);
-    let good = Delivery::signed(NEW, "msg_1", now(), &body);
+    let good = Delivery::signed(NEW, "msg_1", now(&portal), &body);
     let signature = good.signature.trim_start_matches("v1,").to_owned();
     let bent = |change: &dyn Fn(&mut Delivery)| {
         let mut delivery = good.clone();
@@ -67,7 +65,7 @@ async fn t15_only_what_the_provider_signed_a_moment_ago_is_believed() {
     };
     for (what, delivery) in [
         ("another id", bent(&|it| it.id = "msg_2".to_owned())),
-        ("a second later", bent(&|it| it.timestamp = (now() + 1).to_string())),
+        ("a second later", bent(&|it| it.timestamp = (now(&portal) + 1).to_string())),
         ("a byte more", bent(&|it| it.body.push(b' '))),
         ("a byte less", bent(&|it| it.body.truncate(it.body.len() - 1))),
         ("no signature", bent(&|it| it.signature = String::new())),
@@ -76,9 +74,9 @@ async fn t15_only_what_the_provider_signed_a_moment_ago_is_believed() {
         ("too short", bent(&|it| it.signature.truncate(it.signature.len() - 1))),
         ("too long", bent(&|it| it.signature.push('A'))),
         ("several wrong ones", bent(&|it| it.signature = format!("v1,AAAA v2,{signature} v1,"))),
-        ("another secret", Delivery::signed("whsec_c3RyYW5nZXI=", "msg_1", now(), &body)),
-        ("six minutes old", Delivery::signed(NEW, "msg_1", now() - 360, &body)),
-        ("six minutes early", Delivery::signed(NEW, "msg_1", now() + 360, &body)),
+        ("another secret", Delivery::signed("whsec_c3RyYW5nZXI=", "msg_1", now(&portal), &body)),
+        ("six minutes old", Delivery::signed(NEW, "msg_1", now(&portal) - 360, &body)),
+        ("six minutes early", Delivery::signed(NEW, "msg_1", now(&portal) + 360, &body)),
     ] {
         let answer = delivery.send(&portal).await;
         answer.assert_problem(400, "invalid_webhook");
@@ -88,7 +86,7 @@ async fn t15_only_what_the_provider_signed_a_moment_ago_is_believed() {
     for (id, secret) in [("msg_old", OLD), ("msg_new", NEW)] {
         let name = format!("By {id}");
         let body = renamed(&portal, "alice", &name, 4_000_000_000_000 + i64::from(secret == NEW));
-        let mut delivery = Delivery::signed(secret, id, now(), &body);
+        let mut delivery = Delivery::signed(secret, id, now(&portal), &body);
         delivery.signature = format!("v1,AAAA v1a,xyz {}", delivery.signature);
         let answer = delivery.send(&portal).await;
         assert_eq!((answer.status.as_u16(), answer.text_at("/status").as_str()), (200, "applied"), "{answer:?}");
@@ -101,7 +99,7 @@ async fn a_message_takes_effect_once_however_often_it_comes() {
     let portal = Portal::start().await;
     first_name(&portal, "alice").await;
     let secret = portal.idp.instance().webhook_secret().to_owned();
-    let delivery = |body: &[u8]| Delivery::signed(&secret, "msg_1", now(), body);
+    let delivery = |body: &[u8]| Delivery::signed(&secret, "msg_1", now(&portal), body);
     let first = renamed(&portal, "alice", "Alicia", 4_000_000_000_000);
     let answers = futures_util::future::join_all((0..20).map(|_| {
         let delivery = delivery(&first);
@@ -123,7 +121,7 @@ async fn what_is_not_kept_is_acknowledged_and_what_cannot_be_read_is_put_aside()
     let portal = Portal::start().await;
     let secret = portal.idp.instance().webhook_secret().to_owned();
     let send = async |id: &str, body: Vec<u8>| {
-        let answer = Delivery::signed(&secret, id, now(), &body).send(&portal).await;
+        let answer = Delivery::signed(&secret, id, now(&portal), &body).send(&portal).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.text_at("/status")
     };
@@ -151,7 +149,7 @@ async fn what_is_not_kept_is_acknowledged_and_what_cannot_be_read_is_put_aside()
         assert!(metrics.contains(line), "{line}: {metrics}");
     }
     let last = metrics.lines().find_map(|line| line.strip_prefix("portal_webhook_last_accepted_timestamp_seconds "));
-    assert!(now() - last.unwrap().parse::<i64>().unwrap() < 60, "{metrics}");
+    assert!(now(&portal) - last.unwrap().parse::<i64>().unwrap() < 60, "{metrics}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -159,12 +157,12 @@ async fn a_body_is_bounded_and_without_a_secret_everything_waits() {
     let portal = Portal::start().await;
     let secret = portal.idp.instance().webhook_secret().to_owned();
     let large = event("email.created", &json!({ "body": "x".repeat(1024 * 1024) }));
-    Delivery::signed(&secret, "msg_1", now(), &large).send(&portal).await.assert_problem(413, "body_too_large");
+    Delivery::signed(&secret, "msg_1", now(&portal), &large).send(&portal).await.assert_problem(413, "body_too_large");
     let most = event("email.created", &json!({ "body": "x".repeat(1000 * 1024) }));
-    assert_eq!(Delivery::signed(&secret, "msg_2", now(), &most).send(&portal).await.status, 200);
+    assert_eq!(Delivery::signed(&secret, "msg_2", now(&portal), &most).send(&portal).await.status, 200);
 
     let unset = PortalBuilder::default().set("CLERK_WEBHOOK_SIGNING_SECRET", "").start().await;
-    let delivery = Delivery::signed(&secret, "msg_1", now(), &most);
+    let delivery = Delivery::signed(&secret, "msg_1", now(&portal), &most);
     delivery.send(&unset).await.assert_problem(503, "webhooks_not_configured");
 }
 
@@ -173,7 +171,8 @@ async fn an_outage_of_the_database_is_503_and_the_next_attempt_arrives() {
     let portal = Portal::start().await;
     first_name(&portal, "alice").await;
     let secret = portal.idp.instance().webhook_secret().to_owned();
-    let delivery = Delivery::signed(&secret, "msg_1", now(), &renamed(&portal, "alice", "Alicia", 4_000_000_000_000));
+    let delivery =
+        Delivery::signed(&secret, "msg_1", now(&portal), &renamed(&portal, "alice", "Alicia", 4_000_000_000_000));
     portal.database.refuse_connections(true).await.unwrap();
     delivery.send(&portal).await.assert_problem(503, "unavailable");
     portal.database.refuse_connections(false).await.unwrap();
