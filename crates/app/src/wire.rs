@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use portal_accounts::{
-    Accounts, AccountsStore, EndedSessions, Facts, KnownUsers, Reconciler, RoleMap, SignIn, Turns, WebhookHealth,
-    Webhooks,
+    Accounts, AccountsStore, EndedSessions, Facts, KnownUsers, Reconciler, RoleMap, Sessions, SignIn, Turns,
+    WebhookHealth, Webhooks,
 };
 use portal_api_keys::{ApiKeys, ApiKeysStore, Peppers, ServiceTokens, Verifier};
 use portal_audit::AuditTrail;
-use portal_clerk::{ClerkAuthenticator, ClerkDirectory, ClerkListing, ClerkSettings, ClerkWebhooks, WebhookVerifier};
+use portal_clerk::{
+    ClerkAuthenticator, ClerkDirectory, ClerkListing, ClerkSessions, ClerkSettings, ClerkWebhooks, WebhookVerifier,
+};
 use portal_http_api::Api;
 use portal_http_kit::{HttpMetrics, Kit, Metric, MetricKind};
 use portal_identity::{DirectoryListing, IdentityDirectory};
@@ -83,6 +85,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let authenticator = ClerkAuthenticator::new(settings.clerk.clone(), clock.clone());
     let authenticator = Arc::new(authenticator.map_err(|error| WireError::Clerk(error.into()))?);
     let (directory, listing) = provider(&settings.clerk)?;
+    let sessions_at_provider = ClerkSessions::new(&settings.clerk).map_err(|error| WireError::Clerk(error.into()))?;
     let KeySettings { brand, peppers } = settings.keys;
     let peppers = Arc::new(peppers);
     let service_tokens = service_tokens(store.clone(), peppers.clone(), surroundings);
@@ -98,6 +101,11 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         directory: directory.clone(),
         facts: facts.clone(),
         turns: Turns::default(),
+    };
+    let sessions = Sessions {
+        control: Arc::new(sessions_at_provider),
+        store: store.clone() as Arc<AccountsStore>,
+        facts: facts.clone(),
     };
     let reconciler = reconciler(&store, facts, directory, listing);
     let verifier = Arc::new(Verifier { reader: store.clone(), peppers: peppers.clone(), brand: brand.clone() });
@@ -124,6 +132,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let api = Api {
         kit: Arc::new(kit),
         accounts: Arc::new(Accounts::new(store.clone())),
+        sessions: Arc::new(sessions),
         keys: Arc::new(keys),
         audit: Arc::new(AuditTrail { reader: store.clone(), clock }),
         verifier,

@@ -30,6 +30,9 @@ const SAMPLES: &[Sample] = &[
     plain("getAuthStatus"),
     plain("getMe"),
     plain("listMyAccounts"),
+    plain("listMySessions"),
+    plain("revokeMySession"),
+    plain("signOut"),
     plain("getAccount"),
     plain("listApiKeys"),
     Sample { body: Some(|_| json!({ "name": "coverage" })), success: 201, ..plain("createApiKey") },
@@ -50,6 +53,7 @@ struct World {
     account: String,
     key: String,
     secret: String,
+    session: String,
     all_scopes: String,
     revoked: String,
 }
@@ -63,17 +67,20 @@ impl World {
         let all_scopes = portal.service_token(&create).await;
         let revoked = portal.service_token(&["create", "--name", "gone", "--scope", "keys:verify,metrics:read"]).await;
         portal.service_token(&["revoke", "--name", "gone"]).await;
-        Self { portal, account, key, secret, all_scopes, revoked }
+        let session = portal.idp.add_session(&portal.person("alice").user_id).unwrap().id;
+        Self { portal, account, key, secret, session, all_scopes, revoked }
     }
 
     fn path(&self, operation: &Operation) -> String {
-        operation.path.replace("{account_id}", &self.account).replace("{key_id}", &self.key)
+        let path = operation.path.replace("{account_id}", &self.account).replace("{key_id}", &self.key);
+        path.replace("{session_id}", &self.session)
     }
 
     /// The same path with well-formed ids of nothing.
     fn absent(operation: &Operation) -> String {
         let nothing = "01jdzqzr4ne5z8p5t2z6fj7x3b";
-        operation.path.replace("{account_id}", &format!("acc_{nothing}")).replace("{key_id}", &format!("key_{nothing}"))
+        let path = operation.path.replace("{account_id}", &format!("acc_{nothing}"));
+        path.replace("{key_id}", &format!("key_{nothing}")).replace("{session_id}", &format!("sess_{nothing}"))
     }
 
     fn request(&self, operation: &Operation, path: &str) -> RequestBuilder {
@@ -179,6 +186,9 @@ async fn session(world: &World, operation: &Operation) {
         assert_eq!(hidden.without_request_id(), absent.without_request_id(), "{path}");
         let names = |answer: &Answer| answer.headers.keys().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!((hidden.status, names(&hidden)), (absent.status, names(&absent)), "{path}");
+    }
+    // Sessions belong to people and to no account.
+    if operation.path.contains('{') && !operation.path.contains("{session_id}") {
         let own = operation.sample.own;
         let mut refused = 0;
         for (person, role) in [("victor", "viewer"), ("edith", "editor"), ("adam", "admin"), ("alice", "owner")] {
@@ -191,6 +201,9 @@ async fn session(world: &World, operation: &Operation) {
     }
     let allowed = world.call(operation, &path, &portal.token("alice")).await;
     assert_eq!(allowed.status.as_u16(), operation.sample.success, "{path}: {allowed:?}");
+    if action == "end-sessions" {
+        portal.idp.sign_in("alice").unwrap();
+    }
 }
 
 async fn service(world: &World, operation: &Operation) {

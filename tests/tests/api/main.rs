@@ -15,6 +15,7 @@ mod operations;
 mod outage_hour;
 mod outages;
 mod pages;
+mod sessions;
 mod settings;
 mod synchronization;
 mod tokens;

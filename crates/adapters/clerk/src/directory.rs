@@ -78,7 +78,7 @@ impl IdentityDirectory for ClerkDirectory {
                 None => Ok(None),
             }
         };
-        self.api.run(work).await.unwrap_or_else(|| Err(unavailable("the program is stopping")))
+        self.api.run(work).await.unwrap_or_else(|| Err(stopping()))
     }
 
     async fn memberships(&self, id: &ProviderUserId) -> Result<Vec<ProviderMembership>, DirectoryError> {
@@ -92,17 +92,22 @@ impl IdentityDirectory for ClerkDirectory {
                 .await
                 .unwrap_or_else(|_| Err(unavailable("no complete answer in time")))
         };
-        self.api.run(work).await.unwrap_or_else(|| Err(unavailable("the program is stopping")))
+        self.api.run(work).await.unwrap_or_else(|| Err(stopping()))
     }
 }
 
-fn refusal(status: u16, answer: &Answer) -> DirectoryError {
+pub(crate) fn refusal(status: u16, answer: &Answer) -> DirectoryError {
     match status {
         429 => DirectoryError::RateLimited { retry_after: answer.retry_after },
         401 => DirectoryError::SecretKeyInvalid,
         _ if answer.has_error("clerk_key_invalid") => DirectoryError::SecretKeyInvalid,
         _ => unavailable(format!("the Backend API answers with status {status}")),
     }
+}
+
+/// No call can be made any more.
+pub(crate) fn stopping() -> DirectoryError {
+    unavailable("the program is stopping")
 }
 
 fn unavailable(why: impl Into<BoxError>) -> DirectoryError {

@@ -10,7 +10,7 @@ use portal_identity::{
 use serde_json::Value;
 
 use crate::http::BackendApi;
-use crate::{ClerkDirectory, ClerkSettings, ClientError, records};
+use crate::{ClerkDirectory, ClerkSettings, ClientError, directory, records};
 
 /// Records in one answer; people have kilobytes each.
 const PAGE_SIZE: usize = 100;
@@ -58,12 +58,8 @@ impl ClerkListing {
                 tries += 1;
             }
         };
-        self.api.run(work).await.unwrap_or_else(|| Err(unavailable()))
+        self.api.run(work).await.unwrap_or_else(|| Err(directory::stopping()))
     }
-}
-
-fn unavailable() -> DirectoryError {
-    DirectoryError::Unavailable("the program is stopping".into())
 }
 
 fn malformed() -> DirectoryError {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::web;
-use portal_accounts::{Accounts, Webhooks};
+use portal_accounts::{Accounts, Sessions, Webhooks};
 use portal_api_keys::{ApiKeys, Verifier};
 use portal_audit::AuditTrail;
 use portal_http_kit::{HttpMetrics, Kit, Routes, configure_extractors, not_found};
@@ -43,6 +43,8 @@ pub struct Api {
     pub kit: Arc<Kit>,
     /// Reading accounts.
     pub accounts: Arc<Accounts>,
+    /// Seeing and ending sessions.
+    pub sessions: Arc<Sessions>,
     /// Managing keys.
     pub keys: Arc<ApiKeys>,
     /// Reading audit trails.
@@ -63,6 +65,7 @@ fn routes(metrics: MetricsFor) -> Routes {
     Routes::default()
         .and(v1::auth::routes())
         .and(v1::me::routes())
+        .and(v1::sessions::routes())
         .and(v1::accounts::routes())
         .and(v1::api_keys::routes())
         .and(v1::audit_events::routes())
@@ -83,6 +86,7 @@ impl Api {
             config
                 .app_data(web::Data::from(self.kit.clone()))
                 .app_data(web::Data::from(self.accounts.clone()))
+                .app_data(web::Data::from(self.sessions.clone()))
                 .app_data(web::Data::from(self.keys.clone()))
                 .app_data(web::Data::from(self.audit.clone()))
                 .app_data(web::Data::from(self.verifier.clone()))

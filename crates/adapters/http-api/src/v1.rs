@@ -6,3 +6,4 @@ pub(crate) mod audit_events;
 pub(crate) mod auth;
 pub(crate) mod keys;
 pub(crate) mod me;
+pub(crate) mod sessions;

@@ -11,7 +11,7 @@ use actix_web::{App, http::StatusCode};
 use async_trait::async_trait;
 use portal_accounts::{
     Accounts, AccountsTx, EndedSessions, Facts, KnownMembership, KnownUser, MockAccountReader, MockEndedSessionReader,
-    MockSignInReader, Profile, RoleMap, SignIn, Turns, User, UserState, Versioned,
+    MockSignInReader, Profile, RoleMap, Sessions, SignIn, Turns, User, UserState, Versioned,
 };
 use portal_api_keys::{
     ApiKey, ApiKeys, ApiKeysTx, Brand, KeyEnvironment, KeyName, Kid, MockApiKeyReader, MockCredentialReader,
@@ -22,8 +22,8 @@ use portal_authz::{Role, Unchecked};
 use portal_http_api::Api;
 use portal_http_kit::{HttpMetrics, Kit, TrustedProxies, observe};
 use portal_identity::{
-    Auth, AuthReason, MockIdentityDirectory, MockRequestAuthenticator, ProviderUserId, RequestState, SessionAuth,
-    SessionStatus, SignedOut, TokenType, TokenVerificationErrorReason,
+    Auth, AuthReason, MockIdentityDirectory, MockRequestAuthenticator, MockSessionControl, ProviderUserId,
+    RequestState, SessionAuth, SessionStatus, SignedOut, TokenType, TokenVerificationErrorReason,
 };
 use portal_kernel::{Begin, Clock, Ping, StoreError};
 use portal_testkit::{CountingEntropy, CountingIds, FixedClock, SteeredFeed};
@@ -121,6 +121,15 @@ impl Ports {
             entropy: Arc::new(CountingEntropy::default()),
             clock,
         };
+        let sessions = Sessions {
+            control: Arc::new(MockSessionControl::new()),
+            store: Arc::new(Down),
+            facts: Arc::new(Facts {
+                role_map: RoleMap::default(),
+                ids: ids.clone(),
+                clock: Arc::new(FixedClock::default()),
+            }),
+        };
         let kit = Kit {
             authenticator: Arc::new(authenticator),
             sign_in: Arc::new(sign_in),
@@ -132,6 +141,7 @@ impl Ports {
         let api = Api {
             kit: Arc::new(kit),
             accounts: Arc::new(Accounts::new(Arc::new(self.accounts))),
+            sessions: Arc::new(sessions),
             keys: Arc::new(keys),
             audit: Arc::new(AuditTrail { reader: Arc::new(self.audit), clock: Arc::new(FixedClock::default()) }),
             verifier,

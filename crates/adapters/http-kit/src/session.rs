@@ -8,7 +8,7 @@ use actix_web::http::header::AUTHORIZATION;
 use portal_accounts::SignedIn;
 use portal_audit::{Caller, Provenance};
 use portal_authz::{Action, Kind, Principal};
-use portal_identity::{Auth, AuthReason, RequestState, SessionAuth};
+use portal_identity::{Auth, AuthReason, ProviderSessionId, RequestState, SessionAuth};
 
 use crate::context::{Kit, provenance};
 use crate::guard::{Refusal, Requirement, RequirementKind};
@@ -19,10 +19,16 @@ use crate::verdict::{authenticate, has_ignored_session};
 pub struct Session<A> {
     signed_in: SignedIn,
     caller: Caller,
+    session: Option<ProviderSessionId>,
     action: PhantomData<fn() -> A>,
 }
 
 impl<A> Session<A> {
+    /// The provider's session; none if the token names none.
+    pub fn session(&self) -> Option<&ProviderSessionId> {
+        self.session.as_ref()
+    }
+
     /// Who is acting.
     pub fn principal(&self) -> &Principal {
         &self.caller.principal
@@ -69,7 +75,7 @@ impl<A> Session<A> {
         let provenance = Provenance { credential, ..provenance(req, kit) };
         let signed_in = kit.sign_in.sign_in(auth, &provenance).await?;
         let caller = Caller { principal: signed_in.principal.clone(), provenance };
-        Ok(Self { signed_in, caller, action: PhantomData })
+        Ok(Self { signed_in, caller, session: auth.session_id.clone(), action: PhantomData })
     }
 }
 

@@ -91,6 +91,11 @@ impl DevIdp {
         self.write(|changes| changes.sign_in(name)).ok_or_else(|| DevIdpError::unknown_person(name))
     }
 
+    /// Signs somebody in on another device. Tokens of the person go on naming the session they named.
+    pub fn add_session(&self, user_id: &str) -> Result<Session, DevIdpError> {
+        Ok(self.write(|changes| changes.create_session(user_id))?)
+    }
+
     /// Ends a session as its person does by signing out.
     pub fn sign_out(&self, session_id: &str) -> Result<Session, DevIdpError> {
         Ok(self.write(|changes| changes.end_session(session_id, SessionStatus::Ended))?)

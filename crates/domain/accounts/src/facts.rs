@@ -289,7 +289,7 @@ impl Facts {
         let Some(user) = merge.tx.users().find(merge.cleared, id).await? else { return Ok(()) };
         let subject = Subject::User(user.id);
         for account in merge.tx.users().delete(merge.cleared, user.id).await? {
-            self.record(merge, Some(account), AuditAction::MembershipRemoved, subject).await?;
+            self.record(merge, Some(account), AuditAction::MembershipRemoved, subject.clone()).await?;
         }
         self.record(merge, Some(user.personal_account), AuditAction::UserDeleted, subject).await?;
         merge.changed(Change::User(user.id)).await

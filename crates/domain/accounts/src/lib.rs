@@ -15,6 +15,7 @@ pub mod merge;
 pub mod ports;
 pub mod read;
 pub mod reconcile;
+pub mod sessions;
 pub mod sign_in;
 #[cfg(test)]
 mod testing;
@@ -42,6 +43,7 @@ pub use reconcile::{
     Counterpart, ReconcileError, ReconcileOptions, ReconcileReport, Reconciler, ScanCursor, ScanPosition, Stay,
     StayHere, Tally,
 };
+pub use sessions::{Sessions, SessionsError};
 pub use sign_in::{SignIn, SignInError, SignedIn};
 pub use turns::Turns;
 pub use user::{KnownUser, Profile, User, UserState};

@@ -46,6 +46,8 @@ audit_actions! {
     UserDeleted = "user.deleted";
     /// The identity provider deleted an organization; its account was closed.
     AccountDeleted = "account.deleted";
+    /// A person ended a session.
+    SessionEnded = "session.ended";
     /// An API key was made.
     ApiKeyCreated = "api_key.created";
     /// An API key was ended for good.
@@ -57,7 +59,7 @@ audit_actions! {
 }
 
 /// What it was done to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
     /// A person.
     User(UserId),
@@ -67,6 +69,8 @@ pub enum Subject {
     ApiKey(ApiKeyId),
     /// A service token.
     ServiceToken(ServiceTokenId),
+    /// A session; the identity provider's id.
+    Session(String),
 }
 
 impl std::fmt::Display for Subject {
@@ -77,6 +81,7 @@ impl std::fmt::Display for Subject {
             Self::Account(id) => id.fmt(f),
             Self::ApiKey(id) => id.fmt(f),
             Self::ServiceToken(id) => id.fmt(f),
+            Self::Session(id) => id.fmt(f),
         }
     }
 }

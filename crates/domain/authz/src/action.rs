@@ -46,6 +46,10 @@ macro_rules! actions {
 actions! {
     /// Read one's own profile and the list of one's accounts.
     ViewSelf = "view-self";
+    /// Read one's own sessions.
+    ReadSessions = "read-sessions";
+    /// End one's own sessions.
+    EndSessions = "end-sessions";
     /// Read an account.
     ReadAccount = "read-account";
     /// Read the account's API keys, masked.

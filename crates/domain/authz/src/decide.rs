@@ -34,6 +34,8 @@ pub enum Denied {
 enum Rule {
     /// Any person, about themselves, also through an impersonator or agent.
     Person,
+    /// A person about themselves, in person.
+    InPerson,
     /// Members with at least this role; impersonators and agents of such members.
     Reader(Role),
     /// Members with at least this role, in person.
@@ -49,6 +51,7 @@ enum Rule {
 const fn rule(kind: Kind) -> Rule {
     match kind {
         Kind::ViewSelf => Rule::Person,
+        Kind::ReadSessions | Kind::EndSessions => Rule::InPerson,
         Kind::ReadAccount | Kind::ReadKeys => Rule::Reader(Role::Viewer),
         Kind::CreateKey => Rule::Member(Role::Editor),
         Kind::RevokeKey => Rule::Maker { own: Role::Editor, others: Role::Admin },
@@ -56,7 +59,7 @@ const fn rule(kind: Kind) -> Rule {
         Kind::VerifyKeys => Rule::Service(Scope::KeysVerify),
         Kind::ReadMetrics => Rule::Service(Scope::MetricsRead),
         Kind::BuildPrincipal => Rule::Jobs(&[Job::SignIn]),
-        Kind::MergeFacts => Rule::Jobs(&[Job::SignIn, Job::Webhooks, Job::Reconciler]),
+        Kind::MergeFacts => Rule::Jobs(&[Job::SignIn, Job::Webhooks, Job::Reconciler, Job::Sessions]),
         Kind::Reconcile => Rule::Jobs(&[Job::Reconciler, Job::Operator]),
         Kind::LookUpCredential => Rule::Jobs(&[Job::VerifyKey]),
         Kind::ManageServiceTokens | Kind::ManageWebhooks | Kind::InspectAuditTrails => Rule::Jobs(&[Job::Operator]),
@@ -75,10 +78,17 @@ pub fn decide(who: &Principal, kind: Kind, target: &Target) -> Result<(), Denied
 fn on_platform(who: &Principal, rule: Rule) -> Result<(), Denied> {
     let allowed = match (rule, who) {
         (Rule::Person, Principal::User(_) | Principal::Impersonator(_) | Principal::Agent(_)) => true,
+        (Rule::InPerson, Principal::User(_)) => true,
         (Rule::Service(scope), Principal::Service(service)) => service.may(scope),
         (Rule::Jobs(jobs), Principal::System(me)) => jobs.contains(me),
         (
-            Rule::Person | Rule::Reader(_) | Rule::Member(_) | Rule::Maker { .. } | Rule::Service(_) | Rule::Jobs(_),
+            Rule::Person
+            | Rule::InPerson
+            | Rule::Reader(_)
+            | Rule::Member(_)
+            | Rule::Maker { .. }
+            | Rule::Service(_)
+            | Rule::Jobs(_),
             Principal::User(_)
             | Principal::Impersonator(_)
             | Principal::Agent(_)
@@ -104,7 +114,7 @@ fn on_account(who: &Principal, wanted: Rule, account: AccountId, made_by: Option
             let least = if made_by == Some(member.user) { own } else { others };
             in_person && role >= least
         }
-        Rule::Person | Rule::Service(_) | Rule::Jobs(_) => false,
+        Rule::Person | Rule::InPerson | Rule::Service(_) | Rule::Jobs(_) => false,
     };
     if allowed { Ok(()) } else { Err(Denied::Forbidden) }
 }

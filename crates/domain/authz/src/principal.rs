@@ -64,6 +64,8 @@ pub enum Job {
     VerifyKey,
     /// Takes in what the identity provider sends on its own.
     Webhooks,
+    /// Ends sessions that their people end.
+    Sessions,
     /// Reads everything that the identity provider knows, and compares.
     Reconciler,
     /// A person at the command line of the program.
@@ -74,8 +76,8 @@ pub enum Job {
 
 impl Job {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::SignIn, Self::VerifyKey, Self::Webhooks, Self::Reconciler, Self::Operator, Self::Audit];
+    pub const ALL: [Self; 7] =
+        [Self::SignIn, Self::VerifyKey, Self::Webhooks, Self::Sessions, Self::Reconciler, Self::Operator, Self::Audit];
 
     /// The text in the audit trail and the policy matrix.
     pub const fn as_str(self) -> &'static str {
@@ -83,6 +85,7 @@ impl Job {
             Self::SignIn => "sign-in",
             Self::VerifyKey => "verify-key",
             Self::Webhooks => "webhooks",
+            Self::Sessions => "sessions",
             Self::Reconciler => "reconciler",
             Self::Operator => "operator",
             Self::Audit => "audit",

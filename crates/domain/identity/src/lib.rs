@@ -14,6 +14,7 @@ pub mod reason;
 pub mod request;
 pub mod reverification;
 pub mod session;
+pub mod session_control;
 pub mod state;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -23,9 +24,11 @@ pub use authorization::Has;
 pub use directory::{DirectoryError, ProviderEvent, ProviderMembership, ProviderOrganization, ProviderUser};
 pub use machine::MachineAuth;
 pub use options::{AcceptsToken, AuthenticateRequestOptions};
-pub use ports::{DirectoryListing, IdentityDirectory, Listed, RequestAuthenticator, WebhookVerifier};
+pub use ports::{DirectoryListing, IdentityDirectory, Listed, RequestAuthenticator, SessionControl, WebhookVerifier};
 #[cfg(any(test, feature = "testing"))]
-pub use ports::{MockDirectoryListing, MockIdentityDirectory, MockRequestAuthenticator, MockWebhookVerifier};
+pub use ports::{
+    MockDirectoryListing, MockIdentityDirectory, MockRequestAuthenticator, MockSessionControl, MockWebhookVerifier,
+};
 pub use provider_id::{
     InvalidProviderId, ProviderMachineId, ProviderMembershipId, ProviderOrganizationId, ProviderSessionId,
     ProviderUserId,
@@ -36,5 +39,6 @@ pub use reverification::{Reverification, ReverificationError, ReverificationLeve
 pub use session::{
     ActiveOrganization, Actor, ActorKind, FactorVerificationAge, ScopedSlug, SessionAuth, SessionStatus, SlugScope,
 };
+pub use session_control::{ProviderSession, SessionActivity};
 pub use state::{Auth, AuthStatus, Handshake, RequestState, SignedOut, StateHeaders, TokenType};
 pub use webhook::{WebhookHeaders, WebhookMessage, WebhookNews, WebhookRefused};

@@ -6,7 +6,8 @@ use portal_kernel::Timestamp;
 
 use crate::{
     AuthenticateRequestOptions, DirectoryError, ProviderMembership, ProviderOrganization, ProviderOrganizationId,
-    ProviderUser, ProviderUserId, RequestParts, RequestState, WebhookHeaders, WebhookMessage, WebhookRefused,
+    ProviderSession, ProviderSessionId, ProviderUser, ProviderUserId, RequestParts, RequestState, WebhookHeaders,
+    WebhookMessage, WebhookRefused,
 };
 
 /// Judges who sent a request.
@@ -31,6 +32,17 @@ pub trait IdentityDirectory: Send + Sync {
 
     /// All organizations the person belongs to. Answers or fails within a few seconds.
     async fn memberships(&self, id: &ProviderUserId) -> Result<Vec<ProviderMembership>, DirectoryError>;
+}
+
+/// Lists and ends sessions at the provider.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait SessionControl: Send + Sync {
+    /// The sessions of a person, ended ones among them as long as the provider keeps them. Nobody else's.
+    async fn sessions(&self, user: &ProviderUserId) -> Result<Vec<ProviderSession>, DirectoryError>;
+
+    /// Lets the provider make no further token for a session. Repeating it succeeds.
+    async fn revoke(&self, id: &ProviderSessionId) -> Result<(), DirectoryError>;
 }
 
 /// A part of a list.

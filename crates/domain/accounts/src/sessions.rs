@@ -1,0 +1,268 @@
+//! The sessions of a person: seen, and ended, here at once and at the provider.
+
+use std::sync::Arc;
+
+use portal_audit::{AuditAction, AuditRecord, Caller, EffectResult, Subject};
+use portal_authz::action::{EndSessions, ReadSessions};
+use portal_authz::{Authorized, Denied, Job, Platform, Principal, Unchecked};
+use portal_identity::{DirectoryError, ProviderEvent, ProviderSession, ProviderSessionId, SessionControl};
+use portal_kernel::{StoreError, finish};
+
+use crate::facts::{Facts, Merge};
+use crate::ports::{AccountsStore, AccountsTx, Merging};
+use crate::{Source, User};
+
+/// Why sessions were not read or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionsError {
+    /// No session of the person has this id.
+    #[error("no such session")]
+    NotFound,
+    /// The policy says no.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// The provider did not answer. Sessions that were meant and known have ended here all the same.
+    #[error("the identity provider could not be asked")]
+    Provider(#[from] DirectoryError),
+    /// The store failed.
+    #[error("the end of a session could not be stored")]
+    Store(#[from] StoreError),
+}
+
+/// The use cases, with what they need.
+pub struct Sessions {
+    /// Lists and ends sessions.
+    pub control: Arc<dyn SessionControl>,
+    /// Where ends are stored.
+    pub store: Arc<AccountsStore>,
+    /// Stores them.
+    pub facts: Arc<Facts>,
+}
+
+impl Sessions {
+    /// The sessions of the caller for which tokens are still made, the last used first.
+    pub async fn list(&self, caller: &Caller, user: &User) -> Result<Vec<ProviderSession>, SessionsError> {
+        let _: Authorized<ReadSessions, Platform> = Unchecked::new(Platform).authorize(&caller.principal)?;
+        let mut sessions = self.control.sessions(&user.provider_id).await?;
+        sessions.retain(|session| session.is_active);
+        sessions.sort_by_key(|session| std::cmp::Reverse(session.last_active_at));
+        Ok(sessions)
+    }
+
+    /// Ends a session of the caller. Repeating it succeeds.
+    pub async fn revoke(&self, caller: &Caller, user: &User, id: &ProviderSessionId) -> Result<(), SessionsError> {
+        let cleared = may_end(caller)?;
+        let sessions = self.control.sessions(&user.provider_id).await?;
+        let session = sessions.iter().find(|session| session.id == *id).ok_or(SessionsError::NotFound)?;
+        if session.is_active { self.end(&cleared, caller, user, id).await } else { Ok(()) }
+    }
+
+    /// Ends the session that the caller came with.
+    pub async fn sign_out(
+        &self,
+        caller: &Caller,
+        user: &User,
+        current: &ProviderSessionId,
+    ) -> Result<(), SessionsError> {
+        let cleared = may_end(caller)?;
+        self.end(&cleared, caller, user, current).await
+    }
+
+    /// Ends all sessions of the caller, and answers how many. The current one ends even if the provider cannot list the others.
+    pub async fn sign_out_everywhere(
+        &self,
+        caller: &Caller,
+        user: &User,
+        current: Option<&ProviderSessionId>,
+    ) -> Result<usize, SessionsError> {
+        let cleared = may_end(caller)?;
+        let listed = self.control.sessions(&user.provider_id).await;
+        let others = listed.as_ref().map(Vec::as_slice).unwrap_or_default().iter();
+        let others = others.filter(|session| session.is_active).map(|session| &session.id);
+        let mut ids: Vec<_> = current.into_iter().chain(others).cloned().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut failed = None;
+        for id in &ids {
+            // The others end whatever becomes of this one.
+            if let Err(error) = self.end(&cleared, caller, user, id).await {
+                failed = Some(error);
+            }
+        }
+        listed?;
+        failed.map_or(Ok(ids.len()), Err)
+    }
+
+    /// Here first: whatever the provider answers, the session counts nowhere any more.
+    async fn end(
+        &self,
+        _: &Authorized<EndSessions, Platform>,
+        caller: &Caller,
+        user: &User,
+        id: &ProviderSessionId,
+    ) -> Result<(), SessionsError> {
+        let subject = Subject::Session(id.to_string());
+        let (source, account) = ((&*self.facts.ids, &*self.facts.clock), Some(user.personal_account));
+        let opened = AuditRecord::opened(source, caller, account, AuditAction::SessionEnded, subject);
+        let merge: Merging = Unchecked::new(Platform).authorize(&Principal::System(Job::Sessions))?;
+        let mut tx = self.store.begin().await?;
+        let outcome = self.end_in(&mut *tx, &merge, caller, id, opened.clone()).await;
+        finish(tx, outcome).await?;
+
+        let revoked = self.control.revoke(id).await;
+        let result = if revoked.is_ok() { EffectResult::Succeeded } else { EffectResult::Failed };
+        let closed = AuditRecord::closed(source, &opened, result);
+        let mut tx = self.store.begin().await?;
+        let outcome = tx.audit().record(closed).await;
+        finish(tx, outcome).await?;
+        Ok(revoked?)
+    }
+
+    async fn end_in(
+        &self,
+        tx: &mut dyn AccountsTx,
+        cleared: &Merging,
+        caller: &Caller,
+        id: &ProviderSessionId,
+        opened: AuditRecord,
+    ) -> Result<(), StoreError> {
+        tx.audit().record(opened).await?;
+        let mut merge = Merge::new(tx, cleared, caller);
+        self.facts.apply(&mut merge, vec![ProviderEvent::SessionEnded(id.clone())], Source::Read).await
+    }
+}
+
+fn may_end(caller: &Caller) -> Result<Authorized<EndSessions, Platform>, Denied> {
+    Unchecked::new(Platform).authorize(&caller.principal)
+}
+
+#[cfg(test)]
+mod tests {
+    use portal_audit::{Effect, Provenance};
+    use portal_authz::{Delegate, Roles, UserPrincipal};
+    use portal_identity::{MockSessionControl, SessionActivity};
+    use portal_kernel::Change;
+    use portal_testkit::{CountingIds, FixedClock};
+
+    use super::*;
+    use crate::RoleMap;
+    use crate::testing::known;
+    use crate::testing::memory::MemoryStore;
+
+    fn id(number: u8) -> ProviderSessionId {
+        ProviderSessionId::parse(&format!("sess_{number}")).unwrap()
+    }
+
+    fn session(number: u8, is_active: bool) -> ProviderSession {
+        ProviderSession {
+            id: id(number),
+            is_active,
+            created_at: None,
+            last_active_at: portal_kernel::Timestamp::from_unix_seconds(number.into()),
+            expires_at: None,
+            activity: SessionActivity::default(),
+        }
+    }
+
+    fn caller() -> Caller {
+        let principal = Principal::User(UserPrincipal { user: known(true).user.id, roles: Roles::default() });
+        Caller { principal, provenance: Provenance::default() }
+    }
+
+    fn down() -> DirectoryError {
+        DirectoryError::Unavailable("down".into())
+    }
+
+    /// A person with three sessions, of which the third ended.
+    fn control() -> MockSessionControl {
+        let mut control = MockSessionControl::new();
+        control.expect_sessions().returning(|_| Ok(vec![session(1, true), session(2, true), session(3, false)]));
+        control
+    }
+
+    fn sessions(control: MockSessionControl) -> (Sessions, MemoryStore) {
+        let store = MemoryStore::default();
+        let facts = Facts {
+            role_map: RoleMap::default(),
+            ids: Arc::new(CountingIds::default()),
+            clock: Arc::new(FixedClock::default()),
+        };
+        let sessions = Sessions { control: Arc::new(control), store: Arc::new(store.clone()), facts: Arc::new(facts) };
+        (sessions, store)
+    }
+
+    async fn effects(store: &MemoryStore) -> Vec<&'static str> {
+        store.rows.lock().await.records.iter().map(|record| record.effect.as_str()).collect()
+    }
+
+    #[tokio::test]
+    async fn the_last_used_session_is_first_and_ended_ones_are_not_listed() {
+        let (sessions, _) = sessions(control());
+        let listed = sessions.list(&caller(), &known(true).user).await.unwrap();
+        assert_eq!(listed.iter().map(|session| session.id.clone()).collect::<Vec<_>>(), [id(2), id(1)]);
+    }
+
+    #[tokio::test]
+    async fn a_session_ends_here_before_the_provider_is_asked() {
+        let (mut control, store) = (control(), MemoryStore::default());
+        let seen = store.clone();
+        control.expect_revoke().once().returning(move |_| {
+            let rows = seen.rows.try_lock().unwrap();
+            assert!(rows.buried.contains("sess_1"), "it ended here");
+            assert_eq!(rows.changes, [Change::Session("sess_1".to_owned())]);
+            assert_eq!(rows.records.last().unwrap().effect, Effect::Opened);
+            Ok(())
+        });
+        let (sessions, _) = sessions(control);
+        let sessions = Sessions { store: Arc::new(store.clone()), ..sessions };
+        sessions.revoke(&caller(), &known(true).user, &id(1)).await.unwrap();
+        assert_eq!(effects(&store).await, ["opened", "succeeded"]);
+    }
+
+    #[tokio::test]
+    async fn a_session_that_is_over_or_somebody_elses_is_left_alone() {
+        let (sessions, store) = sessions(control());
+        sessions.revoke(&caller(), &known(true).user, &id(3)).await.unwrap();
+        let refused = sessions.revoke(&caller(), &known(true).user, &id(9)).await.unwrap_err();
+        assert!(matches!(refused, SessionsError::NotFound));
+        assert!(store.rows.lock().await.buried.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_provider_that_is_down_keeps_nobody_signed_in() {
+        let mut control = MockSessionControl::new();
+        control.expect_sessions().returning(|_| Err(down()));
+        control.expect_revoke().returning(|_| Err(down()));
+        let (sessions, store) = sessions(control);
+        let user = known(true).user;
+        let failed = sessions.sign_out(&caller(), &user, &id(1)).await.unwrap_err();
+        assert!(matches!(failed, SessionsError::Provider(_)));
+        let failed = sessions.sign_out_everywhere(&caller(), &user, Some(&id(2))).await.unwrap_err();
+        assert!(matches!(failed, SessionsError::Provider(_)));
+        assert_eq!(store.rows.lock().await.buried.iter().collect::<Vec<_>>(), ["sess_1", "sess_2"]);
+        assert_eq!(effects(&store).await, ["opened", "failed", "opened", "failed"]);
+    }
+
+    #[tokio::test]
+    async fn everywhere_means_every_session_once() {
+        let mut control = control();
+        control.expect_revoke().times(2).returning(|_| Ok(()));
+        let (sessions, store) = sessions(control);
+        assert_eq!(sessions.sign_out_everywhere(&caller(), &known(true).user, Some(&id(1))).await.unwrap(), 2);
+        assert_eq!(store.rows.lock().await.buried.iter().collect::<Vec<_>>(), ["sess_1", "sess_2"]);
+    }
+
+    #[tokio::test]
+    async fn whoever_acts_for_a_person_sees_and_ends_none() {
+        let (sessions, _) = sessions(MockSessionControl::new());
+        let user = UserPrincipal { user: known(true).user.id, roles: Roles::default() };
+        let delegate = Delegate { user, actor: "user_support".to_owned() };
+        for principal in [Principal::Impersonator(delegate.clone()), Principal::Agent(delegate)] {
+            let caller = Caller { principal, provenance: Provenance::default() };
+            let user = known(true).user;
+            assert!(matches!(sessions.list(&caller, &user).await, Err(SessionsError::Denied(_))));
+            assert!(matches!(sessions.revoke(&caller, &user, &id(1)).await, Err(SessionsError::Denied(_))));
+            assert!(matches!(sessions.sign_out(&caller, &user, &id(1)).await, Err(SessionsError::Denied(_))));
+        }
+    }
+}
