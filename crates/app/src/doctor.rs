@@ -54,6 +54,7 @@ pub(crate) async fn run(from: &SettingsSource) -> Result<ExitCode, Failure> {
         Ok(settings) => {
             report.ok("settings", "complete, and they agree with each other");
             check_database(&mut report, &settings.database).await;
+            check_webhooks(&mut report, &settings);
             check_provider(&mut report, settings).await;
         }
         Err(mistakes) => {
@@ -110,6 +111,17 @@ async fn check_database(report: &mut Report, settings: &portal_postgres::PgSetti
         Ok(pending) if pending.is_empty() => report.ok("migrations", "all applied"),
         Ok(pending) => report.fail("migrations", &format!("{} not applied; run: portal migrate", pending.len())),
         Err(error) => report.fail("migrations", &explain(&error)),
+    }
+}
+
+fn check_webhooks(report: &mut Report, settings: &Settings) {
+    match &settings.webhooks {
+        Some(_) => report.ok("webhooks", "deliveries of Clerk can be verified"),
+        None => report.warn(
+            "webhooks",
+            "CLERK_WEBHOOK_SIGNING_SECRET is not set: what happens at Clerk arrives with the hourly scan only; add an endpoint in \
+             Clerk's dashboard",
+        ),
     }
 }
 

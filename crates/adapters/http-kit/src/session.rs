@@ -19,14 +19,14 @@ use crate::verdict::{authenticate, has_ignored_session};
 pub struct Session<A> {
     signed_in: SignedIn,
     caller: Caller,
-    session: Option<ProviderSessionId>,
+    id: Option<ProviderSessionId>,
     action: PhantomData<fn() -> A>,
 }
 
 impl<A> Session<A> {
     /// The provider's session; none if the token names none.
-    pub fn session(&self) -> Option<&ProviderSessionId> {
-        self.session.as_ref()
+    pub fn id(&self) -> Option<&ProviderSessionId> {
+        self.id.as_ref()
     }
 
     /// Who is acting.
@@ -75,7 +75,7 @@ impl<A> Session<A> {
         let provenance = Provenance { credential, ..provenance(req, kit) };
         let signed_in = kit.sign_in.sign_in(auth, &provenance).await?;
         let caller = Caller { principal: signed_in.principal.clone(), provenance };
-        Ok(Self { signed_in, caller, session: auth.session_id.clone(), action: PhantomData })
+        Ok(Self { signed_in, caller, id: auth.session_id.clone(), action: PhantomData })
     }
 }
 

@@ -77,8 +77,8 @@ pub fn decide(who: &Principal, kind: Kind, target: &Target) -> Result<(), Denied
 
 fn on_platform(who: &Principal, rule: Rule) -> Result<(), Denied> {
     let allowed = match (rule, who) {
-        (Rule::Person, Principal::User(_) | Principal::Impersonator(_) | Principal::Agent(_)) => true,
-        (Rule::InPerson, Principal::User(_)) => true,
+        (Rule::Person, Principal::User(_) | Principal::Impersonator(_) | Principal::Agent(_))
+        | (Rule::InPerson, Principal::User(_)) => true,
         (Rule::Service(scope), Principal::Service(service)) => service.may(scope),
         (Rule::Jobs(jobs), Principal::System(me)) => jobs.contains(me),
         (

@@ -78,7 +78,7 @@ struct SessionList {
     responses((status = 200, description = "The person's sessions", body = SessionList)))]
 async fn list(who: Session<ReadSessions>, sessions: web::Data<Sessions>) -> Result<HttpResponse, ApiError> {
     let found = sessions.list(who.caller(), &who.signed_in().known.user).await?;
-    let data = found.into_iter().map(|session| SessionView::new(session, who.session())).collect();
+    let data = found.into_iter().map(|session| SessionView::new(session, who.id())).collect();
     Ok(HttpResponse::Ok().json(SessionList { data }))
 }
 
@@ -129,7 +129,7 @@ async fn sign_out(
     query: web::Query<SignOutQuery>,
 ) -> Result<HttpResponse, ApiError> {
     let user = &who.signed_in().known.user;
-    let ended = match (query.everywhere, who.session()) {
+    let ended = match (query.everywhere, who.id()) {
         (Some(true), current) => sessions.sign_out_everywhere(who.caller(), user, current).await?,
         (_, Some(current)) => {
             sessions.sign_out(who.caller(), user, current).await?;
