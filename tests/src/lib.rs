@@ -6,7 +6,7 @@ mod response;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
-pub use portal::{Portal, PortalBuilder, Replica};
+pub use portal::{Portal, PortalBuilder, Process, Replica, serve_if_asked};
 pub use response::Answer;
 
 use portal_dev_idp::SigningKey;

@@ -1,11 +1,13 @@
 //! A running program, with its provider and its database.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use portal_app::audit::{Told, run_audit};
 use portal_app::operator::{run_reconcile, run_service_token, run_webhooks};
-use portal_app::serve::bind;
+use portal_app::serve::{Stopper, bind};
 use portal_app::settings::{Environment, Settings};
 use portal_app::wire::{Surroundings, Wired, parked_webhooks, wire};
 use portal_dev_idp::{DevIdp, Person, TokenSpec, listen};
@@ -36,7 +38,8 @@ pub struct Portal {
     surroundings: Surroundings,
     variables: BTreeMap<String, String>,
     client: Client,
-    tasks: Vec<JoinHandle<()>>,
+    server: Stopper,
+    provider: JoinHandle<()>,
 }
 
 /// Settings of a program to start.
@@ -68,9 +71,9 @@ impl PortalBuilder {
     pub async fn start(self) -> Portal {
         let idp = DevIdp::new(SIGNING_KEY.clone(), Arc::clone(&self.surroundings.clock));
         let (provider, server) = listen(&idp).expect("the provider listens");
-        let mut tasks = vec![tokio::spawn(async {
+        let provider_task = tokio::spawn(async {
             let _ = server.await;
-        })];
+        });
         let admin = admin_url(&checkout()).unwrap_or_else(|error| panic!("{error}"));
         let database = TestDatabase::create(&admin).await.expect("a database of its own");
         let defaults = [
@@ -89,20 +92,31 @@ impl PortalBuilder {
             defaults.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         variables.extend(self.variables);
         let (base, wired, server) = serve(&variables, &self.surroundings);
-        tasks.push(server);
         let client = Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
-        Portal { base, idp, database, wired, surroundings: self.surroundings, variables, client, tasks }
+        Portal {
+            base,
+            idp,
+            database,
+            wired,
+            surroundings: self.surroundings,
+            variables,
+            client,
+            server,
+            provider: provider_task,
+        }
     }
 }
 
-fn serve(variables: &BTreeMap<String, String>, surroundings: &Surroundings) -> (String, Wired, JoinHandle<()>) {
+fn serve(variables: &BTreeMap<String, String>, surroundings: &Surroundings) -> (String, Wired, Stopper) {
     let environment = Environment(variables.clone());
     let settings = Settings::load(None, &environment).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     let (http, metrics) = (settings.http.clone(), settings.metrics.clone());
     let wired = wire(settings, surroundings).expect("the parts fit together");
     let bound = bind(&wired, &http, &metrics, None).expect("a free port");
     let base = format!("http://{}", bound.address);
-    let server = tokio::spawn(async {
+    let server = bound.stopper();
+    // Ends when the server was stopped.
+    tokio::spawn(async {
         let _ = bound.run().await;
     });
     (base, wired, server)
@@ -115,13 +129,49 @@ pub struct Replica {
     /// The parts, for their counters.
     pub wired: Wired,
     client: Client,
-    server: JoinHandle<()>,
+    server: Stopper,
 }
 
 impl Drop for Replica {
     fn drop(&mut self) {
-        self.server.abort();
+        self.server.stop();
     }
+}
+
+/// Settings of a server in a process of its own, as the process that starts it hands them down.
+const SERVER: &str = "E2E_SERVER_VARIABLES";
+
+/// What such a process says when it listens.
+const LISTENING: &str = "listening on ";
+
+/// Another server of the same installation, in a process of its own, which is killed with the value.
+pub struct Process {
+    /// `http://127.0.0.1:PORT`
+    pub base: String,
+    child: Child,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may be gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// In a process that [`Portal::process`] started: serves until it is killed. Otherwise returns at once.
+///
+/// # Panics
+/// If the server does not start.
+pub fn serve_if_asked() {
+    let Some(variables) = std::env::var_os(SERVER) else { return };
+    let variables = serde_json::from_slice(variables.as_encoded_bytes()).expect("variables as JSON");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let (base, _wired, _server) = serve(&variables, &Surroundings::default());
+        writeln!(std::io::stdout(), "{LISTENING}{base}").expect("somebody reads");
+        std::future::pending::<()>().await;
+    });
 }
 
 impl Replica {
@@ -137,9 +187,8 @@ impl Replica {
 
 impl Drop for Portal {
     fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
-        }
+        self.server.stop();
+        self.provider.abort();
     }
 }
 
@@ -148,6 +197,22 @@ impl Portal {
     pub fn replica(&self) -> Replica {
         let (base, wired, server) = serve(&self.variables, &self.surroundings);
         Replica { base, wired, client: self.client.clone(), server }
+    }
+
+    /// Starts another server of the same installation in a process of its own. `test` is the full name of the calling test, which must
+    /// begin with [`serve_if_asked`].
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn process(&self, test: &str) -> Process {
+        let variables = serde_json::to_string(&self.variables).expect("texts");
+        let mut command = Command::new(std::env::current_exe().expect("the test binary"));
+        command.args([test, "--exact", "--nocapture"]).env(SERVER, variables);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("a process");
+        let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+        let mut said = lines.map_while(Result::ok);
+        let base = said.find_map(|line| line.split_once(LISTENING).map(|(_, base)| base.to_owned()));
+        Process { base: base.expect("it listens"), child }
     }
 
     /// With default settings.

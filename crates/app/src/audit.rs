@@ -360,5 +360,9 @@ fn read_heads(path: &Path) -> Result<BTreeMap<Trail, Vec<SignedHead>>, Failure> 
             Err(error) => return Err(format!("{} line {number} is no signed head: {error}", path.display()).into()),
         }
     }
+    // Whoever gives a file means to compare with it.
+    if heads.is_empty() {
+        return Err(format!("{} holds no signed head", path.display()).into());
+    }
     Ok(heads)
 }

@@ -176,6 +176,10 @@ fn told(report: &ReconcileReport) -> String {
              it: --max-removals {missing}"
         );
     }
+    if report.unusable > 0 || report.too_many_missing.is_some() {
+        text.push_str("the comparison is not finished\n");
+        return text;
+    }
     text.push_str(match (report.dry_run, report.complete, report.drift()) {
         (true, _, 0) => "nothing would change\n",
         (true, _, _) => "dry run: nothing was changed\n",

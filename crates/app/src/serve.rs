@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::Server;
+use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::{Condition, from_fn};
 use actix_web::{App, HttpServer, web};
 use portal_accounts::Reconciler;
@@ -57,7 +57,24 @@ pub struct Bound {
     head_signing: Arc<HeadSigning>,
 }
 
+/// Ends a server that runs.
+#[derive(Clone)]
+pub struct Stopper(ServerHandle);
+
+impl Stopper {
+    /// At once: running requests are broken off. [`Bound::run`] returns soon after.
+    pub fn stop(&self) {
+        // The command is sent by now; nobody has to wait for its end.
+        drop(self.0.stop(false));
+    }
+}
+
 impl Bound {
+    /// Stops the server from elsewhere. Whoever drops [`Bound::run`] unfinished leaves its threads behind.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.server.handle())
+    }
+
     /// Serves until a signal arrives or the handle stops it; running requests get the configured time to end.
     pub async fn run(self) -> Result<(), ServeError> {
         let metrics = self.metrics.map(tokio::spawn);

@@ -109,6 +109,7 @@ async fn filters_and_cursors_narrow_the_list() {
     assert_eq!(of(&format!("?action=api_key.created&until={third}")).await, keys[3..]);
     for (query, code) in [
         ("?action=api_key.imagined", "invalid_query"),
+        ("?actor=%00", "invalid_query"),
         ("?since=yesterday", "invalid_query"),
         ("?until=2026-02-03", "invalid_query"),
         ("?limit=0", "invalid_query"),

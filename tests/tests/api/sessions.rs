@@ -1,8 +1,10 @@
 //! Sessions, as their people see and end them.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use e2e::{Answer, Portal};
+use e2e::{Answer, Portal, PortalBuilder};
+use portal_testkit::FixedClock;
 use serde_json::json;
 
 /// A session of alice on another device, and a token of it.
@@ -88,6 +90,23 @@ async fn while_the_provider_is_down_signing_out_counts_here_and_is_503() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_the_provider_never_heard_of_is_remembered_while_it_makes_tokens() {
+    let clock = Arc::new(FixedClock::default());
+    let portal = PortalBuilder::default().clock(&clock).start().await;
+    let token = portal.token("alice");
+    assert_eq!(portal.get("/v1/me", &token).await.status, 200);
+    portal.idp.set_outage(true);
+    portal.post("/v1/auth/sign-out", &token, &json!({})).await.assert_problem(503, "identity_unavailable");
+    portal.idp.set_outage(false);
+    for _ in 0..3 {
+        clock.advance(Duration::from_hours(47));
+        let later = portal.get("/v1/me", &portal.token("alice")).await;
+        later.assert_problem(401, "session_ended");
+        portal.replica().get("/v1/me", &portal.token("alice")).await.assert_problem(401, "session_ended");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_end_is_in_the_trail_with_what_became_of_it_at_the_provider() {
     let portal = Portal::start().await;
     let account = portal.personal_account("alice").await;
@@ -95,7 +114,9 @@ async fn each_end_is_in_the_trail_with_what_became_of_it_at_the_provider() {
     portal.post("/v1/auth/sign-out", &portal.token("alice"), &json!({})).await;
     portal.idp.sign_in("alice").unwrap();
     let trail = portal.get(&format!("/v1/accounts/{account}/audit-events"), &portal.token("alice")).await.json();
-    let event = trail["data"].as_array().unwrap().iter().find(|event| event["action"] == "session.ended").unwrap();
-    assert_eq!((&event["subject"], &event["outcome"]), (&json!(ended), &json!("succeeded")), "{trail}");
-    assert_eq!(event["actor"]["kind"], "user");
+    for (action, outcome) in [("session.ended", "done"), ("session.revoked", "succeeded")] {
+        let event = trail["data"].as_array().unwrap().iter().find(|event| event["action"] == action).unwrap();
+        assert_eq!((&event["subject"], &event["outcome"]), (&json!(ended), &json!(outcome)), "{trail}");
+        assert_eq!(event["actor"]["kind"], "user");
+    }
 }

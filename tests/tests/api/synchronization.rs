@@ -1,9 +1,10 @@
 //! People and organizations arrive by three roads, which lose, repeat and mix up, and end as the provider has them.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::time::{Duration, Instant};
 
-use e2e::{Portal, Replica};
+use e2e::{Portal, Replica, serve_if_asked};
 use portal_dev_idp::{Membership, Person, WebhookFaults};
 
 /// Answers of all servers within a second, or the last one.
@@ -187,9 +188,18 @@ fn schedules() -> u64 {
     std::env::var("PORTAL_TEST_SCHEDULES").map_or(6, |text| text.parse().expect("a number of schedules"))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn any_schedule_of_losses_repeats_delays_and_kills_ends_as_the_provider_has_it() {
-    let (mut lost, mut repeated, mut drifted) = (0, 0, 0);
+/// What receives the messages is a process of its own, which is killed over and over, whatever it is doing.
+#[test]
+fn any_schedule_of_losses_repeats_delays_and_kills_ends_as_the_provider_has_it() {
+    serve_if_asked();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(run_schedules());
+}
+
+const RECEIVER: &str = "synchronization::any_schedule_of_losses_repeats_delays_and_kills_ends_as_the_provider_has_it";
+
+async fn run_schedules() {
+    let (mut lost, mut repeated, mut drifted, mut kills) = (0, 0, 0, 0);
     for seed in 0..schedules() {
         let portal = Portal::start().await;
         let mut chance = Chance(seed);
@@ -201,14 +211,14 @@ async fn any_schedule_of_losses_repeats_delays_and_kills_ends_as_the_provider_ha
             reorder: true,
             seed,
         });
-        let mut receiver = portal.replica();
+        let mut receiver = portal.process(RECEIVER);
         portal.send_webhooks_to(&receiver.base);
         for number in 0..30 {
             step(&portal, &mut chance, number).await;
             if chance.draw(10) == 0 {
-                // Whatever it was doing ends in the middle.
                 drop(receiver);
-                receiver = portal.replica();
+                kills += 1;
+                receiver = portal.process(RECEIVER);
                 portal.send_webhooks_to(&receiver.base);
             }
         }
@@ -225,8 +235,11 @@ async fn any_schedule_of_losses_repeats_delays_and_kills_ends_as_the_provider_ha
         let kept = portal.webhooks(&["list"]).await.unwrap();
         assert_eq!(kept, "nothing is put aside\n", "seed {seed}");
     }
-    assert!(lost > 0 && repeated > 0 && drifted > 0, "{lost} lost, {repeated} repeated, {drifted} schedules mended");
-    println!("{lost} messages lost, {repeated} repeated, {drifted} schedules mended by the reconciler");
+    let told =
+        format!("{lost} messages lost, {repeated} repeated, {kills} kills, {drifted} schedules mended by the scan");
+    assert!(lost > 0 && repeated > 0 && kills > 0 && drifted > 0, "{told}");
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{told}").unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -36,7 +36,8 @@ impl ClerkDirectory {
             200..300 => {
                 serde_json::from_slice(&answer.body).map(Some).map_err(|error| DirectoryError::Malformed(error.into()))
             }
-            404 => Ok(None),
+            // 402: the instance's plan does not include it, so there is none.
+            402 | 404 => Ok(None),
             status => Err(refusal(status, &answer)),
         }
     }
@@ -56,7 +57,13 @@ impl ClerkDirectory {
                 }
             }
             let total = body.get("total_count").and_then(Value::as_u64).and_then(|total| usize::try_from(total).ok());
-            if data.is_empty() || total.map_or(data.len() < PAGE_SIZE, |total| (page + 1) * PAGE_SIZE >= total) {
+            let is_end =
+                data.is_empty() || total.map_or(data.len() < PAGE_SIZE, |total| (page + 1) * PAGE_SIZE >= total);
+            if is_end && total.is_some_and(|total| found.len() < total) {
+                // One that ended between two pages hid another one.
+                return Err(malformed("memberships that changed while they were read"));
+            }
+            if is_end {
                 return Ok(found);
             }
         }

@@ -111,7 +111,10 @@ impl DirectoryListing for ClerkListing {
 
     async fn organizations(&self, offset: usize) -> Result<Listed<ProviderOrganization>, DirectoryError> {
         let path = format!("/organizations?limit={ORGANIZATIONS}&offset={offset}&order_by=%2Bcreated_at");
-        let body = self.read(path).await?.ok_or_else(malformed)?;
+        // An instance without organizations has no such list.
+        let Some(body) = self.read(path).await? else {
+            return Ok(Listed { items: Vec::new(), unreadable: 0, next: None });
+        };
         Ok(listed((data(&body)?, offset, ORGANIZATIONS), records::organization))
     }
 

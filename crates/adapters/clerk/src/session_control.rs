@@ -64,7 +64,8 @@ fn session(record: &Value) -> Option<ProviderSession> {
     let time = |name: &str| record.get(name).and_then(Value::as_i64).and_then(from_millis);
     Some(ProviderSession {
         id: text(record, "id").and_then(|id| ProviderSessionId::parse(&id).ok())?,
-        is_active: record.get("status").and_then(Value::as_str) == Some("active"),
+        // A pending one becomes active when its person has done what is outstanding.
+        is_active: matches!(record.get("status").and_then(Value::as_str), Some("active" | "pending")),
         created_at: time("created_at"),
         last_active_at: time("last_active_at"),
         expires_at: time("expire_at"),

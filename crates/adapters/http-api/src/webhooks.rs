@@ -60,7 +60,10 @@ impl From<ReceiveWebhookError> for ApiError {
                 Problem::bad_request("invalid_webhook", "The delivery cannot be verified").into()
             }
             ReceiveWebhookError::Denied(denied) => Problem::from(denied).into(),
-            ReceiveWebhookError::Store(error) => Problem::from(error).into(),
+            // Whatever stood in the way, the provider is to try again.
+            ReceiveWebhookError::Store(error) => {
+                Problem::unavailable("unavailable", "Temporarily unavailable").cause(error).into()
+            }
         }
     }
 }

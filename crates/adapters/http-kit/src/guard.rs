@@ -86,8 +86,7 @@ pub trait Requirement: Sized + 'static {
     fn resolve(req: &HttpRequest) -> impl Future<Output = Result<Self, Refusal>>;
 }
 
-/// A body that carries its sender's signature, which the use case verifies: it covers every byte, so that nothing can be said before
-/// all of it is there.
+/// A body that carries its sender's signature, which the use case verifies once all of it is there: the signature covers every byte.
 #[derive(Debug, Clone)]
 pub struct Signed {
     provenance: Provenance,

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 
 use actix_web::error::{JsonPayloadError, PathError, QueryPayloadError};
 use actix_web::http::StatusCode;
+use actix_web::rt::time::timeout;
 use actix_web::web;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
@@ -12,6 +13,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 
 use crate::problem::Problem;
+use crate::routes::{BODY_DEADLINE, request_timeout};
 
 /// Bytes of a JSON body. No request of this API needs more.
 pub(crate) const BODY_LIMIT: usize = 16 * 1024;
@@ -35,10 +37,12 @@ pub(crate) fn body_too_large(limit: usize) -> Problem {
 
 /// The bytes of a body as they came, up to a limit of the route's own.
 pub async fn whole_body(body: web::Payload, limit: usize) -> Result<web::Bytes, Problem> {
-    match body.to_bytes_limited(limit).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(_)) => Err(Problem::bad_request("unreadable_body", "The body could not be read")),
-        Err(_) => Err(body_too_large(limit)),
+    match timeout(BODY_DEADLINE, body.to_bytes_limited(limit)).await {
+        Ok(Ok(Ok(bytes))) => Ok(bytes),
+        Ok(Ok(Err(_))) => Err(Problem::bad_request("unreadable_body", "The body could not be read")),
+        Ok(Err(_)) => Err(body_too_large(limit)),
+        // The caller's fault, and not an outage.
+        Err(_) => Err(request_timeout()),
     }
 }
 

@@ -29,7 +29,7 @@ use crate::problem::Problem;
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// How long a caller may take to send a body.
-const BODY_DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Schemas by name, as utoipa collects them for one operation.
 type Schemas = Vec<(String, RefOr<Schema>)>;
@@ -240,7 +240,7 @@ fn deadline_passed() -> Problem {
     Problem::unavailable("unavailable", "Temporarily unavailable").cause("the deadline passed")
 }
 
-fn request_timeout() -> Problem {
+pub(crate) fn request_timeout() -> Problem {
     Problem::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", "The body took too long")
 }
 

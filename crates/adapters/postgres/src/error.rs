@@ -48,6 +48,8 @@ fn is_outage(message: &str) -> bool {
         "could not extend file",
         "could not write to file",
         "out of memory",
+        // The lock table is full.
+        "out of shared memory",
     ]
     .iter()
     .any(|outage| message.starts_with(outage))

@@ -11,8 +11,8 @@ use portal_kernel::{Change, ChangeFeed, ChangeListener, Clock, StoreError, Times
 
 use crate::ports::EndedSessionReader;
 
-/// How long an ended session is remembered: the provider makes no token after the end, and hardly any lasts longer. For one that does,
-/// the store is asked.
+/// How long an ended session is remembered once the provider knows of the end: it makes no token after that, and hardly any lasts longer.
+/// For one that does, the store is asked. Until the provider knows, the time of the end lies ahead, so that nobody forgets it.
 const REMEMBERED: Duration = Duration::from_hours(24);
 
 /// How long a list is used before it is read anew, so that it does not grow forever.

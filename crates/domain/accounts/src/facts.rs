@@ -81,7 +81,7 @@ impl Facts {
         source: Source,
     ) -> Result<Vec<Vec<Change>>, StoreError> {
         let mut changes = Vec::with_capacity(events.len());
-        let mut ids: Vec<String> = events.iter().flat_map(ids_of).collect();
+        let mut ids: Vec<String> = events.iter().flat_map(|event| ids_of(event).chain(creator_of(event))).collect();
         // Everybody takes them in one order, so that nobody waits in a circle.
         ids.sort_unstable();
         ids.dedup();
@@ -185,6 +185,9 @@ impl Facts {
         creator: &ProviderUserId,
     ) -> Result<(), StoreError> {
         let Some(user) = merge.tx.users().find(merge.cleared, creator.clone()).await? else { return Ok(()) };
+        if user.state == UserState::Deleted {
+            return Ok(());
+        }
         let found = merge.tx.accounts().find_membership(merge.cleared, account, user.id).await?;
         let Some(Membership { role: before, copy: Some(copy), .. }) = found else { return Ok(()) };
         let role = self.role_map.member(&copy.content.role, true);
@@ -346,6 +349,16 @@ fn deleted_id(event: &ProviderEvent) -> Option<String> {
         ProviderEvent::SessionEnded(id) => Some(id.to_string()),
         ProviderEvent::User(_) | ProviderEvent::Organization(_) | ProviderEvent::Membership(_) => None,
     }
+}
+
+/// The person whose role depends on an event without being in it: they must not be deleted meanwhile.
+fn creator_of(event: &ProviderEvent) -> Option<String> {
+    let (ProviderEvent::Organization(organization)
+    | ProviderEvent::Membership(ProviderMembership { organization, .. })) = event
+    else {
+        return None;
+    };
+    organization.created_by.as_ref().map(ToString::to_string)
 }
 
 /// All ids of an event: nobody else may merge them meanwhile, and nothing is kept about one that is buried.

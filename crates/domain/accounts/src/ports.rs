@@ -27,6 +27,9 @@ pub trait ProviderIds: Send {
 
     /// Remembers for good that the id was deleted. Repeating it changes nothing.
     async fn bury(&mut self, cleared: &Merging, id: String, at: Timestamp) -> Result<(), StoreError>;
+
+    /// Says when a buried id was deleted, once it is known.
+    async fn settle(&mut self, cleared: &Merging, id: String, at: Timestamp) -> Result<(), StoreError>;
 }
 
 /// People, inside a transaction.

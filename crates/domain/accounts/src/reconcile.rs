@@ -4,6 +4,7 @@
 //! read. After a complete scan each suspect is asked for by itself, and what is confirmed is removed, unless that is so much at once
 //! that the provider's answers are more likely to be wrong than right.
 
+mod report;
 #[cfg(test)]
 mod tests;
 
@@ -25,17 +26,19 @@ use crate::Source;
 use crate::facts::{Facts, Merge};
 use crate::ports::{AccountsStore, Merging, ReconcileReader};
 
+pub use report::{ReconcileReport, Tally};
+
 /// A scan that did not move for so long was given up: another replica goes on with it.
 const GIVEN_UP: Duration = Duration::from_mins(5);
 
 /// Rows of ours that are read at a time.
 pub(crate) const ROWS: usize = 500;
 
+/// Facts in one transaction: each takes up to four locks, and the server has some thousands for everybody.
+const AT_ONCE: usize = 100;
+
 /// So many removals at once are believed, however few records there are.
 const ALWAYS_BELIEVED: usize = 10;
-
-/// How many differences a report names.
-const LONGEST_REPORT: usize = 200;
 
 /// How far a scan got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,51 +120,6 @@ pub struct ReconcileOptions {
     pub most_removals: Option<usize>,
 }
 
-/// Of one kind of record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Tally {
-    /// How many the provider listed.
-    pub read: usize,
-    /// How many were not as they should be here.
-    pub changed: usize,
-    /// How many are gone at the provider and were still here.
-    pub gone: usize,
-}
-
-/// What a scan found.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ReconcileReport {
-    /// Nothing was changed.
-    pub dry_run: bool,
-    /// It began at the beginning and came to the end: only then can anything be missing.
-    pub complete: bool,
-    /// People.
-    pub users: Tally,
-    /// Organizations.
-    pub organizations: Tally,
-    /// Members.
-    pub memberships: Tally,
-    /// Records that could not be read or stored. Nothing is removed while there are any.
-    pub unusable: usize,
-    /// More records are missing than are believed: none was removed.
-    pub too_many_missing: Option<usize>,
-    /// What was not as it should be, one line each, the first 200.
-    pub differences: Vec<String>,
-}
-
-impl ReconcileReport {
-    /// How many records were not as they should be: what webhooks lost.
-    pub fn drift(&self) -> usize {
-        [self.users, self.organizations, self.memberships].iter().map(|tally| tally.changed + tally.gone).sum()
-    }
-
-    fn differ(&mut self, line: String) {
-        if self.differences.len() < LONGEST_REPORT {
-            self.differences.push(line);
-        }
-    }
-}
-
 /// Why a scan did not come to its end. The next one goes on where it stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
@@ -204,6 +162,16 @@ struct Scan {
     /// The provider's ids of everything that was listed.
     seen: HashSet<String>,
     report: ReconcileReport,
+}
+
+/// What may be gone at the provider.
+struct Suspects {
+    /// As it would be told.
+    events: Vec<ProviderEvent>,
+    /// How many records are here at all.
+    known: usize,
+    /// How many people of those that are here the provider listed.
+    recognized: usize,
 }
 
 impl Scan {
@@ -250,6 +218,11 @@ impl Reconciler {
         let report = ReconcileReport { dry_run: options.dry_run, ..ReconcileReport::default() };
         let caller = caller.clone();
         let mut scan = Scan { cleared, merge, caller, options, cursor, started_at, seen: HashSet::new(), report };
+        // Whoever moves the cursor first scans.
+        match self.apply_at_once(&mut scan, &[], Some(position)).await {
+            Err(StoreError::Stale) => return Err(ReconcileError::Busy(started_at)),
+            outcome => outcome?,
+        }
         self.read_everything(&mut scan, position).await?;
         scan.report.complete = from_the_start;
         if scan.report.complete && scan.report.unusable == 0 {
@@ -293,25 +266,34 @@ impl Reconciler {
         }
     }
 
-    /// Merges in one transaction, which moves the cursor too. What cannot be stored is counted, and stops nothing else.
+    /// Merges, and moves the cursor behind what was merged. What cannot be stored is counted, and stops nothing else.
     async fn apply(&self, scan: &mut Scan, events: Vec<ProviderEvent>, to: ScanPosition) -> Result<(), ReconcileError> {
-        match self.apply_at_once(scan, &events, Some(to)).await {
-            Ok(()) => return Ok(()),
-            Err(error) if error.may_pass() || events.is_empty() => return Err(error.into()),
-            Err(error) => tracing::warn!(%error, "a page could not be stored at once; its records are stored singly"),
-        }
-        for event in events {
-            match self.apply_at_once(scan, std::slice::from_ref(&event), None).await {
+        for part in events.chunks(AT_ONCE) {
+            match self.apply_at_once(scan, part, None).await {
                 Ok(()) => {}
                 Err(error) if error.may_pass() => return Err(error.into()),
                 Err(error) => {
-                    tracing::error!(id = subject(&event), %error, "a record of the provider could not be stored");
-                    scan.report.unusable += 1;
-                    scan.report.differ(format!("{} could not be stored", subject(&event)));
+                    tracing::warn!(%error, "records could not be stored at once; they are stored singly");
+                    self.apply_singly(scan, part).await?;
                 }
             }
         }
         Ok(self.apply_at_once(scan, &[], Some(to)).await?)
+    }
+
+    async fn apply_singly(&self, scan: &mut Scan, events: &[ProviderEvent]) -> Result<(), ReconcileError> {
+        for event in events {
+            match self.apply_at_once(scan, std::slice::from_ref(event), None).await {
+                Ok(()) => {}
+                Err(error) if error.may_pass() => return Err(error.into()),
+                Err(error) => {
+                    tracing::error!(id = subject(event), %error, "a record of the provider could not be stored");
+                    scan.report.unusable += 1;
+                    scan.report.differ(format!("{} could not be stored", subject(event)));
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn apply_at_once(
@@ -361,9 +343,11 @@ impl Reconciler {
     }
 
     async fn remove_what_is_gone(&self, scan: &mut Scan) -> Result<(), ReconcileError> {
-        let (suspects, known) = self.suspects(scan).await?;
+        let Suspects { events: suspects, known, recognized } = self.suspects(scan).await?;
         let most = scan.options.most_removals.unwrap_or_else(|| (known / 20).max(ALWAYS_BELIEVED));
-        if suspects.len() > most {
+        // A provider that knows nothing of what is here is another one.
+        let is_another = known > 0 && recognized == 0;
+        if suspects.len() > most || (is_another && scan.options.most_removals.is_none()) {
             tracing::error!(
                 missing = suspects.len(),
                 known,
@@ -381,14 +365,16 @@ impl Reconciler {
         Ok(())
     }
 
-    /// What is here since before the scan and was not listed, and how much is here at all.
-    async fn suspects(&self, scan: &Scan) -> Result<(Vec<ProviderEvent>, usize), StoreError> {
-        let (mut suspects, mut known) = (Vec::new(), 0);
+    /// What is here since before the scan and was not listed.
+    async fn suspects(&self, scan: &Scan) -> Result<Suspects, StoreError> {
+        let (mut suspects, mut known, mut recognized) = (Vec::new(), 0, 0);
         let is_missing = |id: &str, created_at: Timestamp| created_at < scan.started_at && !scan.seen.contains(id);
         let mut after = None;
         loop {
             let rows = self.reader.users(&scan.cleared, after, ROWS).await?;
             known += rows.len();
+            let before = rows.iter().filter(|row| row.created_at < scan.started_at);
+            recognized += before.filter(|row| scan.seen.contains(row.provider_id.as_str())).count();
             let missing = rows.iter().filter(|row| is_missing(row.provider_id.as_str(), row.created_at));
             suspects.extend(missing.map(|row| ProviderEvent::UserDeleted(row.provider_id.clone())));
             match rows.last() {
@@ -411,8 +397,11 @@ impl Reconciler {
         loop {
             let rows = self.reader.memberships(&scan.cleared, after, ROWS).await?;
             known += rows.len();
+            // With the organization or the person goes the membership, and is no suspect of its own.
+            let has_parents =
+                |stay: &Stay| scan.seen.contains(stay.organization.as_str()) && scan.seen.contains(stay.user.as_str());
             let missing = rows.iter().filter(|row| is_missing(row.provider_id.membership.as_str(), row.created_at));
-            suspects.extend(missing.map(|row| {
+            suspects.extend(missing.filter(|row| has_parents(&row.provider_id)).map(|row| {
                 let Stay { membership, organization, user } = row.provider_id.clone();
                 ProviderEvent::MembershipDeleted { id: membership, organization, user }
             }));
@@ -421,7 +410,7 @@ impl Reconciler {
                 None => break,
             }
         }
-        Ok((suspects, known))
+        Ok(Suspects { events: suspects, known, recognized })
     }
 
     /// What the provider says when it is asked about the suspect alone: gone, or here and missed before.

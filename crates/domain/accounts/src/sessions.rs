@@ -1,16 +1,17 @@
 //! The sessions of a person: seen, and ended, here at once and at the provider.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use portal_audit::{AuditAction, AuditRecord, Caller, EffectResult, Subject};
 use portal_authz::action::{EndSessions, ReadSessions};
 use portal_authz::{Authorized, Denied, Job, Platform, Principal, Unchecked};
-use portal_identity::{DirectoryError, ProviderEvent, ProviderSession, ProviderSessionId, SessionControl};
-use portal_kernel::{StoreError, finish};
+use portal_identity::{DirectoryError, ProviderSession, ProviderSessionId, SessionControl};
+use portal_kernel::{Change, Clock, IdGen, StoreError, finish};
 
-use crate::facts::{Facts, Merge};
+use crate::User;
+use crate::facts::Facts;
 use crate::ports::{AccountsStore, AccountsTx, Merging};
-use crate::{Source, User};
 
 /// Why sessions were not read or ended.
 #[derive(Debug, thiserror::Error)]
@@ -49,12 +50,12 @@ impl Sessions {
         Ok(sessions)
     }
 
-    /// Ends a session of the caller. Repeating it succeeds.
+    /// Ends a session of the caller, here whether or not it is over at the provider. Repeating it succeeds.
     pub async fn revoke(&self, caller: &Caller, user: &User, id: &ProviderSessionId) -> Result<(), SessionsError> {
         let cleared = may_end(caller)?;
         let sessions = self.control.sessions(&user.provider_id).await?;
-        let session = sessions.iter().find(|session| session.id == *id).ok_or(SessionsError::NotFound)?;
-        if session.is_active { self.end(&cleared, caller, user, id).await } else { Ok(()) }
+        sessions.iter().find(|session| session.id == *id).ok_or(SessionsError::NotFound)?;
+        self.end(&cleared, caller, user, std::slice::from_ref(id)).await
     }
 
     /// Ends the session that the caller came with.
@@ -65,7 +66,7 @@ impl Sessions {
         current: &ProviderSessionId,
     ) -> Result<(), SessionsError> {
         let cleared = may_end(caller)?;
-        self.end(&cleared, caller, user, current).await
+        self.end(&cleared, caller, user, std::slice::from_ref(current)).await
     }
 
     /// Ends all sessions of the caller, and answers how many. The current one ends even if the provider cannot list the others.
@@ -82,40 +83,46 @@ impl Sessions {
         let mut ids: Vec<_> = current.into_iter().chain(others).cloned().collect();
         ids.sort_unstable();
         ids.dedup();
-        let mut failed = None;
-        for id in &ids {
-            // The others end whatever becomes of this one.
-            if let Err(error) = self.end(&cleared, caller, user, id).await {
-                failed = Some(error);
-            }
-        }
+        self.end(&cleared, caller, user, &ids).await?;
         listed?;
-        failed.map_or(Ok(ids.len()), Err)
+        Ok(ids.len())
     }
 
-    /// Here first: whatever the provider answers, the session counts nowhere any more.
+    /// Here first, and all at once: whatever the provider answers, and if it never does, the sessions count nowhere any more.
     async fn end(
         &self,
         _: &Authorized<EndSessions, Platform>,
         caller: &Caller,
         user: &User,
-        id: &ProviderSessionId,
+        ids: &[ProviderSessionId],
     ) -> Result<(), SessionsError> {
-        let subject = Subject::Session(id.to_string());
-        let (source, account) = ((&*self.facts.ids, &*self.facts.clock), Some(user.personal_account));
-        let opened = AuditRecord::opened(source, caller, account, AuditAction::SessionEnded, subject);
         let merge: Merging = Unchecked::new(Platform).authorize(&Principal::System(Job::Sessions))?;
+        let source: (&dyn IdGen, &dyn Clock) = (&*self.facts.ids, &*self.facts.clock);
+        let account = Some(user.personal_account);
+        let attempts: Vec<_> = ids
+            .iter()
+            .map(|id| {
+                let subject = Subject::Session(id.to_string());
+                (id, AuditRecord::opened(source, caller, account, AuditAction::SessionRevoked, subject))
+            })
+            .collect();
         let mut tx = self.store.begin().await?;
-        let outcome = self.end_in(&mut *tx, &merge, caller, id, opened.clone()).await;
+        let outcome = self.end_in(&mut *tx, &merge, caller, &attempts).await;
         finish(tx, outcome).await?;
 
-        let revoked = self.control.revoke(id).await;
-        let result = if revoked.is_ok() { EffectResult::Succeeded } else { EffectResult::Failed };
-        let closed = AuditRecord::closed(source, &opened, result);
-        let mut tx = self.store.begin().await?;
-        let outcome = tx.audit().record(closed).await;
-        finish(tx, outcome).await?;
-        Ok(revoked?)
+        let mut failed = None;
+        for (id, opened) in attempts {
+            let revoked = self.control.revoke(id).await;
+            if let Some(result) = known_result(&revoked) {
+                let mut tx = self.store.begin().await?;
+                let closed = AuditRecord::closed(source, &opened, result);
+                let outcome = self.close_in(&mut *tx, &merge, id, closed, revoked.is_ok()).await;
+                finish(tx, outcome).await?;
+            }
+            // The others are asked for whatever becomes of this one.
+            failed = failed.or(revoked.err());
+        }
+        failed.map_or(Ok(()), |error| Err(error.into()))
     }
 
     async fn end_in(
@@ -123,12 +130,50 @@ impl Sessions {
         tx: &mut dyn AccountsTx,
         cleared: &Merging,
         caller: &Caller,
-        id: &ProviderSessionId,
-        opened: AuditRecord,
+        attempts: &[(&ProviderSessionId, AuditRecord)],
     ) -> Result<(), StoreError> {
-        tx.audit().record(opened).await?;
-        let mut merge = Merge::new(tx, cleared, caller);
-        self.facts.apply(&mut merge, vec![ProviderEvent::SessionEnded(id.clone())], Source::Read).await
+        let ids = attempts.iter().map(|(id, _)| id.to_string()).collect();
+        let ended = tx.provider_ids().lock(cleared, ids).await?;
+        for (id, opened) in attempts {
+            if !ended.contains(&id.to_string()) {
+                // Until the provider confirms it, it goes on making tokens for the session.
+                let remembered_until = self.facts.clock.now().plus(LONGEST_SESSION);
+                tx.provider_ids().bury(cleared, id.to_string(), remembered_until).await?;
+                tx.changes().changed(Change::Session(id.to_string())).await?;
+                let source: (&dyn IdGen, &dyn Clock) = (&*self.facts.ids, &*self.facts.clock);
+                let (action, subject) = (AuditAction::SessionEnded, opened.subject.clone());
+                tx.audit().record(AuditRecord::now(source, caller, opened.account, action, subject)).await?;
+            }
+            tx.audit().record(opened.clone()).await?;
+        }
+        Ok(())
+    }
+
+    async fn close_in(
+        &self,
+        tx: &mut dyn AccountsTx,
+        cleared: &Merging,
+        id: &ProviderSessionId,
+        closed: AuditRecord,
+        is_over: bool,
+    ) -> Result<(), StoreError> {
+        tx.audit().record(closed).await?;
+        if is_over {
+            tx.provider_ids().settle(cleared, id.to_string(), self.facts.clock.now()).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Longer than any session at the provider lasts.
+const LONGEST_SESSION: Duration = Duration::from_hours(24 * 365 * 10);
+
+/// Whether it happened at the provider; none if nobody knows, as after an answer that got lost.
+fn known_result(revoked: &Result<(), DirectoryError>) -> Option<EffectResult> {
+    match revoked {
+        Ok(()) => Some(EffectResult::Succeeded),
+        Err(DirectoryError::RateLimited { .. } | DirectoryError::SecretKeyInvalid) => Some(EffectResult::Failed),
+        Err(DirectoryError::Unavailable(_) | DirectoryError::Malformed(_)) => None,
     }
 }
 
@@ -141,7 +186,6 @@ mod tests {
     use portal_audit::{Effect, Provenance};
     use portal_authz::{Delegate, Roles, UserPrincipal};
     use portal_identity::{MockSessionControl, SessionActivity};
-    use portal_kernel::Change;
     use portal_testkit::{CountingIds, FixedClock};
 
     use super::*;
@@ -210,22 +254,31 @@ mod tests {
             let rows = seen.rows.try_lock().unwrap();
             assert!(rows.buried.contains("sess_1"), "it ended here");
             assert_eq!(rows.changes, [Change::Session("sess_1".to_owned())]);
-            assert_eq!(rows.records.last().unwrap().effect, Effect::Opened);
+            let told: Vec<_> = rows.records.iter().map(|record| (record.action, record.effect)).collect();
+            assert_eq!(
+                told,
+                [(AuditAction::SessionEnded, Effect::Done), (AuditAction::SessionRevoked, Effect::Opened)]
+            );
             Ok(())
         });
         let (sessions, _) = sessions(control);
         let sessions = Sessions { store: Arc::new(store.clone()), ..sessions };
         sessions.revoke(&caller(), &known(true).user, &id(1)).await.unwrap();
-        assert_eq!(effects(&store).await, ["opened", "succeeded"]);
+        assert_eq!(effects(&store).await, ["done", "opened", "succeeded"]);
     }
 
     #[tokio::test]
-    async fn a_session_that_is_over_or_somebody_elses_is_left_alone() {
-        let (sessions, store) = sessions(control());
-        sessions.revoke(&caller(), &known(true).user, &id(3)).await.unwrap();
+    async fn a_session_that_is_over_at_the_provider_ends_here_and_somebody_elses_does_not() {
+        let mut control = control();
+        control.expect_revoke().times(2).returning(|_| Ok(()));
+        let (sessions, store) = sessions(control);
+        for _ in 0..2 {
+            sessions.revoke(&caller(), &known(true).user, &id(3)).await.unwrap();
+        }
+        assert_eq!(effects(&store).await, ["done", "opened", "succeeded", "opened", "succeeded"], "it ends here once");
         let refused = sessions.revoke(&caller(), &known(true).user, &id(9)).await.unwrap_err();
         assert!(matches!(refused, SessionsError::NotFound));
-        assert!(store.rows.lock().await.buried.is_empty());
+        assert_eq!(store.rows.lock().await.buried.iter().collect::<Vec<_>>(), ["sess_3"]);
     }
 
     #[tokio::test]
@@ -240,7 +293,16 @@ mod tests {
         let failed = sessions.sign_out_everywhere(&caller(), &user, Some(&id(2))).await.unwrap_err();
         assert!(matches!(failed, SessionsError::Provider(_)));
         assert_eq!(store.rows.lock().await.buried.iter().collect::<Vec<_>>(), ["sess_1", "sess_2"]);
-        assert_eq!(effects(&store).await, ["opened", "failed", "opened", "failed"]);
+        assert_eq!(effects(&store).await, ["done", "opened", "done", "opened"], "nobody knows what the provider did");
+    }
+
+    #[tokio::test]
+    async fn what_the_provider_refuses_is_recorded_as_failed() {
+        let mut control = control();
+        control.expect_revoke().returning(|_| Err(DirectoryError::RateLimited { retry_after: None }));
+        let (sessions, store) = sessions(control);
+        sessions.revoke(&caller(), &known(true).user, &id(1)).await.unwrap_err();
+        assert_eq!(effects(&store).await, ["done", "opened", "failed"]);
     }
 
     #[tokio::test]

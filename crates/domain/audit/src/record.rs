@@ -46,8 +46,10 @@ audit_actions! {
     UserDeleted = "user.deleted";
     /// The identity provider deleted an organization; its account was closed.
     AccountDeleted = "account.deleted";
-    /// A person ended a session.
+    /// A person ended a session: it counts nowhere here any more.
     SessionEnded = "session.ended";
+    /// The identity provider was asked to make no further token for a session.
+    SessionRevoked = "session.revoked";
     /// An API key was made.
     ApiKeyCreated = "api_key.created";
     /// An API key was ended for good.

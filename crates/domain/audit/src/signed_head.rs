@@ -1,4 +1,4 @@
-//! Signed heads: what a forger who can write every table cannot write.
+//! Signed heads: how far chains had come, at times that are over.
 //!
 //! Somebody who may change the database can compute a whole chain anew. A signature over how far a chain had come, kept also outside of
 //! the database, says what it was before.

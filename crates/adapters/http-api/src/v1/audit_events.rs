@@ -99,11 +99,17 @@ impl EventQuery {
         let action = self.action.as_deref().map(|text| AuditAction::parse(text).ok_or("there is no such action"));
         Ok(AuditFilter {
             action: action.transpose().map_err(invalid)?,
-            actor: self.actor.clone(),
+            actor: self.actor.as_deref().map(actor).transpose()?,
             since: moment(self.since.as_deref())?,
             until: moment(self.until.as_deref())?,
         })
     }
+}
+
+/// Ids of ours, and names of jobs: nothing else ever acted.
+fn actor(text: &str) -> Result<String, ApiError> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if text.chars().all(is_name) { Ok(text.to_owned()) } else { Err(invalid("there is no such actor")) }
 }
 
 fn moment(text: Option<&str>) -> Result<Option<Timestamp>, ApiError> {

@@ -44,4 +44,12 @@ impl ProviderIds for PgTx {
             .await;
         self.noted(buried).map(drop)
     }
+
+    async fn settle(&mut self, _: &Merging, id: String, at: Timestamp) -> Result<(), StoreError> {
+        let settled = diesel::update(buried_provider_ids::table.find(id))
+            .set(buried_provider_ids::at.eq(at.to_offset()))
+            .execute(&mut self.conn)
+            .await;
+        self.noted(settled).map(drop)
+    }
 }

@@ -75,6 +75,11 @@ pub async fn an_ended_session_is_found(ports: Ports<'_>) {
         found.sort();
         assert_eq!(found, expected, "since {since}");
     }
+    let mut tx = ports.begin().await;
+    tx.provider_ids().settle(&cleared(), "sess_2".to_owned(), at(15)).await.expect("it is known when it ended");
+    tx.commit().await.expect("a commit");
+    let later = ports.ended.ended_since(&looking_up(), at(16)).await.expect("a list of sessions");
+    assert_eq!(later, Vec::<String>::new());
     for (id, expected) in [("sess_1", true), ("sess_2", true), ("sess_3", false)] {
         let session = ProviderSessionId::parse(id).expect("a session id");
         let ended = ports.ended.has_ended(&looking_up(), session).await.expect("an answer");

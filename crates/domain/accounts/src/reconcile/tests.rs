@@ -52,6 +52,8 @@ impl Listing {
 #[async_trait]
 impl DirectoryListing for Listing {
     async fn users(&self, offset: usize) -> Result<Listed<ProviderUser>, DirectoryError> {
+        // Others get their turn.
+        tokio::task::yield_now().await;
         self.page(|provider| provider.users.iter().map(|user| (user.id.to_string(), user.clone())).collect(), offset)
     }
 
@@ -242,6 +244,24 @@ async fn more_than_is_believed_is_removed_only_when_it_is_allowed() {
     let report = world.run(ReconcileOptions { most_removals: Some(20), ..ReconcileOptions::default() }).await.unwrap();
     assert_eq!((report.too_many_missing, report.users.gone), (None, 20));
     assert_eq!(world.counts().await.0, 10);
+}
+
+#[tokio::test]
+async fn a_provider_that_knows_nobody_here_is_another_one() {
+    let world = World::new();
+    world.scan().await;
+    world.at_the_provider(|provider| *provider = Provider { users: vec![user(77)], ..Provider::default() });
+    let report = world.scan().await;
+    assert_eq!((report.too_many_missing, report.users.gone), (Some(6), 0), "members go with their organization");
+    assert_eq!(world.counts().await, (6, 1, 3));
+}
+
+#[tokio::test]
+async fn of_two_scans_at_once_one_is_busy() {
+    let world = World::new();
+    let (one, other) = tokio::join!(world.run(ReconcileOptions::default()), world.run(ReconcileOptions::default()));
+    let busy = [&one, &other].iter().filter(|outcome| matches!(outcome, Err(ReconcileError::Busy(_)))).count();
+    assert_eq!((busy, one.is_ok() || other.is_ok()), (1, true), "{one:?} {other:?}");
 }
 
 #[tokio::test]

@@ -107,6 +107,10 @@ impl ProviderIds for MemoryTx {
         self.rows.buried.insert(id);
         Ok(())
     }
+
+    async fn settle(&mut self, _: &Merging, _: String, _: Timestamp) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 #[async_trait]
