@@ -136,6 +136,23 @@ mod tests {
     }
 
     #[test]
+    fn only_what_was_signed_has_an_id() {
+        let (now, body) = (Timestamp::from_unix_seconds(1_700_000_000).unwrap(), b"{}");
+        let signature = WebhookSecret::parse("whsec_c2VjcmV0").unwrap().sign("msg_1", now, body);
+        let headers = |id| {
+            [("svix-id", id), ("svix-timestamp", "1700000000"), ("svix-signature", signature.as_str())]
+                .map(|(name, value): (&str, &str)| (name, value.as_bytes()))
+        };
+        assert_eq!(webhooks().verify(&headers("msg_1"), body, now), Ok("msg_1".to_owned()));
+        for (id, body) in [("msg_2", &body[..]), ("msg_1", b"{} ")] {
+            let refused = Err(WebhookRefused("webhook-signature-invalid"));
+            assert_eq!(webhooks().verify(&headers(id), body, now), refused, "{id}");
+        }
+        let unset = ClerkWebhooks::without_secret().verify(&headers("msg_1"), body, now);
+        assert_eq!(unset, Err(WebhookRefused("webhook-secret-missing")));
+    }
+
+    #[test]
     fn each_kind_that_is_kept_becomes_its_fact() {
         let user = json!({ "id": "user_1", "updated_at": 1_700_000_000_000_i64 });
         let gone = |id: &str| json!({ "object": "x", "id": id, "deleted": true });
