@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portal_clerk::{AuthenticateRequestOptions, RequestState};
+use portal_clerk::{AuthenticateRequestOptions, RequestState, StrictChoices};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
@@ -294,6 +294,22 @@ async fn c0_only_a_success_with_a_list_of_cookies_brings_any() {
         let state = Asked::page(PAGE).cookies("__clerk_handshake_nonce=n").send(&setup).await;
         assert_verdict(&state, expected, &body.to_string());
         assert_eq!((state.is_outage(), server.hits()), (false, 1), "{body}");
+    }
+}
+
+/// In exact a text is taken for a list of its letters, as in Clerk's SDK; only that of an answer which is no refusal.
+#[tokio::test]
+async fn c0_in_exact_only_the_text_of_a_success_is_taken_for_cookies() {
+    for (status, body, kept) in [
+        (200, json!({ "directives": "ab" }), &["a", "b"][..]),
+        (422, json!({ "directives": "ab" }), &[]),
+        (200, json!({}), &[]),
+    ] {
+        let server = FakeClerk::start(Reply::json(status, &body)).await;
+        let mut options = production_with_api(server.url());
+        options.choices = StrictChoices::exact();
+        let state = Asked::page(PAGE).cookies("__clerk_handshake_nonce=n").send(&Setup::new(options)).await;
+        assert_eq!(set_cookies(&state), kept, "{status} {body}");
     }
 }
 
