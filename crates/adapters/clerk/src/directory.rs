@@ -36,8 +36,7 @@ impl ClerkDirectory {
             200..300 => {
                 serde_json::from_slice(&answer.body).map(Some).map_err(|error| DirectoryError::Malformed(error.into()))
             }
-            // 402: the instance's plan does not include it, so there is none.
-            402 | 404 => Ok(None),
+            404 => Ok(None),
             status => Err(refusal(status, &answer)),
         }
     }

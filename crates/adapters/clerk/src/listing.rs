@@ -111,7 +111,7 @@ impl DirectoryListing for ClerkListing {
 
     async fn organizations(&self, offset: usize) -> Result<Listed<ProviderOrganization>, DirectoryError> {
         let path = format!("/organizations?limit={ORGANIZATIONS}&offset={offset}&order_by=%2Bcreated_at");
-        // An instance without organizations has no such list.
+        // An instance that has no organizations has no such list.
         let Some(body) = self.read(path).await? else {
             return Ok(Listed { items: Vec::new(), unreadable: 0, next: None });
         };
