@@ -10,16 +10,16 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Subcommand};
-use portal_dev_idp::{DevIdp, DevIdpError, Instance, SigningKey, TokenMint, people, refuse_live_keys};
+use portal_dev_idp::{DevIdp, DevIdpError, Instance, Person, SigningKey, TokenMint, people, refuse_live_keys};
 use portal_dev_postgres::{DevPostgres, state_dir};
-use portal_kernel::{Clock, Entropy};
+use portal_kernel::{Clock, Entropy, IdGen};
 use portal_postgres::testing::ensure_database;
 use portal_postgres::{PgTarget, migrate};
 
 use crate::cli::{Failure, print};
 use crate::serve::{Mount, ServeError, bind};
 use crate::settings::{Environment, OperatorSettings, Settings, process_environment};
-use crate::system::{OsEntropy, SystemClock};
+use crate::system::{OsEntropy, SystemClock, V7Ids};
 use crate::telemetry;
 use crate::wire::{Surroundings, wire};
 
@@ -82,7 +82,12 @@ fn checkout() -> PathBuf {
 fn token(name: &str, origin: &str) -> Result<(), Failure> {
     let person = people::person(name).ok_or_else(|| DevIdpError::unknown_person(name))?;
     let mint = TokenMint::new(SigningKey::load_or_create(&state_dir(&checkout())?.join("identity-provider.pem"))?);
-    print(&format!("{}\n", mint.session_token(&person, origin, SystemClock.now())))
+    print(&format!("{}\n", mint.session_token(&in_new_session(person), origin, SystemClock.now())))
+}
+
+/// A session that never was before: the database outlives the provider, and remembers for good which sessions ended.
+fn in_new_session(person: Person) -> Person {
+    Person { session_id: format!("sess_dev_{}", V7Ids.uuid().simple()), ..person }
 }
 
 async fn everything(port: u16, reset: bool) -> Result<(), Failure> {
@@ -111,6 +116,9 @@ async fn everything(port: u16, reset: bool) -> Result<(), Failure> {
     let (http, metrics) = (settings.http.clone(), settings.metrics.clone());
     let wired = wire(settings, &Surroundings::default())?;
     let idp = DevIdp::new(key, Arc::new(SystemClock));
+    for person in idp.people() {
+        idp.add_person(in_new_session(person));
+    }
     idp.send_webhooks_to(&format!("http://127.0.0.1:{port}/webhooks/clerk"))?;
     let mount: Mount = Arc::new(move |config| portal_dev_idp::configure(&idp)(config));
     let bound = bind(&wired, &http, &metrics, Some(mount)).map_err(|error| match error {
