@@ -1,8 +1,8 @@
 //! The append-only record of every privileged act: who did what to what, when, and through which request.
 //!
-//! A record is written in the transaction of the change it describes: either both exist or neither. One of an effect elsewhere is written before it. The records of an account are a
-//! hash chain ([`chain`]) whose head is signed now and then ([`signed_head`]), so that a row that was changed, taken out, moved or cut
-//! off is found ([`verify`]), also if all hashes were computed anew.
+//! A record is written in the transaction of the change it describes: either both exist or neither. One of an effect elsewhere is written
+//! before it. The records of an account are a hash chain ([`chain`]) whose head is signed now and then ([`signed_head`]), so that a row
+//! that was changed, taken out, moved or cut off is found ([`verify`]), also if all hashes were computed anew.
 #![warn(missing_docs)]
 
 pub mod caller;
