@@ -5,12 +5,13 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
+use portal_app::account::run_account;
 use portal_app::audit::{Told, run_audit};
 use portal_app::operator::{run_reconcile, run_service_token, run_webhooks};
 use portal_app::serve::{Stopper, bind};
 use portal_app::settings::{Environment, Settings};
 use portal_app::wire::{Surroundings, Wired, parked_webhooks, wire};
-use portal_dev_idp::{DevIdp, Person, TokenSpec, listen};
+use portal_dev_idp::{DevIdp, Membership, Person, TokenSpec, listen};
 use portal_dev_postgres::testing::admin_url;
 use portal_kernel::Timestamp;
 use portal_postgres::testing::TestDatabase;
@@ -183,6 +184,15 @@ impl Replica {
         let request = self.client.get(format!("{}{path}", self.base)).bearer_auth(token);
         Answer::read(request.send().await.expect("an answer")).await
     }
+
+    /// `POST` of JSON with a bearer token.
+    ///
+    /// # Panics
+    /// If no answer arrives.
+    pub async fn post(&self, path: &str, token: &str, body: &Value) -> Answer {
+        let request = self.client.post(format!("{}{path}", self.base)).bearer_auth(token).json(body);
+        Answer::read(request.send().await.expect("an answer")).await
+    }
 }
 
 impl Drop for Portal {
@@ -297,6 +307,29 @@ impl Portal {
         self.get("/v1/me/accounts", &self.token("alice")).await.text_at("/data/1/id")
     }
 
+    /// Adds a person to Acme, who signs in; answers their id here.
+    ///
+    /// # Panics
+    /// If Acme has no members.
+    pub async fn add_member(&self, name: &str, role: &str) -> String {
+        let acme = self.person("alice").memberships[0].organization.clone();
+        let id = format!("orgmem_dev_{name}");
+        let (created_at, updated_at) = (self.now().unix_millis(), self.now().unix_millis());
+        let membership = Membership { id, organization: acme, role: role.to_owned(), created_at, updated_at };
+        self.idp.add_person(Person { memberships: vec![membership], ..Person::new(name) });
+        self.get("/v1/me", &self.token(name)).await.text_at("/user/id")
+    }
+
+    /// `PATCH` of JSON with a bearer token.
+    pub async fn patch(&self, path: &str, token: &str, body: &Value) -> Answer {
+        self.send(self.request(Method::PATCH, path).bearer_auth(token).json(body)).await
+    }
+
+    /// `DELETE` with a bearer token.
+    pub async fn delete(&self, path: &str, token: &str) -> Answer {
+        self.send(self.request(Method::DELETE, path).bearer_auth(token)).await
+    }
+
     /// Makes a key and returns its id and secret.
     pub async fn create_key(&self, name: &str, account: &str) -> (String, String) {
         let path = format!("/v1/accounts/{account}/api-keys");
@@ -344,7 +377,7 @@ impl Portal {
 
     /// Runs `portal webhooks …` and returns what it prints.
     pub async fn webhooks(&self, arguments: &[&str]) -> Result<String, String> {
-        let webhooks = parked_webhooks(self.wired.store.clone(), &self.surroundings);
+        let webhooks = parked_webhooks(self.wired.store.clone(), self.wired.facts.clone());
         run_webhooks(arguments, &webhooks).await.map_err(|error| error.to_string())
     }
 
@@ -355,6 +388,11 @@ impl Portal {
     pub async fn reconcile(&self, arguments: &[&str]) -> String {
         let printed = run_reconcile(arguments, &self.wired.reconciler).await;
         printed.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Runs `portal account …` and returns what it prints.
+    pub async fn account(&self, arguments: &[&str]) -> Result<String, String> {
+        run_account(arguments, &self.wired.organizations).await.map_err(|error| error.to_string())
     }
 
     /// Asks about a key.

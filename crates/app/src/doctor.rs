@@ -108,9 +108,26 @@ async fn check_database(report: &mut Report, settings: &portal_postgres::PgSetti
         Err(error) => report.fail("database pool", &explain(&error)),
     }
     match pending_migrations(&settings.target).await {
-        Ok(pending) if pending.is_empty() => report.ok("migrations", "all applied"),
+        Ok(pending) if pending.is_empty() => {
+            report.ok("migrations", "all applied");
+            check_roles(report, &store).await;
+        }
         Ok(pending) => report.fail("migrations", &format!("{} not applied; run: portal migrate", pending.len())),
         Err(error) => report.fail("migrations", &explain(&error)),
+    }
+}
+
+async fn check_roles(report: &mut Report, store: &PgStore) {
+    match store.unmapped_roles().await {
+        Ok(unmapped) if unmapped.is_empty() => report.ok("roles", "every member's role at Clerk means one here"),
+        Ok(unmapped) => report.warn(
+            "roles",
+            &format!(
+                "members with {} have no access: say what it means in accounts.roles, then run: portal reconcile",
+                unmapped.join(", ")
+            ),
+        ),
+        Err(error) => report.fail("roles", &explain(&error)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The program: settings, wiring and subcommands. No SQL, no handler and no business rule lives here.
 
+pub mod account;
 pub mod audit;
 pub mod cli;
 #[cfg(feature = "dev")]

@@ -14,7 +14,7 @@ use portal_postgres::PgStore;
 use crate::cli::{Failure, SettingsSource, print};
 use crate::settings::{OperatorSettings, Settings, process_environment};
 use crate::telemetry;
-use crate::wire::{Surroundings, parked_webhooks, reconciler_of, service_tokens};
+use crate::wire::{Surroundings, facts, parked_webhooks, reconciler_of, service_tokens};
 
 #[derive(Subcommand)]
 pub(crate) enum ServiceTokenCommand {
@@ -143,7 +143,7 @@ async fn compare(arguments: ReconcileArgs, reconciler: &Reconciler) -> Result<St
 }
 
 /// The settings of a server, for what needs the identity provider too.
-async fn whole_settings(from: &SettingsSource) -> Result<Settings, Failure> {
+pub(crate) async fn whole_settings(from: &SettingsSource) -> Result<Settings, Failure> {
     let environment = process_environment();
     #[cfg(feature = "dev")]
     if from.config.is_none() && !environment.is_for_production() {
@@ -195,7 +195,7 @@ pub(crate) async fn webhooks(command: WebhooksCommand) -> Result<(), Failure> {
     let settings = settings(from).await?;
     telemetry::start(&settings.log);
     let store = Arc::new(PgStore::new(&settings.database)?);
-    print(&manage_webhooks(command, &parked_webhooks(store, &Surroundings::default())).await?)
+    print(&manage_webhooks(command, &parked_webhooks(store, facts(settings.role_map, &Surroundings::default()))).await?)
 }
 
 /// Runs `portal webhooks …` on the given messages; `arguments` begins after `webhooks`.
@@ -280,7 +280,7 @@ pub(crate) fn operator(reason: Option<String>) -> Caller {
 }
 
 /// Bounds what goes into the audit trail.
-fn reason(text: &str) -> Result<String, String> {
+pub(crate) fn reason(text: &str) -> Result<String, String> {
     match text.chars().count() {
         1..=500 => Ok(text.to_owned()),
         _ => Err("a reason has 1 to 500 characters".to_owned()),

@@ -2,6 +2,7 @@
 //!
 //! Every mistake is collected, so that a person mends all of them in one go. The program never starts on a guess.
 
+mod accounts;
 mod audit;
 mod reader;
 
@@ -11,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use portal_accounts::RoleMap;
 use portal_api_keys::{Brand, PepperVersion, Peppers};
 use portal_clerk::{
     ClerkOptions, ClerkSettings, Compatibility, SatelliteOptions, StrictChoices, WebhookSecret, WebhookVerifier,
@@ -19,6 +21,7 @@ use portal_http_kit::{TrustedProxies, is_origin};
 use portal_kernel::{SecretSlice, SecretString};
 use portal_postgres::{PgSettings, PgTarget};
 
+pub use accounts::AccountsSettings;
 pub use audit::AuditSettings;
 pub use reader::Environment;
 use reader::Reader;
@@ -59,8 +62,8 @@ pub struct Settings {
     pub database: PgSettings,
     /// The identity provider.
     pub clerk: ClerkSettings,
-    /// How many people are remembered.
-    pub principal_cache_entries: usize,
+    /// People and their accounts.
+    pub accounts: AccountsSettings,
     /// Where people sign in.
     pub sign_in_url: String,
     /// Verifies what the provider sends on its own; none without a secret.
@@ -79,6 +82,8 @@ pub struct Settings {
 pub struct OperatorSettings {
     /// The database.
     pub database: PgSettings,
+    /// What the provider's role keys mean.
+    pub role_map: RoleMap,
     /// API keys and service tokens.
     pub keys: KeySettings,
     /// The audit trail; maybe without a key.
@@ -169,7 +174,7 @@ impl Settings {
         }
         let sign_in_url = sign_in_url(reader);
         let webhooks = webhooks(reader);
-        let people = reader.number("accounts.cache_entries", 10_000, 1..=10_000_000);
+        let accounts = AccountsSettings::read(reader);
         let satellite = satellite(reader, sign_in_url.as_ref().map(Option::as_deref), origin.as_deref());
         let clerk = clerk.zip(satellite).and_then(|(mut options, satellite)| {
             options.satellite = satellite;
@@ -182,7 +187,7 @@ impl Settings {
             database: database?,
             sign_in_url: sign_in_url?.unwrap_or_else(|| format!("{}/sign-in", clerk.accounts_origin())),
             clerk,
-            principal_cache_entries: usize::try_from(people?).ok()?,
+            accounts: accounts?,
             webhooks: webhooks?,
             keys: keys?,
             audit: audit?,
@@ -198,8 +203,8 @@ impl OperatorSettings {
         let mut reader = Reader::open(file, environment)?;
         let (database, keys, log) =
             (database(&mut reader), KeySettings::read(&mut reader), LogSettings::read(&mut reader));
-        let audit = AuditSettings::read_partly(&mut reader);
-        let read = || Some(Self { database: database?, keys: keys?, audit: audit?, log: log? });
+        let (audit, role_map) = (AuditSettings::read_partly(&mut reader), accounts::role_map(&mut reader));
+        let read = || Some(Self { database: database?, role_map: role_map?, keys: keys?, audit: audit?, log: log? });
         reader.finish_partly(read())
     }
 }

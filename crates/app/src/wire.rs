@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use portal_accounts::{
-    Accounts, AccountsStore, EndedSessions, Facts, KnownUsers, Reconciler, RoleMap, Sessions, SignIn, Turns,
-    WebhookHealth, Webhooks,
+    Accounts, AccountsStore, EndedSessions, Facts, KnownUsers, Organizations, Profiles, Reconciler, RoleMap, Sessions,
+    SignIn, Turns, WebhookHealth, Webhooks,
 };
 use portal_api_keys::{ApiKeys, ApiKeysStore, Peppers, ServiceTokens, Verifier};
 use portal_audit::AuditTrail;
 use portal_clerk::{
-    ClerkAuthenticator, ClerkDirectory, ClerkListing, ClerkSessions, ClerkSettings, ClerkWebhooks, WebhookVerifier,
+    ClerkAuthenticator, ClerkDirectory, ClerkListing, ClerkOrganizations, ClerkSessions, ClerkSettings, ClerkWebhooks,
+    WebhookVerifier,
 };
 use portal_http_api::Api;
 use portal_http_kit::{HttpMetrics, Kit, Metric, MetricKind};
@@ -19,7 +20,7 @@ use portal_postgres::{PgFeed, PgStore};
 use portal_web::Web;
 
 use crate::audit::{AuditTools, HeadSigning};
-use crate::settings::{KeySettings, Settings};
+use crate::settings::{AccountsSettings, KeySettings, Settings};
 use crate::system::{OsEntropy, SystemClock, V7Ids};
 
 /// Everything the program consists of, ready to be served.
@@ -32,10 +33,14 @@ pub struct Wired {
     pub store: Arc<PgStore>,
     /// What other replicas change; runs as long as the server.
     pub feed: Arc<PgFeed>,
+    /// Merges what the provider tells.
+    pub facts: Arc<Facts>,
     /// Mends what webhooks lost.
     pub reconciler: Arc<Reconciler>,
     /// The identity provider.
     pub authenticator: Arc<ClerkAuthenticator>,
+    /// Accounts and who is in them.
+    pub organizations: Arc<Organizations>,
     /// What operators do to service tokens.
     pub service_tokens: ServiceTokens,
     /// What operators do with the audit trail.
@@ -92,22 +97,26 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let audit_tools = AuditTools::new(&store, &settings.audit, surroundings);
     let head_signing = audit_tools.signing.clone().ok_or(WireError::Audit)?;
     let feed = Arc::new(store.feed());
-    let facts = Arc::new(Facts { role_map: RoleMap::default(), ids: ids.clone(), clock: clock.clone() });
+    let AccountsSettings { cache_entries, role_map, step_up } = settings.accounts;
+    let facts = facts(role_map, surroundings);
     let webhooks = settings.webhooks.map(|verifier| Arc::new(webhooks(&store, &facts, verifier)));
     let sign_in = SignIn {
         ended_sessions: Arc::new(EndedSessions::new(store.clone(), feed.clone(), clock.clone())),
-        reader: Arc::new(KnownUsers::new(store.clone(), feed.clone(), settings.principal_cache_entries)),
+        reader: Arc::new(KnownUsers::new(store.clone(), feed.clone(), cache_entries)),
         store: store.clone() as Arc<AccountsStore>,
         directory: directory.clone(),
         facts: facts.clone(),
         turns: Turns::default(),
+        step_up,
     };
+    let profiles = Profiles { store: store.clone() as Arc<AccountsStore>, ids: ids.clone(), clock: clock.clone() };
+    let organizations = organizations(&store, &facts, &settings.clerk)?;
     let sessions = Sessions {
         control: Arc::new(sessions_at_provider),
         store: store.clone() as Arc<AccountsStore>,
         facts: facts.clone(),
     };
-    let reconciler = reconciler(&store, facts, directory, listing);
+    let reconciler = reconciler(&store, facts.clone(), directory, listing);
     let verifier = Arc::new(Verifier { reader: store.clone(), peppers: peppers.clone(), brand: brand.clone() });
     let keys = ApiKeys {
         store: store.clone() as Arc<ApiKeysStore>,
@@ -132,6 +141,8 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let api = Api {
         kit: Arc::new(kit),
         accounts: Arc::new(Accounts::new(store.clone())),
+        profiles: Arc::new(profiles),
+        organizations: organizations.clone(),
         sessions: Arc::new(sessions),
         keys: Arc::new(keys),
         audit: Arc::new(AuditTrail { reader: store.clone(), clock }),
@@ -146,8 +157,10 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         web,
         store,
         feed,
+        facts,
         reconciler: Arc::new(reconciler),
         authenticator,
+        organizations,
         service_tokens,
         audit_tools,
         head_signing,
@@ -174,10 +187,25 @@ fn reconciler(
 
 /// The use case of an operator who does not wait for the job.
 pub fn reconciler_of(settings: &Settings, surroundings: &Surroundings) -> Result<Reconciler, WireError> {
-    let Surroundings { clock, ids, .. } = surroundings.clone();
     let store = Arc::new(PgStore::new(&settings.database).map_err(|error| WireError::Database(error.into()))?);
     let (directory, listing) = provider(&settings.clerk)?;
-    Ok(reconciler(&store, Arc::new(Facts { role_map: RoleMap::default(), ids, clock }), directory, listing))
+    Ok(reconciler(&store, facts(settings.accounts.role_map.clone(), surroundings), directory, listing))
+}
+
+/// The use cases of an operator who repairs an account.
+pub fn organizations_of(settings: &Settings, surroundings: &Surroundings) -> Result<Arc<Organizations>, WireError> {
+    let store = Arc::new(PgStore::new(&settings.database).map_err(|error| WireError::Database(error.into()))?);
+    organizations(&store, &facts(settings.accounts.role_map.clone(), surroundings), &settings.clerk)
+}
+
+fn organizations(
+    store: &Arc<PgStore>,
+    facts: &Arc<Facts>,
+    settings: &ClerkSettings,
+) -> Result<Arc<Organizations>, WireError> {
+    let admin = ClerkOrganizations::new(settings).map_err(|error| WireError::Clerk(error.into()))?;
+    let (reader, store) = (store.clone(), store.clone() as Arc<AccountsStore>);
+    Ok(Arc::new(Organizations { admin: Arc::new(admin), reader, store, facts: facts.clone() }))
 }
 
 /// The use cases of an operator's command.
@@ -198,15 +226,20 @@ fn webhooks(store: &Arc<PgStore>, facts: &Arc<Facts>, verifier: WebhookVerifier)
 }
 
 /// The use cases of an operator who looks at what was put aside: that was verified when it came.
-pub fn parked_webhooks(store: Arc<PgStore>, surroundings: &Surroundings) -> Webhooks {
-    let Surroundings { clock, ids, .. } = surroundings.clone();
+pub fn parked_webhooks(store: Arc<PgStore>, facts: Arc<Facts>) -> Webhooks {
     Webhooks {
         verifier: Arc::new(ClerkWebhooks::without_secret()),
         store: store.clone() as Arc<AccountsStore>,
         parked: store,
-        facts: Arc::new(Facts { role_map: RoleMap::default(), ids, clock }),
+        facts,
         health: Arc::default(),
     }
+}
+
+/// Merges what the provider tells.
+pub fn facts(role_map: RoleMap, surroundings: &Surroundings) -> Arc<Facts> {
+    let Surroundings { clock, ids, .. } = surroundings.clone();
+    Arc::new(Facts { role_map, ids, clock })
 }
 
 fn metrics(store: &Arc<PgStore>, authenticator: &Arc<ClerkAuthenticator>, webhooks: Option<&Webhooks>) -> Vec<Metric> {

@@ -41,7 +41,15 @@ async fn an_organization_has_the_roles_of_its_people() {
     assert_eq!(me.text_at("/active_account/id"), acme);
     assert_eq!(
         me.json()["permissions"],
-        serde_json::json!(["read-account", "read-keys", "create-key", "revoke-key:own", "read-audit-trail:own"])
+        serde_json::json!([
+            "read-account",
+            "read-members",
+            "remove-member:own",
+            "read-keys",
+            "create-key",
+            "revoke-key:own",
+            "read-audit-trail:own"
+        ])
     );
 }
 

@@ -12,28 +12,58 @@ use serde_json::{Value, json};
 struct Sample {
     operation: &'static str,
     body: Option<fn(&World) -> Value>,
-    /// Whether everybody gets at least what they made themselves.
-    own: bool,
+    /// Column of the policy matrix, after the role, that says who may.
+    column: usize,
+    /// Whether its success takes the world away from what comes after it.
+    destroys: bool,
     /// Status of success.
     success: u16,
 }
 
+/// Something in the account that another member made.
+const ACCOUNT: usize = 2;
+/// What everybody made themselves.
+const OWN: usize = 3;
+/// The membership of a viewer.
+const VIEWER: usize = 4;
+/// The membership of an editor.
+const EDITOR: usize = 5;
+
 const fn plain(operation: &'static str) -> Sample {
-    Sample { operation, body: None, own: false, success: 200 }
+    Sample { operation, body: None, column: ACCOUNT, destroys: false, success: 200 }
 }
 
 const fn own(operation: &'static str) -> Sample {
-    Sample { own: true, ..plain(operation) }
+    Sample { column: OWN, ..plain(operation) }
+}
+
+const fn of_viewer(operation: &'static str) -> Sample {
+    Sample { column: VIEWER, ..plain(operation) }
 }
 
 const SAMPLES: &[Sample] = &[
     plain("getAuthStatus"),
     plain("getMe"),
+    Sample { body: Some(|_| json!({ "preferences": { "theme": "dark" } })), ..plain("updateMe") },
     plain("listMyAccounts"),
     plain("listMySessions"),
     plain("revokeMySession"),
     plain("signOut"),
     plain("getAccount"),
+    Sample { body: Some(|_| json!({ "name": "Acme & Sons" })), ..plain("updateAccount") },
+    Sample { destroys: true, success: 204, ..plain("deleteAccount") },
+    Sample { body: Some(|world| json!({ "user_id": world.member })), destroys: true, ..plain("transferOwnership") },
+    plain("listMembers"),
+    of_viewer("getMember"),
+    Sample { body: Some(|_| json!({ "role": "editor" })), destroys: true, column: EDITOR, ..plain("updateMember") },
+    Sample { destroys: true, success: 204, ..of_viewer("removeMember") },
+    plain("listInvitations"),
+    Sample {
+        body: Some(|_| json!({ "email": "new@example.test", "role": "viewer" })),
+        success: 201,
+        ..of_viewer("createInvitation")
+    },
+    of_viewer("revokeInvitation"),
     plain("listApiKeys"),
     Sample { body: Some(|_| json!({ "name": "coverage" })), success: 201, ..plain("createApiKey") },
     plain("getApiKey"),
@@ -47,10 +77,12 @@ const SAMPLES: &[Sample] = &[
     plain("getMetrics"),
 ];
 
-/// Acme with a key that its admin made, and service tokens.
+/// Acme with a fifth member, an invitation, a key that its admin made, and service tokens.
 struct World {
     portal: Portal,
     account: String,
+    member: String,
+    invitation: String,
     key: String,
     secret: String,
     session: String,
@@ -62,17 +94,22 @@ impl World {
     async fn new() -> Self {
         let portal = Portal::start().await;
         let account = portal.acme().await;
+        let member = portal.add_member("nina", "org:viewer").await;
+        let invitation = json!({ "email": "invited@example.test", "role": "viewer" });
+        let path = format!("/v1/accounts/{account}/invitations");
+        let invitation = portal.post(&path, &portal.token("adam"), &invitation).await.text_at("/id");
         let (key, secret) = portal.create_key("adam", &account).await;
         let create = ["create", "--name", "all", "--scope", "keys:verify,metrics:read"];
         let all_scopes = portal.service_token(&create).await;
         let revoked = portal.service_token(&["create", "--name", "gone", "--scope", "keys:verify,metrics:read"]).await;
         portal.service_token(&["revoke", "--name", "gone"]).await;
         let session = portal.idp.add_session(&portal.person("alice").user_id).unwrap().id;
-        Self { portal, account, key, secret, session, all_scopes, revoked }
+        Self { portal, account, member, invitation, key, secret, session, all_scopes, revoked }
     }
 
     fn path(&self, operation: &Operation) -> String {
         let path = operation.path.replace("{account_id}", &self.account).replace("{key_id}", &self.key);
+        let path = path.replace("{user_id}", &self.member).replace("{invitation_id}", &self.invitation);
         path.replace("{session_id}", &self.session)
     }
 
@@ -80,6 +117,8 @@ impl World {
     fn absent(operation: &Operation) -> String {
         let nothing = "01jdzqzr4ne5z8p5t2z6fj7x3b";
         let path = operation.path.replace("{account_id}", &format!("acc_{nothing}"));
+        let path = path.replace("{user_id}", &format!("usr_{nothing}"));
+        let path = path.replace("{invitation_id}", &format!("orginv_{nothing}"));
         path.replace("{key_id}", &format!("key_{nothing}")).replace("{session_id}", &format!("sess_{nothing}"))
     }
 
@@ -126,23 +165,25 @@ fn operations() -> Vec<Operation> {
     found
 }
 
-/// What the committed policy matrix says for a role on something in the account, which another member made or they themselves.
-fn matrix(action: &str, role: &str, own: bool) -> String {
+/// What the committed policy matrix says for a role.
+fn matrix(action: &str, role: &str, column: usize) -> String {
     let text = include_str!("../../../docs/policy-matrix.txt");
     let table = text.split("\n\n").find(|table| table.starts_with(action)).unwrap_or_else(|| panic!("no {action}"));
     let row = table.lines().find(|line| line.trim_start().starts_with(role)).unwrap_or_else(|| panic!("no {role}"));
-    row.split_whitespace().nth(if own { 3 } else { 2 }).unwrap().to_owned()
+    row.split_whitespace().nth(column).unwrap().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_operation_answers_every_kind_of_caller_as_it_declares() {
-    let world = World::new().await;
+    let shared = World::new().await;
     for operation in operations() {
+        let own = if operation.sample.destroys { Some(World::new().await) } else { None };
+        let world = own.as_ref().unwrap_or(&shared);
         match operation.requirement.as_str() {
-            "public" => public(&world, &operation).await,
-            "session" => session(&world, &operation).await,
-            "service" => service(&world, &operation).await,
-            "signature" => signature(&world, &operation).await,
+            "public" => public(world, &operation).await,
+            "session" => session(world, &operation).await,
+            "service" => service(world, &operation).await,
+            "signature" => signature(world, &operation).await,
             other => panic!("{other}: a new requirement needs rows"),
         }
     }
@@ -189,15 +230,15 @@ async fn session(world: &World, operation: &Operation) {
     }
     // Sessions belong to people and to no account.
     if operation.path.contains('{') && !operation.path.contains("{session_id}") {
-        let own = operation.sample.own;
+        let column = operation.sample.column;
         let mut refused = 0;
         for (person, role) in [("victor", "viewer"), ("edith", "editor"), ("adam", "admin"), ("alice", "owner")] {
-            if matrix(action, role, own) == "no" {
+            if matrix(action, role, column) == "no" {
                 refused += 1;
                 world.call(operation, &path, &portal.token(person)).await.assert_problem(403, "forbidden");
             }
         }
-        assert_eq!(refused == 0, matrix(action, "viewer", own) == "yes", "{path}: no role is too low, so all may");
+        assert_eq!(refused == 0, matrix(action, "viewer", column) == "yes", "{path}: no role is too low, so all may");
     }
     let allowed = world.call(operation, &path, &portal.token("alice")).await;
     assert_eq!(allowed.status.as_u16(), operation.sample.success, "{path}: {allowed:?}");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use portal_kernel::{BoxError, ExposeSecret, Timestamp};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, RequestBuilder, Response, redirect, retry};
+use reqwest::{Client, Method, RequestBuilder, Response, redirect, retry};
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
@@ -105,6 +105,12 @@ impl Answer {
         self.errors().into_iter().next()
     }
 
+    /// The parameter that the first error in the body is about.
+    pub(crate) fn error_parameter(&self) -> Option<String> {
+        let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        body.pointer("/errors/0/meta/param_name").and_then(Value::as_str).map(str::to_owned)
+    }
+
     fn errors(&self) -> Vec<String> {
         let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
         let errors = body.get("errors").and_then(Value::as_array);
@@ -173,6 +179,22 @@ impl BackendApi {
     /// One try, with a JSON body. `url` is an [address](BackendApi::address_of) of this API.
     pub(crate) async fn post(&self, url: Url, body: &Value, largest_body: usize) -> Result<Answer, CallError> {
         self.send(with_body(self.0.client.post(url), body), largest_body).await
+    }
+
+    /// One try with any method. `path` is made as for [`BackendApi::get`].
+    pub(crate) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        largest_body: usize,
+    ) -> Result<Answer, CallError> {
+        let request = self.0.client.request(method, self.address_of(path));
+        let request = match body {
+            Some(body) => with_body(request, body),
+            None => request,
+        };
+        self.send(request, largest_body).await
     }
 
     /// As [`BackendApi::post`], with a path that does not begin behind the version of the API.

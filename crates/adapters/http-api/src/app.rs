@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::web;
-use portal_accounts::{Accounts, Sessions, Webhooks};
+use portal_accounts::{Accounts, Organizations, Profiles, Sessions, Webhooks};
 use portal_api_keys::{ApiKeys, Verifier};
 use portal_audit::AuditTrail;
 use portal_http_kit::{HttpMetrics, Kit, Routes, configure_extractors, not_found};
@@ -27,6 +27,7 @@ use crate::{operations, v1, webhooks};
         (name = "auth", description = "Who the identity provider says is calling"),
         (name = "me", description = "The signed-in person"),
         (name = "accounts", description = "Accounts of the signed-in person"),
+        (name = "members", description = "Members of an organization, and invitations into it"),
         (name = "api-keys", description = "API keys, as their owners manage them"),
         (name = "audit", description = "What was done in an account"),
         (name = "gateway", description = "For gateways, with a service token"),
@@ -43,6 +44,10 @@ pub struct Api {
     pub kit: Arc<Kit>,
     /// Reading accounts.
     pub accounts: Arc<Accounts>,
+    /// Changing what a person chose here.
+    pub profiles: Arc<Profiles>,
+    /// Changing accounts and who is in them.
+    pub organizations: Arc<Organizations>,
     /// Seeing and ending sessions.
     pub sessions: Arc<Sessions>,
     /// Managing keys.
@@ -67,6 +72,8 @@ fn routes(metrics: MetricsFor) -> Routes {
         .and(v1::me::routes())
         .and(v1::sessions::routes())
         .and(v1::accounts::routes())
+        .and(v1::members::routes())
+        .and(v1::invitations::routes())
         .and(v1::api_keys::routes())
         .and(v1::audit_events::routes())
         .and(v1::keys::routes())
@@ -86,6 +93,8 @@ impl Api {
             config
                 .app_data(web::Data::from(self.kit.clone()))
                 .app_data(web::Data::from(self.accounts.clone()))
+                .app_data(web::Data::from(self.profiles.clone()))
+                .app_data(web::Data::from(self.organizations.clone()))
                 .app_data(web::Data::from(self.sessions.clone()))
                 .app_data(web::Data::from(self.keys.clone()))
                 .app_data(web::Data::from(self.audit.clone()))

@@ -1,9 +1,11 @@
 //! Use-case errors as problems: one exhaustive match each.
 
-use portal_accounts::ReadAccountError;
+use actix_web::http::StatusCode;
+use portal_accounts::{OrganizationError, ReadAccountError};
 use portal_api_keys::{CreateKeyError, InvalidKeyName, ReadKeyError, RevokeKeyError, VerifyError};
 use portal_audit::ReadTrailError;
 use portal_http_kit::Problem;
+use portal_identity::OrganizationRefusal;
 use portal_kernel::InvalidPageSize;
 
 /// What a handler of this crate fails with.
@@ -28,6 +30,50 @@ impl From<ReadAccountError> for ApiError {
             ReadAccountError::Denied(denied) => denied.into(),
             ReadAccountError::Store(error) => error.into(),
         })
+    }
+}
+
+impl From<OrganizationError> for ApiError {
+    fn from(error: OrganizationError) -> Self {
+        let conflict = |code, title| Problem::new(StatusCode::CONFLICT, code, title);
+        Self(match error {
+            OrganizationError::NotFound => Problem::not_found(),
+            OrganizationError::PersonalAccount => conflict("personal_account", "A personal account is one person's")
+                .detail("It has no other members, and ends with its person."),
+            OrganizationError::RoleNotAvailable => {
+                conflict("role_not_available", "No role at the identity provider means this role")
+            }
+            OrganizationError::NotAdministrator => {
+                conflict("not_an_administrator", "The member is no administrator at the identity provider")
+            }
+            OrganizationError::HasOwner => conflict("has_owner", "The account has an owner"),
+            OrganizationError::Denied(denied) => denied.into(),
+            OrganizationError::Refused(refusal) => refused(refusal),
+            OrganizationError::Provider(cause) => {
+                Problem::unavailable("identity_unavailable", "The identity provider cannot be asked right now")
+                    .cause(cause)
+            }
+            OrganizationError::Store(error) => error.into(),
+        })
+    }
+}
+
+/// What the identity provider says no to.
+fn refused(refusal: OrganizationRefusal) -> Problem {
+    let conflict = |code, title| Problem::new(StatusCode::CONFLICT, code, title);
+    match refusal {
+        OrganizationRefusal::LastAdmin => conflict("last_admin", "An organization keeps an administrator"),
+        OrganizationRefusal::AlreadyMember => conflict("already_member", "The person is a member already"),
+        OrganizationRefusal::AlreadyInvited => conflict("already_invited", "The person is invited already"),
+        OrganizationRefusal::UnknownRole => {
+            conflict("role_not_available", "No role at the identity provider means this role")
+        }
+        OrganizationRefusal::NotMember => conflict("conflict", "Changed by somebody else"),
+        OrganizationRefusal::NotPending => conflict("invitation_not_pending", "The invitation is not open any more"),
+        OrganizationRefusal::Full => conflict("organization_full", "No further members fit in"),
+        OrganizationRefusal::InvalidEmail => Problem::invalid("invalid_email", "The e-mail address is not valid"),
+        OrganizationRefusal::InvalidName => Problem::invalid("invalid_name", "The name is not valid"),
+        OrganizationRefusal::Other => conflict("identity_refused", "The identity provider refuses"),
     }
 }
 

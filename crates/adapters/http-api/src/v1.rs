@@ -4,6 +4,8 @@ pub(crate) mod accounts;
 pub(crate) mod api_keys;
 pub(crate) mod audit_events;
 pub(crate) mod auth;
+pub(crate) mod invitations;
 pub(crate) mod keys;
 pub(crate) mod me;
+pub(crate) mod members;
 pub(crate) mod sessions;

@@ -11,7 +11,8 @@ use actix_web::{App, http::StatusCode};
 use async_trait::async_trait;
 use portal_accounts::{
     Accounts, AccountsTx, EndedSessions, Facts, KnownMembership, KnownUser, MockAccountReader, MockEndedSessionReader,
-    MockSignInReader, Profile, RoleMap, Sessions, SignIn, Turns, User, UserState, Versioned,
+    MockSignInReader, Organizations, PersonalSettings, Profile, Profiles, RoleMap, Sessions, SignIn, Turns, User,
+    UserState, Versioned,
 };
 use portal_api_keys::{
     ApiKey, ApiKeys, ApiKeysTx, Brand, KeyEnvironment, KeyName, Kid, MockApiKeyReader, MockCredentialReader,
@@ -22,8 +23,8 @@ use portal_authz::{Role, Unchecked};
 use portal_http_api::Api;
 use portal_http_kit::{HttpMetrics, Kit, TrustedProxies, observe};
 use portal_identity::{
-    Auth, AuthReason, MockIdentityDirectory, MockRequestAuthenticator, MockSessionControl, ProviderUserId,
-    RequestState, SessionAuth, SessionStatus, SignedOut, TokenType, TokenVerificationErrorReason,
+    Auth, AuthReason, MockIdentityDirectory, MockOrganizationAdmin, MockRequestAuthenticator, MockSessionControl,
+    ProviderUserId, RequestState, SessionAuth, SessionStatus, SignedOut, TokenType, TokenVerificationErrorReason,
 };
 use portal_kernel::{Begin, Clock, Ping, StoreError};
 use portal_testkit::{CountingEntropy, CountingIds, FixedClock, SteeredFeed};
@@ -97,6 +98,8 @@ impl Ports {
         authenticator.expect_authenticate_request().returning(move |_, _| state.clone());
         let peppers = Arc::new(Peppers::new([(PepperVersion::parse(1).unwrap(), vec![7; 32].into())]).unwrap());
         let (ids, clock) = (Arc::new(CountingIds::default()), Arc::new(FixedClock::default()));
+        let facts = Arc::new(Facts { role_map: RoleMap::default(), ids: ids.clone(), clock: clock.clone() });
+        let accounts = Arc::new(self.accounts);
         let mut ended = MockEndedSessionReader::new();
         ended.expect_ended_since().returning(|_, _| Ok(Vec::new()));
         let sign_in = SignIn {
@@ -104,8 +107,9 @@ impl Ports {
             reader: Arc::new(self.sign_in),
             store: Arc::new(Down),
             directory: Arc::new(MockIdentityDirectory::new()),
-            facts: Arc::new(Facts { role_map: RoleMap::default(), ids: ids.clone(), clock: clock.clone() }),
+            facts: facts.clone(),
             turns: Turns::default(),
+            step_up: true,
         };
         let verifier = Arc::new(Verifier {
             reader: Arc::new(MockCredentialReader::new()),
@@ -121,15 +125,11 @@ impl Ports {
             entropy: Arc::new(CountingEntropy::default()),
             clock,
         };
-        let sessions = Sessions {
-            control: Arc::new(MockSessionControl::new()),
-            store: Arc::new(Down),
-            facts: Arc::new(Facts {
-                role_map: RoleMap::default(),
-                ids: ids.clone(),
-                clock: Arc::new(FixedClock::default()),
-            }),
-        };
+        let control = Arc::new(MockSessionControl::new());
+        let sessions = Sessions { control, store: Arc::new(Down), facts: facts.clone() };
+        let admin = Arc::new(MockOrganizationAdmin::new());
+        let organizations = Organizations { admin, reader: accounts.clone(), store: Arc::new(Down), facts };
+        let profiles = Profiles { store: Arc::new(Down), ids: ids.clone(), clock: Arc::new(FixedClock::default()) };
         let kit = Kit {
             authenticator: Arc::new(authenticator),
             sign_in: Arc::new(sign_in),
@@ -140,7 +140,9 @@ impl Ports {
         };
         let api = Api {
             kit: Arc::new(kit),
-            accounts: Arc::new(Accounts::new(Arc::new(self.accounts))),
+            accounts: Arc::new(Accounts::new(accounts)),
+            profiles: Arc::new(profiles),
+            organizations: Arc::new(organizations),
             sessions: Arc::new(sessions),
             keys: Arc::new(keys),
             audit: Arc::new(AuditTrail { reader: Arc::new(self.audit), clock: Arc::new(FixedClock::default()) }),
@@ -187,6 +189,7 @@ fn owner() -> KnownUser {
         personal_account: account,
         state: UserState::Active,
         copy: Some(Versioned { content: Profile::default(), version: now, doubtful: false }),
+        settings: PersonalSettings::default(),
         asked_at: Some(now),
         created_at: now,
     };

@@ -10,7 +10,7 @@ const MAX_AGE: usize = 600;
 /// Answers preflights before any authentication. Credentials mode is never allowed, so a foreign page cannot use anybody's cookies.
 pub fn cors(allowed_origins: &[String]) -> Cors {
     let cors = Cors::default()
-        .allowed_methods(["GET", "HEAD", "POST"])
+        .allowed_methods(["GET", "HEAD", "POST", "PATCH", "DELETE"])
         .allowed_headers([AUTHORIZATION, CONTENT_TYPE])
         .expose_headers([HeaderName::from_static("x-request-id"), RETRY_AFTER, WWW_AUTHENTICATE])
         .max_age(MAX_AGE);

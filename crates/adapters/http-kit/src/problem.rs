@@ -10,10 +10,10 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
-use portal_accounts::SignInError;
+use portal_accounts::{STEP_UP, SignInError};
 use portal_api_keys::AuthenticateError;
 use portal_authz::Denied;
-use portal_identity::TokenVerificationErrorReason;
+use portal_identity::{ReverificationError, TokenVerificationErrorReason, reverification_error};
 use portal_kernel::{BoxError, StoreError};
 use serde_json::{Map, Value, json};
 
@@ -259,8 +259,28 @@ impl From<Denied> for Problem {
             Denied::Forbidden => {
                 Self::new(StatusCode::FORBIDDEN, "forbidden", "Not allowed").detail("Your role does not allow this.")
             }
+            Denied::EmailNotVerified => {
+                Self::new(StatusCode::FORBIDDEN, "email_not_verified", "The primary e-mail is not verified")
+                    .detail("Verify the address at the sign-in provider, and repeat.")
+            }
+            Denied::ReverificationRequired => {
+                Self::new(StatusCode::FORBIDDEN, "reverification_required", "Prove again who you are")
+                    .detail("Verify a factor of the session again, and repeat with a fresh token.")
+                    .member("clerk_error", clerk_error(&reverification_error(STEP_UP)))
+            }
+            Denied::LastOwner => Self::new(StatusCode::CONFLICT, "last_owner", "An account keeps its owner")
+                .detail("Transfer the ownership to another member first."),
         }
     }
+}
+
+/// As Clerk's helpers in the browser recognise it: they ask the person, and repeat the call (`clerk.md` §5).
+fn clerk_error(error: &ReverificationError) -> Value {
+    let rule = error.reverification;
+    let asked = rule
+        .preset()
+        .map_or_else(|| json!({ "level": rule.level().as_str(), "afterMinutes": rule.after_minutes() }), Value::from);
+    json!({ "type": error.error_type, "reason": error.reason, "metadata": { "reverification": asked } })
 }
 
 impl From<StoreError> for Problem {
@@ -318,6 +338,7 @@ impl From<AuthenticateError> for Problem {
 mod tests {
     use actix_web::body::to_bytes;
     use actix_web::test::TestRequest;
+    use portal_identity::{Reverification, ReverificationLevel};
 
     use super::*;
 
@@ -347,6 +368,18 @@ mod tests {
         };
         let hidden = strip(body(Denied::Hidden.into()).await);
         assert_eq!(hidden, strip(body(Problem::not_found()).await));
+    }
+
+    #[actix_web::test]
+    async fn a_fresh_proof_is_asked_for_in_clerks_words() {
+        let asked = body(Denied::ReverificationRequired.into()).await;
+        assert_eq!(asked["code"], "reverification_required");
+        let expected = json!({ "type": "forbidden", "reason": "reverification-error", "metadata": { "reverification": "strict" } });
+        assert_eq!(asked["clerk_error"], expected);
+        let custom = Reverification::Custom { level: ReverificationLevel::FirstFactor, after_minutes: 7 };
+        let asked = clerk_error(&reverification_error(custom));
+        let expected = json!({ "level": "first_factor", "afterMinutes": 7 });
+        assert_eq!(asked["metadata"]["reverification"], expected);
     }
 
     #[actix_web::test]

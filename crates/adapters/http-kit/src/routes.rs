@@ -59,6 +59,7 @@ handler!();
 handler!(a: A);
 handler!(a: A, b: B);
 handler!(a: A, b: B, c: C);
+handler!(a: A, b: B, c: C, d: D);
 
 /// One operation: where, what, and who may call it.
 pub struct Endpoint {

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{AUTHORIZATION, COOKIE, ORIGIN};
-use portal_authz::{Action, Denied, Kind, Platform, Principal, Unchecked};
+use portal_authz::{Action, Kind, Platform, Principal, Unchecked};
 
 use crate::context::Kit;
 use crate::guard::{Refusal, Requirement, RequirementKind};
@@ -42,7 +42,7 @@ impl<A: Action> Requirement for Service<A> {
         let principal = Kit::of(req)?.verifier.authenticate_service(presented).await.map_err(Problem::from)?;
         match Unchecked::new(Platform).authorize::<A>(&principal) {
             Ok(_) => Ok(Self { principal, action: PhantomData }),
-            Err(Denied::Forbidden | Denied::Hidden) => {
+            Err(_) => {
                 Err(Problem::new(StatusCode::FORBIDDEN, "scope_missing", "The service token does not allow this")
                     .into())
             }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use diesel::ConnectionError;
+use diesel::{ConnectionError, ExpressionMethods, QueryDsl};
 use diesel_async::pooled_connection::bb8::Pool;
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, PoolableConnection};
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection, TransactionManager};
@@ -16,6 +16,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::connect::PgTarget;
 use crate::error::{ends_connection, store_error};
 use crate::feed::{Hub, PgFeed};
+use crate::schema::memberships;
 use crate::tls::TlsError;
 use crate::tx::PgTx;
 
@@ -160,6 +161,20 @@ impl PgStore {
         .await
         .map_err(|error| refused(&mut conn, error))?;
         Ok(Probe { version, encrypted, read_only })
+    }
+
+    /// Role keys of the provider that members have and that gave them no role here.
+    pub async fn unmapped_roles(&self) -> Result<Vec<String>, StoreError> {
+        let mut conn = self.connection().await?;
+        let keys: Vec<Option<String>> = memberships::table
+            .filter(memberships::role.is_null())
+            .select(memberships::provider_role)
+            .distinct()
+            .order(memberships::provider_role)
+            .load(&mut conn)
+            .await
+            .map_err(|error| refused(&mut conn, error))?;
+        Ok(keys.into_iter().flatten().collect())
     }
 
     /// Whether a pooler between us and the server gives a session to somebody else between two transactions. Prepared statements and

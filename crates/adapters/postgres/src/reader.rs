@@ -1,6 +1,7 @@
 //! Readers: one autocommitted statement each, outside any transaction.
 
 mod audit;
+mod members;
 
 use std::sync::Arc;
 
@@ -8,21 +9,19 @@ use async_trait::async_trait;
 use diesel::dsl::exists;
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use portal_accounts::{
-    Account, AccountOfUser, AccountReader, AccountState, EndedSessionReader, KnownUser, SignInReader, User,
-};
+use portal_accounts::{AccountState, EndedSessionReader, KnownUser, SignInReader, User};
 use portal_api_keys::{
     ApiKey, ApiKeyReader, CredentialReader, Kid, ServiceToken, ServiceTokenReader, StoredKey, StoredServiceToken,
 };
-use portal_authz::action::{BuildPrincipal, LookUpCredential, ManageServiceTokens, ReadKeys, ViewSelf};
+use portal_authz::action::{BuildPrincipal, LookUpCredential, ManageServiceTokens, ReadKeys};
 use portal_authz::{Authorized, Platform, Unchecked};
 use portal_identity::{ProviderSessionId, ProviderUserId};
-use portal_kernel::{AccountId, ApiKeyId, Id, Page, PageRequest, Ping, StoreError, Timestamp, UserId};
+use portal_kernel::{AccountId, ApiKeyId, Id, Page, PageRequest, Ping, StoreError, Timestamp};
 
 use crate::PgStore;
 use crate::migrate::pending;
 use crate::pool::{discard, refused};
-use crate::row::account::{AccountRow, MembershipRow, UserRow, kind_order, known_membership, role};
+use crate::row::account::{MembershipRow, UserRow, known_membership};
 use crate::row::key::{KeyRow, SecretRow, api_key, stored_key};
 use crate::row::service_token::ServiceTokenRow;
 use crate::schema::{
@@ -100,50 +99,6 @@ impl EndedSessionReader for PgStore {
             .get_result(&mut conn)
             .await
             .map_err(|error| refused(&mut conn, error))
-    }
-}
-
-#[async_trait]
-impl AccountReader for PgStore {
-    async fn find(&self, id: AccountId) -> Result<Option<Unchecked<Account>>, StoreError> {
-        let mut conn = self.connection().await?;
-        let row = accounts::table
-            .find(id.uuid())
-            .filter(accounts::state.ne(AccountState::Deleted.as_str()))
-            .select(AccountRow::as_select())
-            .first(&mut conn)
-            .await
-            .optional()
-            .map_err(|error| refused(&mut conn, error))?;
-        row.map(|row| Account::try_from(row).map(Unchecked::new)).transpose()
-    }
-
-    async fn of_user(
-        &self,
-        _: &Authorized<ViewSelf, Platform>,
-        user: UserId,
-    ) -> Result<Vec<AccountOfUser>, StoreError> {
-        let mut conn = self.connection().await?;
-        let rows: Vec<(AccountRow, Option<String>)> = accounts::table
-            .inner_join(memberships::table.on(memberships::account_id.eq(accounts::id)))
-            .filter(memberships::user_id.eq(user.uuid()))
-            .select((AccountRow::as_select(), memberships::role))
-            .load(&mut conn)
-            .await
-            .map_err(|error| refused(&mut conn, error))?;
-        let mut found = rows
-            .into_iter()
-            .filter_map(|(row, stored)| {
-                let account = Account::try_from(row);
-                match (account, role(stored.as_deref())) {
-                    (Ok(account), Ok(Some(role))) => Some(Ok(AccountOfUser { account, role })),
-                    (Ok(_), Ok(None)) => None,
-                    (Err(error), _) | (_, Err(error)) => Some(Err(error)),
-                }
-            })
-            .collect::<Result<Vec<_>, StoreError>>()?;
-        found.sort_by_cached_key(|of| (kind_order(&of.account), of.account.name.to_lowercase(), of.account.id));
-        Ok(found)
     }
 }
 

@@ -10,6 +10,7 @@ diesel::table! {
         created_by -> Nullable<Text>,
         provider_updated_at -> Nullable<Timestamptz>,
         doubtful -> Bool,
+        given_to -> Nullable<Text>,
     }
 }
 
@@ -28,6 +29,8 @@ diesel::table! {
         state -> Text,
         provider_updated_at -> Nullable<Timestamptz>,
         doubtful -> Bool,
+        username -> Nullable<Text>,
+        settings -> Jsonb,
     }
 }
 

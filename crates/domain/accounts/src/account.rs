@@ -93,12 +93,66 @@ pub struct OrganizationAccount {
     /// The person who created it: its owner, as long as the provider has them as an administrator. Not every record tells it, and no
     /// record tells another one.
     pub created_by: Option<ProviderUserId>,
+    /// Whom the account was given to last, which only this program knows; none if it never was.
+    pub given_to: Option<ProviderUserId>,
     /// What the provider told last; none if it is known from a membership only.
     pub copy: Option<Versioned<OrganizationRecord>>,
+}
+
+impl OrganizationAccount {
+    /// The one person who owns it while the provider has them as an administrator.
+    pub fn owner(&self) -> Option<&ProviderUserId> {
+        self.given_to.as_ref().or(self.created_by.as_ref())
+    }
+}
+
+/// A name for an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountName(String);
+
+/// The text is no name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a name has 1 to 256 characters, none of them invisible")]
+pub struct InvalidAccountName;
+
+impl AccountName {
+    /// Cuts white space at both ends.
+    pub fn parse(text: &str) -> Result<Self, InvalidAccountName> {
+        let text = text.trim();
+        let fits = (1..=NAME_LENGTH).contains(&text.chars().count());
+        if fits && text.chars().all(is_visible) { Ok(Self(text.to_owned())) } else { Err(InvalidAccountName) }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// No control character, and none that only changes how others are shown: names could pass for others.
+fn is_visible(c: char) -> bool {
+    let formats = matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}');
+    !c.is_control() && !formats
 }
 
 impl Owned for Account {
     fn target(&self) -> Target {
         Target::Account { account: self.id, made_by: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_what_can_be_seen() {
+        assert_eq!(AccountName::parse("  Zoë & Söhne 株式会社 ").unwrap().as_str(), "Zoë & Söhne 株式会社");
+        let longest = "x".repeat(NAME_LENGTH);
+        assert!(AccountName::parse(&longest).is_ok());
+        for text in ["", " \u{a0}", "a\nb", "a\u{202e}b", "a\u{200b}b", "\u{feff}a", &format!("{longest}x")] {
+            assert!(AccountName::parse(text).is_err(), "{text:?}");
+        }
     }
 }

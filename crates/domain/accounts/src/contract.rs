@@ -5,7 +5,9 @@
 
 pub mod accounts;
 pub mod inbox;
+pub mod members;
 pub mod scans;
+pub mod settings;
 pub mod trail;
 pub mod users;
 
@@ -21,8 +23,8 @@ use portal_kernel::{AccountId, Id, Timestamp, UserId};
 
 use crate::{
     Account, AccountReader, AccountsStore, AccountsTx, EndedSessionReader, KnownMembership, KnownUser, Membership,
-    MembershipRecord, Merging, OrganizationAccount, OrganizationRecord, ParkedWebhooks, Profile, ReconcileReader,
-    SignInReader, User, UserState, Versioned,
+    MembershipRecord, Merging, OrganizationAccount, OrganizationRecord, ParkedWebhooks, PersonalSettings, Profile,
+    ReconcileReader, SignInReader, User, UserState, Versioned,
 };
 
 /// The store under test, behind all of its ports.
@@ -87,7 +89,7 @@ pub fn told(content: Profile, version: Timestamp) -> Versioned<Profile> {
 }
 
 fn myself(user: UserId) -> Authorized<ViewSelf, Platform> {
-    let who = Principal::User(UserPrincipal { user, roles: Roles::default() });
+    let who = Principal::User(UserPrincipal::new(user, Roles::default()));
     Unchecked::new(Platform).authorize(&who).expect("a person may see their own accounts")
 }
 
@@ -109,6 +111,7 @@ fn person(number: u32) -> User {
         personal_account: id(number),
         state: UserState::Active,
         copy: None,
+        settings: PersonalSettings::default(),
         asked_at: Some(at(0)),
         created_at: at(0),
     }
@@ -156,7 +159,8 @@ fn named(account: &Account, name: &str) -> OrganizationAccount {
     let created_by = Some(ProviderUserId::parse("user_boss").expect("a provider id"));
     let content = OrganizationRecord { name: name.to_owned() };
     let copy = Some(Versioned { content, version: at(7), doubtful: true });
-    OrganizationAccount { account: account.id, created_by, copy }
+    let given_to = Some(ProviderUserId::parse("user_heir").expect("a provider id"));
+    OrganizationAccount { account: account.id, created_by, given_to, copy }
 }
 
 async fn add_organization(tx: &mut dyn AccountsTx, account: &Account) {

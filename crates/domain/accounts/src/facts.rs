@@ -15,8 +15,8 @@ use portal_kernel::{AccountId, Change, Clock, IdGen, StoreError, Timestamp};
 
 use crate::ports::{AccountsTx, Merging};
 use crate::{
-    Account, Membership, MembershipRecord, OrganizationAccount, OrganizationRecord, Profile, RoleMap, Source, User,
-    UserState, Versioned,
+    Account, Membership, MembershipRecord, OrganizationAccount, OrganizationRecord, PersonalSettings, Profile, RoleMap,
+    Source, User, UserState, Versioned,
 };
 
 /// Name of a personal account until the person chooses another.
@@ -49,11 +49,13 @@ pub(crate) struct Merge<'a> {
     pub(crate) caller: &'a Caller,
     /// What changed, as the other replicas are told.
     pub(crate) changes: Vec<Change>,
+    /// What whoever merges records by themselves.
+    pub(crate) recorded: Option<AuditAction>,
 }
 
 impl<'a> Merge<'a> {
     pub(crate) fn new(tx: &'a mut dyn AccountsTx, cleared: &'a Merging, caller: &'a Caller) -> Self {
-        Self { tx, cleared, caller, changes: Vec::new() }
+        Self { tx, cleared, caller, changes: Vec::new(), recorded: None }
     }
 
     async fn changed(&mut self, change: Change) -> Result<(), StoreError> {
@@ -124,6 +126,7 @@ impl Facts {
             personal_account: personal.id,
             state: UserState::Active,
             copy: None,
+            settings: PersonalSettings::default(),
             asked_at,
             created_at: at,
         };
@@ -172,25 +175,26 @@ impl Facts {
         let record = OrganizationRecord::from(organization);
         let account = stored.account;
         let Some(copy) = Versioned::merged(stored.copy, record, version, source) else { return Ok(()) };
-        let now = OrganizationAccount { account, created_by: stored.created_by, copy: Some(copy) };
+        let now = OrganizationAccount { copy: Some(copy), ..stored };
         merge.tx.accounts().save_organization(merge.cleared, now).await?;
         merge.changed(Change::Account(account)).await
     }
 
-    /// It became known who created the organization: the role of that person may be another one.
-    async fn judge_again(
+    /// It became known who owns the organization: the role of that person, or of the one before, may be another one.
+    pub(crate) async fn judge_again(
         &self,
         merge: &mut Merge<'_>,
         account: AccountId,
-        creator: &ProviderUserId,
+        person: &ProviderUserId,
+        is_owner: bool,
     ) -> Result<(), StoreError> {
-        let Some(user) = merge.tx.users().find(merge.cleared, creator.clone()).await? else { return Ok(()) };
+        let Some(user) = merge.tx.users().find(merge.cleared, person.clone()).await? else { return Ok(()) };
         if user.state == UserState::Deleted {
             return Ok(());
         }
         let found = merge.tx.accounts().find_membership(merge.cleared, account, user.id).await?;
         let Some(Membership { role: before, copy: Some(copy), .. }) = found else { return Ok(()) };
-        let role = self.role_map.member(&copy.content.role, true);
+        let role = self.role_map.member(&copy.content.role, is_owner);
         let action = (role != before).then_some(AuditAction::MembershipChanged);
         self.save_membership(merge, Membership { account, user: user.id, role, copy: Some(copy) }, action).await
     }
@@ -210,11 +214,20 @@ impl Facts {
         let stored = merge.tx.accounts().find_membership(merge.cleared, account, person).await?;
         let (is_new, before) = (stored.is_none(), stored.as_ref().and_then(|stored| stored.role));
         let record = MembershipRecord { id, role: key };
-        let copy = Versioned::merged(stored.and_then(|stored| stored.copy), record, updated_at, source);
-        let Some(copy) = copy else { return Ok(()) };
-        let role = self.role_map.member(&copy.content.role, organization.created_by.as_ref() == Some(&user));
+        let stored = stored.and_then(|stored| stored.copy);
+        let told = Versioned::merged(stored.clone(), record, updated_at, source);
+        let is_told = told.is_some();
+        let Some(copy) = told.or(stored) else { return Ok(()) };
+        let role = self.role_map.member(&copy.content.role, organization.owner() == Some(&user));
+        // The map of roles may be another one than when the record was told.
+        if !is_told && role == before {
+            return Ok(());
+        }
         if role.is_none() {
             tracing::warn!(account = %account, role = copy.content.role, "an unmapped role gives no access");
+        }
+        if before == Some(Role::Owner) && role != Some(Role::Owner) {
+            warn_of_no_owner(account);
         }
         // The trail tells of a new member and of another role, and not of every version of the record.
         let changed = (role != before).then_some(AuditAction::MembershipChanged);
@@ -254,7 +267,7 @@ impl Facts {
             created_at: self.clock.now(),
         };
         let created_by = organization.created_by.clone();
-        let made = OrganizationAccount { account: account.id, created_by, copy: None };
+        let made = OrganizationAccount { account: account.id, created_by, given_to: None, copy: None };
         merge.tx.accounts().insert(merge.cleared, account).await?;
         merge.tx.accounts().save_organization(merge.cleared, made.clone()).await?;
         let subject = Subject::Account(made.account);
@@ -272,7 +285,9 @@ impl Facts {
         let (None, Some(creator)) = (&stored.created_by, &told.created_by) else { return Ok(stored) };
         let now = OrganizationAccount { created_by: Some(creator.clone()), ..stored };
         merge.tx.accounts().save_organization(merge.cleared, now.clone()).await?;
-        self.judge_again(merge, now.account, creator).await?;
+        if now.owner() == Some(creator) {
+            self.judge_again(merge, now.account, creator, true).await?;
+        }
         Ok(now)
     }
 
@@ -291,7 +306,10 @@ impl Facts {
     async fn remove_user(&self, merge: &mut Merge<'_>, id: ProviderUserId) -> Result<(), StoreError> {
         let Some(user) = merge.tx.users().find(merge.cleared, id).await? else { return Ok(()) };
         let subject = Subject::User(user.id);
-        for account in merge.tx.users().delete(merge.cleared, user.id).await? {
+        for (account, role) in merge.tx.users().delete(merge.cleared, user.id).await? {
+            if role == Some(Role::Owner) {
+                warn_of_no_owner(account);
+            }
             self.record(merge, Some(account), AuditAction::MembershipRemoved, subject.clone()).await?;
         }
         self.record(merge, Some(user.personal_account), AuditAction::UserDeleted, subject).await?;
@@ -320,8 +338,10 @@ impl Facts {
         let Some(OrganizationAccount { account, .. }) = found else { return Ok(()) };
         let Some(user) = merge.tx.users().find(merge.cleared, user).await? else { return Ok(()) };
         let found = merge.tx.accounts().find_membership(merge.cleared, account, user.id).await?;
-        if found.and_then(|membership| membership.copy).is_none_or(|copy| copy.content.id != *id) {
-            return Ok(());
+        let is_meant = |found: &Membership| found.copy.as_ref().is_some_and(|copy| copy.content.id == *id);
+        let Some(found) = found.filter(is_meant) else { return Ok(()) };
+        if found.role == Some(Role::Owner) {
+            warn_of_no_owner(account);
         }
         merge.tx.accounts().remove_membership(merge.cleared, account, user.id).await?;
         self.record(merge, Some(account), AuditAction::MembershipRemoved, Subject::User(user.id)).await?;
@@ -335,9 +355,17 @@ impl Facts {
         action: AuditAction,
         subject: Subject,
     ) -> Result<(), StoreError> {
+        if merge.recorded == Some(action) {
+            return Ok(());
+        }
         let record = AuditRecord::now((&*self.ids, &*self.clock), merge.caller, account, action, subject);
         merge.tx.audit().record(record).await
     }
+}
+
+/// A fact is never refused: whoever operates the program has to name another owner.
+fn warn_of_no_owner(account: AccountId) {
+    tracing::error!(account = %account, "an account lost its owner; run: portal account set-owner");
 }
 
 /// The id that is gone, if the event says so.

@@ -10,12 +10,16 @@ pub mod contract;
 pub mod ended_sessions;
 pub mod facts;
 pub mod known_users;
+pub mod member;
 pub mod membership;
 pub mod merge;
+pub mod organizations;
 pub mod ports;
+pub mod profile;
 pub mod read;
 pub mod reconcile;
 pub mod sessions;
+pub mod settings;
 pub mod sign_in;
 #[cfg(test)]
 mod testing;
@@ -23,12 +27,16 @@ pub mod turns;
 pub mod user;
 pub mod webhooks;
 
-pub use account::{Account, AccountKind, AccountState, OrganizationAccount, OrganizationRecord};
+pub use account::{
+    Account, AccountKind, AccountName, AccountState, InvalidAccountName, OrganizationAccount, OrganizationRecord,
+};
 pub use ended_sessions::EndedSessions;
 pub use facts::Facts;
 pub use known_users::KnownUsers;
-pub use membership::{KnownMembership, Membership, MembershipRecord, RoleMap};
+pub use member::{Member, RoleChange};
+pub use membership::{InvalidRoleMap, KnownMembership, Membership, MembershipRecord, RoleMap};
 pub use merge::{Source, Versioned};
+pub use organizations::{EmailAddress, InvalidEmailAddress, Invitation, OrganizationError, Organizations};
 pub use ports::{
     AccountReader, AccountRepository, AccountsStore, AccountsTx, EndedSessionReader, Merging, ParkedWebhooks,
     ProviderIds, ReconcileReader, ScanCursors, SignInReader, UserRepository, WebhookInbox,
@@ -38,13 +46,18 @@ pub use ports::{
     MockAccountReader, MockAccountRepository, MockEndedSessionReader, MockParkedWebhooks, MockProviderIds,
     MockReconcileReader, MockScanCursors, MockSignInReader, MockUserRepository, MockWebhookInbox,
 };
+pub use profile::{Profiles, UpdateProfileError};
 pub use read::{AccountOfUser, Accounts, ReadAccountError};
 pub use reconcile::{
     Counterpart, ReconcileError, ReconcileOptions, ReconcileReport, Reconciler, ScanCursor, ScanPosition, Stay,
     StayHere, Tally,
 };
 pub use sessions::{Sessions, SessionsError};
-pub use sign_in::{SignIn, SignInError, SignedIn};
+pub use settings::{
+    CustomFields, FieldName, FieldValue, InvalidSettings, Locale, Patch, PersonalSettings, SettingsPatch, Theme,
+    TimeZone, Username,
+};
+pub use sign_in::{STEP_UP, SignIn, SignInError, SignedIn};
 pub use turns::Turns;
 pub use user::{KnownUser, Profile, User, UserState};
 pub use webhooks::{

@@ -1,7 +1,5 @@
 //! User × account × role, and how the provider's role keys map to ours.
 
-use std::collections::BTreeMap;
-
 use portal_authz::Role;
 use portal_identity::{ActiveOrganization, ProviderMembershipId, ProviderOrganizationId};
 use portal_kernel::{AccountId, UserId};
@@ -57,18 +55,60 @@ impl KnownMembership {
 
 /// Which of our roles a provider's role key means. A key that is not in the map gives no access.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RoleMap(BTreeMap<String, Role>);
+pub struct RoleMap(Vec<(String, Role)>);
+
+/// A map that nothing can be read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidRoleMap {
+    /// Not `KEY=ROLE`.
+    #[error("must be a list of KEY=ROLE, for example org:admin=admin,org:member=editor")]
+    Malformed,
+    /// Owner is ours alone.
+    #[error(
+        "a role key cannot make an owner: use admin; the owner is who created the organization, or whom they gave it to"
+    )]
+    Owner,
+    /// A key stands there twice.
+    #[error("a role key stands there twice")]
+    Repeated,
+    /// Nobody could own an organization.
+    #[error("no role key means admin: organizations would have no owner")]
+    NoAdmin,
+}
 
 impl RoleMap {
-    /// The role, or none for an unmapped key.
-    pub fn role(&self, key: &str) -> Option<Role> {
-        self.0.get(key).copied()
+    /// From `KEY=ROLE` entries. The first key of a role is the one that is asked for when a member gets it.
+    pub fn parse<'a>(entries: impl IntoIterator<Item = &'a str>) -> Result<Self, InvalidRoleMap> {
+        let mut map: Vec<(String, Role)> = Vec::new();
+        for entry in entries {
+            let (key, role) = entry.split_once('=').ok_or(InvalidRoleMap::Malformed)?;
+            let role = Role::parse(role.trim()).ok_or(InvalidRoleMap::Malformed)?;
+            let key = key.trim();
+            match role {
+                _ if key.is_empty() => return Err(InvalidRoleMap::Malformed),
+                Role::Owner => return Err(InvalidRoleMap::Owner),
+                _ if map.iter().any(|(known, _)| known == key) => return Err(InvalidRoleMap::Repeated),
+                Role::Viewer | Role::Editor | Role::Admin => map.push((key.to_owned(), role)),
+            }
+        }
+        if map.iter().any(|(_, role)| *role == Role::Admin) { Ok(Self(map)) } else { Err(InvalidRoleMap::NoAdmin) }
     }
 
-    /// The role of a member. Whoever created an organization owns it while the provider has them as an administrator.
-    pub fn member(&self, key: &str, is_creator: bool) -> Option<Role> {
+    /// The role, or none for an unmapped key.
+    pub fn role(&self, key: &str) -> Option<Role> {
+        self.0.iter().find(|(known, _)| known == key).map(|(_, role)| *role)
+    }
+
+    /// The key to ask for when a member gets the role; none if no key means it. An owner is an administrator at the provider.
+    pub fn key(&self, role: Role) -> Option<&str> {
+        let wanted = role.min(Role::Admin);
+        self.0.iter().find(|(_, role)| *role == wanted).map(|(key, _)| key.as_str())
+    }
+
+    /// The role of a member. Whoever owns an organization does so while the provider has them as an administrator.
+    pub fn member(&self, key: &str, is_owner: bool) -> Option<Role> {
         match self.role(key) {
-            Some(Role::Admin) if is_creator => Some(Role::Owner),
+            Some(Role::Admin) if is_owner => Some(Role::Owner),
             mapped => mapped,
         }
     }
@@ -96,6 +136,25 @@ mod tests {
             slug: None,
             role: role.map(ToOwned::to_owned),
             permissions: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_map_is_read_from_text_and_its_first_key_is_asked_for() {
+        let parse = |text: &str| RoleMap::parse(text.split(','));
+        let map = parse("org:boss=admin, org:member = viewer,org:guest=viewer").unwrap();
+        assert_eq!((map.role("org:boss"), map.role("org:guest")), (Some(Role::Admin), Some(Role::Viewer)));
+        assert_eq!((map.role("org:admin"), map.key(Role::Viewer)), (None, Some("org:member")));
+        assert_eq!((map.key(Role::Owner), map.key(Role::Editor)), (Some("org:boss"), None));
+        for (text, expected) in [
+            ("org:admin", InvalidRoleMap::Malformed),
+            ("=admin", InvalidRoleMap::Malformed),
+            ("org:admin=boss", InvalidRoleMap::Malformed),
+            ("org:admin=owner", InvalidRoleMap::Owner),
+            ("org:a=admin,org:a=viewer", InvalidRoleMap::Repeated),
+            ("org:member=viewer", InvalidRoleMap::NoAdmin),
+        ] {
+            assert_eq!(parse(text), Err(expected), "{text}");
         }
     }
 

@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use portal_audit::AuditLog;
-use portal_authz::action::{BuildPrincipal, ManageWebhooks, MergeFacts, Reconcile, ViewSelf};
-use portal_authz::{Authorized, Platform, Unchecked};
+use portal_authz::action::{
+    BuildPrincipal, ManageWebhooks, MergeFacts, ReadMembers, Reconcile, SetOwner, UpdateAccount, UpdateSelf, ViewSelf,
+};
+use portal_authz::{Authorized, Platform, Role, Unchecked};
 use portal_identity::{ProviderOrganizationId, ProviderSessionId, ProviderUserId};
-use portal_kernel::{AccountId, Begin, ChangeLog, Finish, StoreError, Timestamp, UserId};
+use portal_kernel::{AccountId, Begin, ChangeLog, Finish, Page, PageRequest, StoreError, Timestamp, UserId};
 
 use crate::{
-    Account, AccountOfUser, Counterpart, InboxEntry, KnownUser, Membership, OrganizationAccount, ParkedWebhook,
-    Profile, ScanCursor, ScanPosition, StayHere, User, Versioned,
+    Account, AccountName, AccountOfUser, Counterpart, InboxEntry, KnownUser, Member, Membership, OrganizationAccount,
+    ParkedWebhook, PersonalSettings, Profile, ScanCursor, ScanPosition, StayHere, User, Versioned,
 };
 
 /// The right to write what the provider told.
@@ -60,9 +62,24 @@ pub trait UserRepository: Send {
         copy: Versioned<Profile>,
     ) -> Result<(), StoreError>;
 
-    /// Erases the profile, pauses the personal account, ends all memberships in organizations, and answers in which accounts they
-    /// were.
-    async fn delete(&mut self, cleared: &Merging, user: UserId) -> Result<Vec<AccountId>, StoreError>;
+    /// Erases the profile and the settings, pauses the personal account, ends all memberships in organizations, and answers in which
+    /// accounts they were, with the role.
+    async fn delete(&mut self, cleared: &Merging, user: UserId) -> Result<Vec<(AccountId, Option<Role>)>, StoreError>;
+
+    /// The person's own settings, which nobody else changes until the transaction ends; none of a person who is not there.
+    async fn lock_settings(
+        &mut self,
+        cleared: &Authorized<UpdateSelf, Platform>,
+        user: UserId,
+    ) -> Result<Option<PersonalSettings>, StoreError>;
+
+    /// Stores them. False if another person has the username; then the transaction is over.
+    async fn save_settings(
+        &mut self,
+        cleared: &Authorized<UpdateSelf, Platform>,
+        user: UserId,
+        settings: PersonalSettings,
+    ) -> Result<bool, StoreError>;
 }
 
 /// Accounts and memberships, inside a transaction.
@@ -85,6 +102,9 @@ pub trait AccountRepository: Send {
         cleared: &Merging,
         organization: OrganizationAccount,
     ) -> Result<(), StoreError>;
+
+    /// Gives an account a name that no provider knows of.
+    async fn rename(&mut self, of: &Authorized<UpdateAccount, AccountId>, name: AccountName) -> Result<(), StoreError>;
 
     /// Closes the account, ends all memberships, and answers whose they were.
     async fn delete_organization(&mut self, cleared: &Merging, account: AccountId) -> Result<Vec<UserId>, StoreError>;
@@ -211,6 +231,24 @@ pub trait EndedSessionReader: Send + Sync {
 pub trait AccountReader: Send + Sync {
     /// Sealed: the caller has not been cleared yet. An account that was deleted is none.
     async fn find(&self, id: AccountId) -> Result<Option<Unchecked<Account>>, StoreError>;
+
+    /// Sealed, as [`AccountReader::find`].
+    async fn member(&self, account: AccountId, user: UserId) -> Result<Option<Unchecked<Member>>, StoreError>;
+
+    /// As [`AccountReader::member`], for whoever names owners.
+    async fn member_for(
+        &self,
+        cleared: &Authorized<SetOwner, Platform>,
+        account: AccountId,
+        user: UserId,
+    ) -> Result<Option<Member>, StoreError>;
+
+    /// Members of an account, whoever appeared here last first.
+    async fn members(
+        &self,
+        of: &Authorized<ReadMembers, AccountId>,
+        request: PageRequest<UserId>,
+    ) -> Result<Page<Member, UserId>, StoreError>;
 
     /// All accounts of a person, the personal one first, then by name.
     async fn of_user(

@@ -92,7 +92,7 @@ mod tests {
     }
 
     fn someone(roles: Roles) -> Principal {
-        Principal::User(UserPrincipal { user: "usr_00000000000000000000000001".parse().unwrap(), roles })
+        Principal::User(UserPrincipal::new("usr_00000000000000000000000001".parse().unwrap(), roles))
     }
 
     fn accounts() -> Accounts {

@@ -209,7 +209,7 @@ mod tests {
     }
 
     fn caller() -> Caller {
-        let principal = Principal::User(UserPrincipal { user: known(true).user.id, roles: Roles::default() });
+        let principal = Principal::User(UserPrincipal::new(known(true).user.id, Roles::default()));
         Caller { principal, provenance: Provenance::default() }
     }
 
@@ -317,7 +317,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_acts_for_a_person_sees_and_ends_none() {
         let (sessions, _) = sessions(MockSessionControl::new());
-        let user = UserPrincipal { user: known(true).user.id, roles: Roles::default() };
+        let user = UserPrincipal::new(known(true).user.id, Roles::default());
         let delegate = Delegate { user, actor: "user_support".to_owned() };
         for principal in [Principal::Impersonator(delegate.clone()), Principal::Agent(delegate)] {
             let caller = Caller { principal, provenance: Provenance::default() };

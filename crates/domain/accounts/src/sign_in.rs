@@ -6,12 +6,16 @@ use std::time::Duration;
 use portal_audit::{Caller, Provenance};
 use portal_authz::action::BuildPrincipal;
 use portal_authz::{Authorized, Delegate, Denied, Job, Platform, Principal, Roles, Unchecked, UserPrincipal};
-use portal_identity::{ActorKind, IdentityDirectory, ProviderEvent, ProviderUserId, SessionAuth};
+use portal_identity::{ActorKind, Has, IdentityDirectory, ProviderEvent, ProviderUserId, Reverification, SessionAuth};
 use portal_kernel::{AccountId, Change, StoreError, Timestamp, UserId, finish};
 
 use crate::facts::{Facts, Found, Merge};
 use crate::ports::{AccountsStore, AccountsTx, Merging, SignInReader};
 use crate::{EndedSessions, KnownUser, Source, Turns, UserState};
+
+/// How recently somebody must have proved who they are for what matters most: the second factor, or the first where there is no
+/// second, in the last ten minutes.
+pub const STEP_UP: Reverification = Reverification::Strict;
 
 /// How long a failed read of a profile rests before the next request tries again.
 const PROFILE_RETRY: Duration = Duration::from_mins(1);
@@ -67,6 +71,8 @@ pub struct SignIn {
     pub facts: Arc<Facts>,
     /// Who is being made at the moment.
     pub turns: Turns,
+    /// Whether what matters most asks for a fresh proof of identity; otherwise every session counts as one.
+    pub step_up: bool,
 }
 
 /// What signing in needs: to look people up, and to write what the provider tells.
@@ -218,7 +224,13 @@ impl SignIn {
             .map(|member| member.account)
             .filter(|account| roles.of(*account).is_some())
             .unwrap_or(known.user.personal_account);
-        let user = UserPrincipal { user: known.user.id, roles };
+        let fresh = Has { reverification: Some(STEP_UP), ..Has::default() };
+        let user = UserPrincipal {
+            user: known.user.id,
+            roles,
+            email_unverified: known.user.email_unverified(),
+            reverified: !self.step_up || auth.has(&fresh),
+        };
         let principal = match &auth.actor {
             None => Principal::User(user),
             Some(actor) => {
@@ -281,6 +293,7 @@ mod tests {
                 directory: Arc::new(self.directory),
                 facts: Arc::new(Facts { role_map: RoleMap::default(), ids, clock }),
                 turns: Turns::default(),
+                step_up: true,
             };
             (sign_in, store)
         }

@@ -17,7 +17,7 @@ use portal_testkit::FixedClock;
 use crate::ports::{AccountRepository, AccountsTx, ProviderIds, ScanCursors, UserRepository, WebhookInbox};
 use crate::{
     KnownMembership, KnownUser, MockAccountRepository, MockProviderIds, MockScanCursors, MockUserRepository,
-    MockWebhookInbox, User, UserState, Versioned,
+    MockWebhookInbox, PersonalSettings, User, UserState, Versioned,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,6 +166,7 @@ pub(crate) fn known(with_profile: bool) -> KnownUser {
             personal_account,
             state: UserState::Active,
             copy: with_profile.then(|| Versioned { content: provider_user().into(), version: now, doubtful: false }),
+            settings: PersonalSettings::default(),
             asked_at: None,
             created_at: now,
         },

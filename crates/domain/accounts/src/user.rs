@@ -3,7 +3,7 @@
 use portal_identity::{ProviderUser, ProviderUserId};
 use portal_kernel::{AccountId, Timestamp, UserId};
 
-use crate::{KnownMembership, Versioned};
+use crate::{KnownMembership, PersonalSettings, Versioned};
 
 /// Whether a person can use the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub struct User {
     pub state: UserState,
     /// What the provider told last; none if it never did.
     pub copy: Option<Versioned<Profile>>,
+    /// What the person chose here.
+    pub settings: PersonalSettings,
     /// When we asked the provider last.
     pub asked_at: Option<Timestamp>,
     /// When the person appeared here.
@@ -52,6 +54,12 @@ impl User {
     /// Empty until the provider told something.
     pub fn profile(&self) -> &Profile {
         self.copy.as_ref().map_or(&Profile::EMPTY, |copy| &copy.content)
+    }
+
+    /// Whether the provider said that the primary e-mail is not verified. Without an address, or before the provider told, nothing is
+    /// known.
+    pub fn email_unverified(&self) -> bool {
+        self.profile().email.is_some() && !self.profile().email_verified
     }
 
     /// Whether the provider has to be asked.

@@ -80,7 +80,7 @@ impl Owner {
     /// The person, signed in.
     pub fn principal(&self) -> Principal {
         let roles = Roles::from_iter([(self.account(), Role::Owner)]);
-        Principal::User(UserPrincipal { user: self.0.id, roles })
+        Principal::User(UserPrincipal::new(self.0.id, roles))
     }
 
     /// Proof for the account.

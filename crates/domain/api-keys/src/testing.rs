@@ -141,7 +141,7 @@ pub(crate) fn other_member(role: Role) -> Caller {
 
 fn person(user: UserId, role: Role) -> Caller {
     let roles = Roles::from_iter([(account(), role)]);
-    Caller { principal: Principal::User(UserPrincipal { user, roles }), provenance: Provenance::default() }
+    Caller { principal: Principal::User(UserPrincipal::new(user, roles)), provenance: Provenance::default() }
 }
 
 pub(crate) fn key() -> ApiKey {

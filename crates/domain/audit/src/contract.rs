@@ -75,7 +75,7 @@ pub fn signing() -> Signing {
 }
 
 fn member(account: AccountId, user: UserId, role: Role) -> Principal {
-    Principal::User(UserPrincipal { user, roles: Roles::from_iter([(account, role)]) })
+    Principal::User(UserPrincipal::new(user, Roles::from_iter([(account, role)])))
 }
 
 /// A record with something in every field.

@@ -113,7 +113,7 @@ mod tests {
 
     fn member(role: Role) -> UserPrincipal {
         let user = "usr_00000000000000000000000001".parse().unwrap();
-        UserPrincipal { user, roles: Roles::from_iter([(account(), role)]) }
+        UserPrincipal::new(user, Roles::from_iter([(account(), role)]))
     }
 
     fn trail(reader: MockAuditReader) -> AuditTrail {

@@ -34,17 +34,27 @@ macro_rules! audit_actions {
 audit_actions! {
     /// A person signed in for the first time; user, personal account and ownership were made.
     UserProvisioned = "user.provisioned";
+    /// A person changed what they chose here.
+    ProfileUpdated = "profile.updated";
     /// An organization appeared with its first member.
     AccountCreated = "account.created";
+    /// An account got another name.
+    AccountUpdated = "account.updated";
+    /// An account was given to another member.
+    OwnershipTransferred = "account.ownership_transferred";
     /// A person became a member.
     MembershipCreated = "membership.created";
     /// The role of a member became another one.
     MembershipChanged = "membership.changed";
     /// A person is no member any more.
     MembershipRemoved = "membership.removed";
+    /// Somebody was invited into an account.
+    InvitationCreated = "invitation.created";
+    /// An invitation was taken back.
+    InvitationRevoked = "invitation.revoked";
     /// The identity provider deleted a person; the profile was erased.
     UserDeleted = "user.deleted";
-    /// The identity provider deleted an organization; its account was closed.
+    /// An organization was deleted; its account was closed.
     AccountDeleted = "account.deleted";
     /// A person ended a session: it counts nowhere here any more.
     SessionEnded = "session.ended";
@@ -73,6 +83,8 @@ pub enum Subject {
     ServiceToken(ServiceTokenId),
     /// A session; the identity provider's id.
     Session(String),
+    /// An invitation; the identity provider's id.
+    Invitation(String),
 }
 
 impl std::fmt::Display for Subject {
@@ -83,7 +95,7 @@ impl std::fmt::Display for Subject {
             Self::Account(id) => id.fmt(f),
             Self::ApiKey(id) => id.fmt(f),
             Self::ServiceToken(id) => id.fmt(f),
-            Self::Session(id) => id.fmt(f),
+            Self::Session(id) | Self::Invitation(id) => id.fmt(f),
         }
     }
 }

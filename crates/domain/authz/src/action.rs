@@ -50,8 +50,28 @@ actions! {
     ReadSessions = "read-sessions";
     /// End one's own sessions.
     EndSessions = "end-sessions";
+    /// Change one's own name, display and fields.
+    UpdateSelf = "update-self";
     /// Read an account.
     ReadAccount = "read-account";
+    /// Rename an account.
+    UpdateAccount = "update-account";
+    /// Give an account to another member.
+    TransferOwnership = "transfer-ownership";
+    /// Delete the organization behind an account, and with it the account.
+    DeleteAccount = "delete-account";
+    /// Read who is a member of an account.
+    ReadMembers = "read-members";
+    /// Give a member another role.
+    ChangeRole = "change-role";
+    /// End a membership; one's own is left.
+    RemoveMember = "remove-member";
+    /// Read who is invited into an account.
+    ReadInvitations = "read-invitations";
+    /// Invite somebody into an account.
+    InviteMember = "invite-member";
+    /// Take an invitation back.
+    RevokeInvitation = "revoke-invitation";
     /// Read the account's API keys, masked.
     ReadKeys = "read-keys";
     /// Make an API key.
@@ -70,6 +90,8 @@ actions! {
     MergeFacts = "merge-facts";
     /// Read everything that the identity provider knows, and compare.
     Reconcile = "reconcile";
+    /// Say who owns an account that lost its owner.
+    SetOwner = "set-owner";
     /// List and replay webhooks that were put aside.
     ManageWebhooks = "manage-webhooks";
     /// Look up the record behind a presented credential.

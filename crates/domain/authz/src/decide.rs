@@ -16,6 +16,15 @@ pub enum Target {
         /// Who made it, where makers have a say.
         made_by: Option<UserId>,
     },
+    /// A membership, or an invitation to one.
+    Membership {
+        /// In which account.
+        account: AccountId,
+        /// Whose; none of an invitation.
+        member: Option<UserId>,
+        /// The highest role concerned: the one that is held and the one that is granted. None is below all.
+        highest: Option<Role>,
+    },
 }
 
 /// The answer is no.
@@ -27,6 +36,15 @@ pub enum Denied {
     /// The caller may see it, and may not do this.
     #[error("not allowed")]
     Forbidden,
+    /// The caller may do this once their e-mail is verified.
+    #[error("the primary e-mail is not verified")]
+    EmailNotVerified,
+    /// The caller may do this once they proved again who they are.
+    #[error("a fresh proof of identity is needed")]
+    ReverificationRequired,
+    /// The caller owns the account, and has to give it away first.
+    #[error("an account does not stay without owner")]
+    LastOwner,
 }
 
 /// Who may do a kind of action.
@@ -40,8 +58,18 @@ enum Rule {
     Reader(Role),
     /// Members with at least this role, in person.
     Member(Role),
+    /// Members with at least this role, in person, whose e-mail is not known to be unverified.
+    VerifiedMember(Role),
+    /// Members with at least this role, in person, who proved a moment ago who they are.
+    ReverifiedMember(Role),
     /// Members in person: with at least `others` for anything, with at least `own` for what they made.
     Maker { own: Role, others: Role },
+    /// Members in person, with at least the role of an admin, where only roles below their own are concerned.
+    Granter,
+    /// As [`Rule::Granter`], for those whose e-mail is not known to be unverified.
+    VerifiedGranter,
+    /// As [`Rule::Granter`], and all but owners about themselves.
+    GranterOrSelf,
     /// Services with this scope.
     Service(Scope),
     /// These parts of the program.
@@ -51,18 +79,28 @@ enum Rule {
 const fn rule(kind: Kind) -> Rule {
     match kind {
         Kind::ViewSelf => Rule::Person,
-        Kind::ReadSessions | Kind::EndSessions => Rule::InPerson,
-        Kind::ReadAccount | Kind::ReadKeys => Rule::Reader(Role::Viewer),
-        Kind::CreateKey => Rule::Member(Role::Editor),
+        Kind::ReadSessions | Kind::EndSessions | Kind::UpdateSelf => Rule::InPerson,
+        Kind::ReadAccount => Rule::Reader(Role::Viewer),
+        Kind::ReadKeys | Kind::ReadMembers => Rule::Member(Role::Viewer),
+        Kind::UpdateAccount | Kind::ReadInvitations => Rule::Member(Role::Admin),
+        Kind::TransferOwnership | Kind::DeleteAccount => Rule::ReverifiedMember(Role::Owner),
+        Kind::ChangeRole | Kind::RevokeInvitation => Rule::Granter,
+        Kind::InviteMember => Rule::VerifiedGranter,
+        Kind::RemoveMember => Rule::GranterOrSelf,
+        Kind::CreateKey => Rule::VerifiedMember(Role::Editor),
         Kind::RevokeKey => Rule::Maker { own: Role::Editor, others: Role::Admin },
         Kind::ReadAuditTrail => Rule::Maker { own: Role::Viewer, others: Role::Admin },
         Kind::VerifyKeys => Rule::Service(Scope::KeysVerify),
         Kind::ReadMetrics => Rule::Service(Scope::MetricsRead),
         Kind::BuildPrincipal => Rule::Jobs(&[Job::SignIn]),
-        Kind::MergeFacts => Rule::Jobs(&[Job::SignIn, Job::Webhooks, Job::Reconciler, Job::Sessions]),
+        Kind::MergeFacts => {
+            Rule::Jobs(&[Job::SignIn, Job::Webhooks, Job::Reconciler, Job::Sessions, Job::Organizations])
+        }
         Kind::Reconcile => Rule::Jobs(&[Job::Reconciler, Job::Operator]),
         Kind::LookUpCredential => Rule::Jobs(&[Job::VerifyKey]),
-        Kind::ManageServiceTokens | Kind::ManageWebhooks | Kind::InspectAuditTrails => Rule::Jobs(&[Job::Operator]),
+        Kind::SetOwner | Kind::ManageServiceTokens | Kind::ManageWebhooks | Kind::InspectAuditTrails => {
+            Rule::Jobs(&[Job::Operator])
+        }
         Kind::SignAuditHeads => Rule::Jobs(&[Job::Audit]),
     }
 }
@@ -71,7 +109,25 @@ const fn rule(kind: Kind) -> Rule {
 pub fn decide(who: &Principal, kind: Kind, target: &Target) -> Result<(), Denied> {
     match *target {
         Target::Platform => on_platform(who, rule(kind)),
-        Target::Account { account, made_by } => on_account(who, rule(kind), account, made_by),
+        Target::Account { account, made_by } => {
+            let (member, role) = member(who, account)?;
+            on_account(&member, role, rule(kind), made_by)
+        }
+        Target::Membership { account, member: whose, highest } => {
+            let (member, role) = member(who, account)?;
+            match rule(kind) {
+                Rule::VerifiedGranter => granting(&member, role, highest).and_then(|()| verified(&member)),
+                Rule::GranterOrSelf if member.in_person && whose == Some(member.user.user) => {
+                    if role == Role::Owner {
+                        Err(Denied::LastOwner)
+                    } else {
+                        Ok(())
+                    }
+                }
+                Rule::Granter | Rule::GranterOrSelf => granting(&member, role, highest),
+                others => on_account(&member, role, others, None),
+            }
+        }
     }
 }
 
@@ -86,7 +142,12 @@ fn on_platform(who: &Principal, rule: Rule) -> Result<(), Denied> {
             | Rule::InPerson
             | Rule::Reader(_)
             | Rule::Member(_)
+            | Rule::VerifiedMember(_)
+            | Rule::ReverifiedMember(_)
             | Rule::Maker { .. }
+            | Rule::Granter
+            | Rule::VerifiedGranter
+            | Rule::GranterOrSelf
             | Rule::Service(_)
             | Rule::Jobs(_),
             Principal::User(_)
@@ -96,38 +157,80 @@ fn on_platform(who: &Principal, rule: Rule) -> Result<(), Denied> {
             | Principal::System(_),
         ) => false,
     };
-    if allowed { Ok(()) } else { Err(Denied::Forbidden) }
+    allow(allowed)
 }
 
-fn on_account(who: &Principal, wanted: Rule, account: AccountId, made_by: Option<UserId>) -> Result<(), Denied> {
-    let (member, in_person): (&UserPrincipal, bool) = match who {
-        Principal::User(user) => (user, true),
-        Principal::Impersonator(delegate) | Principal::Agent(delegate) => (&delegate.user, false),
+/// Somebody in an account: they themselves, or whoever acts for them.
+struct Member<'a> {
+    user: &'a UserPrincipal,
+    in_person: bool,
+}
+
+fn member(who: &Principal, account: AccountId) -> Result<(Member<'_>, Role), Denied> {
+    let member = match who {
+        Principal::User(user) => Member { user, in_person: true },
+        Principal::Impersonator(delegate) | Principal::Agent(delegate) => {
+            Member { user: &delegate.user, in_person: false }
+        }
         // Services and jobs act on the platform; no account is visible to them.
         Principal::Service(_) | Principal::System(_) => return Err(Denied::Hidden),
     };
-    let role = member.roles.of(account).ok_or(Denied::Hidden)?;
-    let allowed = match wanted {
-        Rule::Reader(least) => role >= least,
-        Rule::Member(least) => in_person && role >= least,
-        Rule::Maker { own, others } => {
-            let least = if made_by == Some(member.user) { own } else { others };
-            in_person && role >= least
+    let role = member.user.roles.of(account).ok_or(Denied::Hidden)?;
+    Ok((member, role))
+}
+
+fn on_account(member: &Member<'_>, role: Role, wanted: Rule, made_by: Option<UserId>) -> Result<(), Denied> {
+    match wanted {
+        Rule::Reader(least) => allow(role >= least),
+        Rule::Member(least) => allow(member.in_person && role >= least),
+        Rule::VerifiedMember(least) => {
+            allow(member.in_person && role >= least)?;
+            verified(member)
         }
-        Rule::Person | Rule::InPerson | Rule::Service(_) | Rule::Jobs(_) => false,
-    };
+        Rule::ReverifiedMember(least) => {
+            allow(member.in_person && role >= least)?;
+            if member.user.reverified { Ok(()) } else { Err(Denied::ReverificationRequired) }
+        }
+        Rule::Maker { own, others } => {
+            let least = if made_by == Some(member.user.user) { own } else { others };
+            allow(member.in_person && role >= least)
+        }
+        Rule::Granter
+        | Rule::VerifiedGranter
+        | Rule::GranterOrSelf
+        | Rule::Person
+        | Rule::InPerson
+        | Rule::Service(_)
+        | Rule::Jobs(_) => Err(Denied::Forbidden),
+    }
+}
+
+/// Only roles below one's own, of members below oneself.
+fn granting(member: &Member<'_>, role: Role, highest: Option<Role>) -> Result<(), Denied> {
+    allow(member.in_person && role >= Role::Admin && highest < Some(role))
+}
+
+fn verified(member: &Member<'_>) -> Result<(), Denied> {
+    if member.user.email_unverified { Err(Denied::EmailNotVerified) } else { Ok(()) }
+}
+
+fn allow(allowed: bool) -> Result<(), Denied> {
     if allowed { Ok(()) } else { Err(Denied::Forbidden) }
 }
 
 /// What a caller may do in an account, for user interfaces: each allowed action, and `ACTION:own` where it is allowed only for what
-/// the caller made. A hint; the decision is made again at each request.
+/// the caller made or is. What asks for a fresh proof of identity is allowed. A hint; the decision is made again at each request.
 pub fn permissions(who: &Principal, account: AccountId) -> Vec<String> {
     let own = match who {
         Principal::User(user) => Some(user.user),
         Principal::Impersonator(delegate) | Principal::Agent(delegate) => Some(delegate.user.user),
         Principal::Service(_) | Principal::System(_) => None,
     };
-    let allowed = |kind: Kind, made_by| decide(who, kind, &Target::Account { account, made_by }).is_ok();
+    let allowed = |kind: Kind, user: Option<UserId>| {
+        let targets =
+            [Target::Account { account, made_by: user }, Target::Membership { account, member: user, highest: None }];
+        targets.iter().any(|target| matches!(decide(who, kind, target), Ok(()) | Err(Denied::ReverificationRequired)))
+    };
     Kind::ALL
         .iter()
         .filter_map(|kind| match (allowed(*kind, None), allowed(*kind, own)) {
@@ -156,7 +259,7 @@ mod tests {
     }
 
     fn user(role: Role) -> UserPrincipal {
-        UserPrincipal { user: me(), roles: Roles::from_iter([(ours(), role)]) }
+        UserPrincipal::new(me(), Roles::from_iter([(ours(), role)]))
     }
 
     #[test]
@@ -184,11 +287,66 @@ mod tests {
         let editor = Principal::User(user(Role::Editor));
         assert_eq!(
             permissions(&editor, ours()),
-            ["read-account", "read-keys", "create-key", "revoke-key:own", "read-audit-trail:own"]
+            [
+                "read-account",
+                "read-members",
+                "remove-member:own",
+                "read-keys",
+                "create-key",
+                "revoke-key:own",
+                "read-audit-trail:own"
+            ]
         );
         let viewer = Principal::User(user(Role::Viewer));
-        assert_eq!(permissions(&viewer, ours()), ["read-account", "read-keys", "read-audit-trail:own"]);
+        let expected = ["read-account", "read-members", "remove-member:own", "read-keys", "read-audit-trail:own"];
+        assert_eq!(permissions(&viewer, ours()), expected);
+        let owner = permissions(&Principal::User(user(Role::Owner)), ours());
+        for kind in ["transfer-ownership", "delete-account", "invite-member", "remove-member"] {
+            assert!(owner.iter().any(|text| text == kind), "{kind}");
+        }
         assert!(permissions(&editor, theirs()).is_empty());
+    }
+
+    #[test]
+    fn roles_are_granted_and_taken_below_ones_own_only() {
+        let kinds = [Kind::ChangeRole, Kind::InviteMember, Kind::RevokeInvitation, Kind::RemoveMember];
+        for (own, kind) in Role::ALL.into_iter().flat_map(|own| kinds.map(|kind| (own, kind))) {
+            for highest in Role::ALL.map(Some).into_iter().chain([None]) {
+                let target = Target::Membership { account: ours(), member: None, highest };
+                let expected = own >= Role::Admin && highest < Some(own);
+                let decided = decide(&Principal::User(user(own)), kind, &target);
+                assert_eq!(decided.is_ok(), expected, "{own} {kind:?} {highest:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn everybody_leaves_but_an_owner_and_nobody_promotes_themselves() {
+        for role in Role::ALL {
+            let who = Principal::User(user(role));
+            let myself = Target::Membership { account: ours(), member: Some(me()), highest: Some(role) };
+            let expected = if role == Role::Owner { Err(Denied::LastOwner) } else { Ok(()) };
+            assert_eq!(decide(&who, Kind::RemoveMember, &myself), expected, "{role}");
+            assert_eq!(decide(&who, Kind::ChangeRole, &myself), Err(Denied::Forbidden), "{role}");
+        }
+    }
+
+    #[test]
+    fn what_matters_most_needs_a_fresh_proof_and_what_spends_a_verified_address() {
+        let target = Target::Account { account: ours(), made_by: None };
+        let invitation = Target::Membership { account: ours(), member: None, highest: Some(Role::Viewer) };
+        let owner = user(Role::Owner);
+        let fresh = Principal::User(UserPrincipal { reverified: true, ..owner.clone() });
+        let unverified = Principal::User(UserPrincipal { email_unverified: true, ..owner.clone() });
+        for kind in [Kind::TransferOwnership, Kind::DeleteAccount] {
+            assert_eq!(decide(&fresh, kind, &target), Ok(()));
+            assert_eq!(decide(&Principal::User(owner.clone()), kind, &target), Err(Denied::ReverificationRequired));
+            assert_eq!(decide(&Principal::User(user(Role::Admin)), kind, &target), Err(Denied::Forbidden));
+        }
+        assert_eq!(decide(&unverified, Kind::CreateKey, &target), Err(Denied::EmailNotVerified));
+        assert_eq!(decide(&unverified, Kind::InviteMember, &invitation), Err(Denied::EmailNotVerified));
+        let viewer = UserPrincipal { email_unverified: true, ..user(Role::Viewer) };
+        assert_eq!(decide(&Principal::User(viewer), Kind::CreateKey, &target), Err(Denied::Forbidden));
     }
 
     #[test]
@@ -196,7 +354,8 @@ mod tests {
         let target = Target::Account { account: ours(), made_by: Some(me()) };
         let delegate = Delegate { user: user(Role::Owner), actor: "user_support".to_owned() };
         for who in [Principal::Impersonator(delegate.clone()), Principal::Agent(delegate)] {
-            assert_eq!(decide(&who, Kind::ReadKeys, &target), Ok(()));
+            assert_eq!(decide(&who, Kind::ReadAccount, &target), Ok(()));
+            assert_eq!(decide(&who, Kind::ReadKeys, &target), Err(Denied::Forbidden));
             assert_eq!(decide(&who, Kind::CreateKey, &target), Err(Denied::Forbidden));
             assert_eq!(decide(&who, Kind::RevokeKey, &target), Err(Denied::Forbidden));
             assert_eq!(decide(&who, Kind::ReadAuditTrail, &target), Err(Denied::Forbidden));

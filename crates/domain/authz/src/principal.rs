@@ -26,6 +26,17 @@ pub struct UserPrincipal {
     pub user: UserId,
     /// Where the person is a member.
     pub roles: Roles,
+    /// Whether the primary e-mail is known to be unverified. One that is not known is not.
+    pub email_unverified: bool,
+    /// Whether the person proved a moment ago who they are, as the session of this request says.
+    pub reverified: bool,
+}
+
+impl UserPrincipal {
+    /// A person of whom nothing speaks against anything, and who did not prove again who they are.
+    pub const fn new(user: UserId, roles: Roles) -> Self {
+        Self { user, roles, email_unverified: false, reverified: false }
+    }
 }
 
 /// Somebody who acts as a person.
@@ -66,6 +77,8 @@ pub enum Job {
     Webhooks,
     /// Ends sessions that their people end.
     Sessions,
+    /// Merges what members changed at the identity provider.
+    Organizations,
     /// Reads everything that the identity provider knows, and compares.
     Reconciler,
     /// A person at the command line of the program.
@@ -76,8 +89,16 @@ pub enum Job {
 
 impl Job {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::SignIn, Self::VerifyKey, Self::Webhooks, Self::Sessions, Self::Reconciler, Self::Operator, Self::Audit];
+    pub const ALL: [Self; 8] = [
+        Self::SignIn,
+        Self::VerifyKey,
+        Self::Webhooks,
+        Self::Sessions,
+        Self::Organizations,
+        Self::Reconciler,
+        Self::Operator,
+        Self::Audit,
+    ];
 
     /// The text in the audit trail and the policy matrix.
     pub const fn as_str(self) -> &'static str {
@@ -86,6 +107,7 @@ impl Job {
             Self::VerifyKey => "verify-key",
             Self::Webhooks => "webhooks",
             Self::Sessions => "sessions",
+            Self::Organizations => "organizations",
             Self::Reconciler => "reconciler",
             Self::Operator => "operator",
             Self::Audit => "audit",

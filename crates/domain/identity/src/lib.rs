@@ -8,6 +8,7 @@ pub mod authorization;
 pub mod directory;
 pub mod machine;
 pub mod options;
+pub mod organization_admin;
 pub mod ports;
 pub mod provider_id;
 pub mod reason;
@@ -24,14 +25,19 @@ pub use authorization::Has;
 pub use directory::{DirectoryError, ProviderEvent, ProviderMembership, ProviderOrganization, ProviderUser};
 pub use machine::MachineAuth;
 pub use options::{AcceptsToken, AuthenticateRequestOptions};
-pub use ports::{DirectoryListing, IdentityDirectory, Listed, RequestAuthenticator, SessionControl, WebhookVerifier};
+pub use organization_admin::{InvitationStatus, OrganizationAdminError, OrganizationRefusal, ProviderInvitation};
+pub use ports::{
+    DirectoryListing, IdentityDirectory, Listed, OrganizationAdmin, RequestAuthenticator, SessionControl,
+    WebhookVerifier,
+};
 #[cfg(any(test, feature = "testing"))]
 pub use ports::{
-    MockDirectoryListing, MockIdentityDirectory, MockRequestAuthenticator, MockSessionControl, MockWebhookVerifier,
+    MockDirectoryListing, MockIdentityDirectory, MockOrganizationAdmin, MockRequestAuthenticator, MockSessionControl,
+    MockWebhookVerifier,
 };
 pub use provider_id::{
-    InvalidProviderId, ProviderMachineId, ProviderMembershipId, ProviderOrganizationId, ProviderSessionId,
-    ProviderUserId,
+    InvalidProviderId, ProviderInvitationId, ProviderMachineId, ProviderMembershipId, ProviderOrganizationId,
+    ProviderSessionId, ProviderUserId,
 };
 pub use reason::{AuthReason, Refresh, RefreshFailure, TokenVerificationErrorReason};
 pub use request::RequestParts;

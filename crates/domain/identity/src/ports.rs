@@ -5,9 +5,9 @@ use async_trait::async_trait;
 use portal_kernel::Timestamp;
 
 use crate::{
-    AuthenticateRequestOptions, DirectoryError, ProviderMembership, ProviderOrganization, ProviderOrganizationId,
-    ProviderSession, ProviderSessionId, ProviderUser, ProviderUserId, RequestParts, RequestState, WebhookHeaders,
-    WebhookMessage, WebhookRefused,
+    AuthenticateRequestOptions, DirectoryError, OrganizationAdminError, ProviderInvitation, ProviderInvitationId,
+    ProviderMembership, ProviderOrganization, ProviderOrganizationId, ProviderSession, ProviderSessionId, ProviderUser,
+    ProviderUserId, RequestParts, RequestState, WebhookHeaders, WebhookMessage, WebhookRefused,
 };
 
 /// Judges who sent a request.
@@ -43,6 +43,64 @@ pub trait SessionControl: Send + Sync {
 
     /// Lets the provider make no further token for a session. Repeating it succeeds.
     async fn revoke(&self, id: &ProviderSessionId) -> Result<(), DirectoryError>;
+}
+
+/// Changes organizations at the provider. Calls are not repeated. What a call brought is as it was at that moment.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait OrganizationAdmin: Send + Sync {
+    /// Gives it another name.
+    async fn rename(
+        &self,
+        id: &ProviderOrganizationId,
+        name: &str,
+    ) -> Result<ProviderOrganization, OrganizationAdminError>;
+
+    /// Deletes it with all memberships. Repeating it succeeds.
+    async fn delete(&self, id: &ProviderOrganizationId) -> Result<(), OrganizationAdminError>;
+
+    /// Gives a member another role, by the provider's key.
+    async fn set_role(
+        &self,
+        id: &ProviderOrganizationId,
+        member: &ProviderUserId,
+        role: &str,
+    ) -> Result<ProviderMembership, OrganizationAdminError>;
+
+    /// Ends a membership. Repeating it succeeds.
+    async fn remove(&self, id: &ProviderOrganizationId, member: &ProviderUserId) -> Result<(), OrganizationAdminError>;
+
+    /// Invitations that nobody accepted yet, the newest first, from that one on; of those that are too late some may be among them.
+    async fn pending_invitations(
+        &self,
+        id: &ProviderOrganizationId,
+        offset: usize,
+        limit: usize,
+    ) -> Result<Listed<ProviderInvitation>, OrganizationAdminError>;
+
+    /// One invitation, of this organization.
+    async fn invitation(
+        &self,
+        id: &ProviderOrganizationId,
+        invitation: &ProviderInvitationId,
+    ) -> Result<ProviderInvitation, OrganizationAdminError>;
+
+    /// Sends an invitation.
+    async fn invite(
+        &self,
+        id: &ProviderOrganizationId,
+        inviter: &ProviderUserId,
+        email: &str,
+        role: &str,
+    ) -> Result<ProviderInvitation, OrganizationAdminError>;
+
+    /// Takes an invitation back.
+    async fn revoke_invitation(
+        &self,
+        id: &ProviderOrganizationId,
+        invitation: &ProviderInvitationId,
+        by: &ProviderUserId,
+    ) -> Result<ProviderInvitation, OrganizationAdminError>;
 }
 
 /// A part of a list.

@@ -1,4 +1,4 @@
-//! Ids that the identity provider made: `user_…`, `sess_…`, `org_…`, `orgmem_…`, `mch_…`. Never ours, never keyed by e-mail.
+//! Ids that the identity provider made: `user_…`, `sess_…`, `org_…`, `orgmem_…`, `orginv_…`, `mch_…`. Never ours, never keyed by e-mail.
 
 use std::fmt;
 use std::sync::Arc;
@@ -76,6 +76,8 @@ provider_id! {
     ProviderOrganizationId = "org_";
     /// One stay of a person in an organization: whoever leaves and comes back gets another one.
     ProviderMembershipId = "orgmem_";
+    /// An invitation into an organization.
+    ProviderInvitationId = "orginv_";
     /// A machine at the provider.
     ProviderMachineId = "mch_";
 }

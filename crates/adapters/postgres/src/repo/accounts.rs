@@ -3,7 +3,11 @@
 use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use portal_accounts::{Account, AccountRepository, AccountState, Membership, Merging, OrganizationAccount};
+use portal_accounts::{
+    Account, AccountName, AccountRepository, AccountState, Membership, Merging, OrganizationAccount,
+};
+use portal_authz::Authorized;
+use portal_authz::action::UpdateAccount;
 use portal_identity::ProviderOrganizationId;
 use portal_kernel::{AccountId, Id, StoreError, Timestamp, UserId};
 
@@ -34,21 +38,32 @@ impl AccountRepository for PgTx {
     }
 
     async fn save_organization(&mut self, _: &Merging, organization: OrganizationAccount) -> Result<(), StoreError> {
-        let created_by = organization.created_by.map(|id| id.to_string());
+        let ours = (
+            accounts::created_by.eq(organization.created_by.map(|id| id.to_string())),
+            accounts::given_to.eq(organization.given_to.map(|id| id.to_string())),
+        );
         let row = accounts::table.find(organization.account.uuid());
         let saved = match organization.copy {
             Some(copy) => {
                 let told = (
                     accounts::name.eq(copy.content.name),
-                    accounts::created_by.eq(created_by),
                     accounts::provider_updated_at.eq(copy.version.to_offset()),
                     accounts::doubtful.eq(copy.doubtful),
                 );
-                diesel::update(row).set(told).execute(&mut self.conn).await
+                diesel::update(row).set((told, ours)).execute(&mut self.conn).await
             }
-            None => diesel::update(row).set(accounts::created_by.eq(created_by)).execute(&mut self.conn).await,
+            None => diesel::update(row).set(ours).execute(&mut self.conn).await,
         };
         if self.noted(saved)? == 1 { Ok(()) } else { Err(StoreError::Stale) }
+    }
+
+    async fn rename(&mut self, of: &Authorized<UpdateAccount, AccountId>, name: AccountName) -> Result<(), StoreError> {
+        let renamed = diesel::update(accounts::table.find(of.uuid()))
+            .filter(accounts::provider_organization_id.is_null())
+            .set(accounts::name.eq(name.as_str()))
+            .execute(&mut self.conn)
+            .await;
+        if self.noted(renamed)? == 1 { Ok(()) } else { Err(StoreError::Stale) }
     }
 
     async fn delete_organization(&mut self, _: &Merging, account: AccountId) -> Result<Vec<UserId>, StoreError> {

@@ -3,12 +3,14 @@
 use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use portal_accounts::{AccountState, Merging, Profile, User, UserRepository, UserState, Versioned};
+use portal_accounts::{AccountState, Merging, PersonalSettings, Profile, User, UserRepository, UserState, Versioned};
+use portal_authz::action::UpdateSelf;
+use portal_authz::{Authorized, Platform, Role};
 use portal_identity::ProviderUserId;
 use portal_kernel::{AccountId, Id, StoreError, Timestamp, UserId};
 use uuid::Uuid;
 
-use crate::row::account::UserRow;
+use crate::row::account::{SettingsRow, UserRow, role};
 use crate::schema::{accounts, memberships, users};
 use crate::tx::PgTx;
 
@@ -70,7 +72,41 @@ impl UserRepository for PgTx {
         if self.noted(saved)? == 1 { Ok(()) } else { Err(StoreError::Stale) }
     }
 
-    async fn delete(&mut self, _: &Merging, user: UserId) -> Result<Vec<AccountId>, StoreError> {
+    async fn lock_settings(
+        &mut self,
+        _: &Authorized<UpdateSelf, Platform>,
+        user: UserId,
+    ) -> Result<Option<PersonalSettings>, StoreError> {
+        let found = users::table
+            .find(user.uuid())
+            .filter(users::state.eq(UserState::Active.as_str()))
+            .select(SettingsRow::as_select())
+            .for_update()
+            .first(&mut self.conn)
+            .await
+            .optional();
+        self.noted(found)?.map(PersonalSettings::try_from).transpose()
+    }
+
+    async fn save_settings(
+        &mut self,
+        _: &Authorized<UpdateSelf, Platform>,
+        user: UserId,
+        settings: PersonalSettings,
+    ) -> Result<bool, StoreError> {
+        let saved = diesel::update(users::table.find(user.uuid()))
+            .set(SettingsRow::from(settings))
+            .execute(&mut self.conn)
+            .await;
+        match self.noted(saved) {
+            Ok(1) => Ok(true),
+            Ok(_) => Err(StoreError::Stale),
+            Err(StoreError::Duplicate { constraint }) if constraint == "users_username_key" => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn delete(&mut self, _: &Merging, user: UserId) -> Result<Vec<(AccountId, Option<Role>)>, StoreError> {
         let nothing = None::<String>;
         let erased = diesel::update(users::table.find(user.uuid()))
             .set((
@@ -82,6 +118,7 @@ impl UserRepository for PgTx {
                 users::image_url.eq(&nothing),
                 users::provider_updated_at.eq(None::<time::OffsetDateTime>),
                 users::doubtful.eq(false),
+                SettingsRow::from(PersonalSettings::default()),
             ))
             .returning(users::personal_account_id)
             .get_result(&mut self.conn)
@@ -96,9 +133,10 @@ impl UserRepository for PgTx {
         let left = diesel::delete(memberships::table)
             .filter(memberships::user_id.eq(user.uuid()))
             .filter(memberships::account_id.ne(personal))
-            .returning(memberships::account_id)
-            .get_results(&mut self.conn)
+            .returning((memberships::account_id, memberships::role))
+            .get_results::<(Uuid, Option<String>)>(&mut self.conn)
             .await;
-        Ok(self.noted(left)?.into_iter().map(AccountId::from_uuid).collect())
+        let left = self.noted(left)?.into_iter();
+        left.map(|(account, held)| Ok((AccountId::from_uuid(account), role(held.as_deref())?))).collect()
     }
 }

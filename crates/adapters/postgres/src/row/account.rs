@@ -2,12 +2,14 @@
 
 use diesel::prelude::*;
 use portal_accounts::{
-    Account, AccountKind, KnownMembership, Membership, MembershipRecord, OrganizationAccount, OrganizationRecord,
-    Profile, User, UserState, Versioned,
+    Account, AccountKind, FieldName, FieldValue, KnownMembership, Locale, Member, Membership, MembershipRecord,
+    OrganizationAccount, OrganizationRecord, PersonalSettings, Profile, Theme, TimeZone, User, UserState, Username,
+    Versioned,
 };
 use portal_authz::Role;
 use portal_identity::{ProviderMembershipId, ProviderOrganizationId, ProviderUserId};
 use portal_kernel::{AccountId, Id, StoreError, Timestamp, UserId};
+use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -64,6 +66,7 @@ pub(crate) struct OrganizationRow {
     id: Uuid,
     name: String,
     created_by: Option<String>,
+    given_to: Option<String>,
     provider_updated_at: Option<OffsetDateTime>,
     doubtful: bool,
 }
@@ -72,11 +75,12 @@ impl TryFrom<OrganizationRow> for OrganizationAccount {
     type Error = StoreError;
 
     fn try_from(row: OrganizationRow) -> Result<Self, StoreError> {
-        let created_by = row.created_by.map(|id| ProviderUserId::parse(&id)).transpose();
-        let created_by = created_by.map_err(|_| corrupt("accounts", "created_by"))?;
+        let person = |id: Option<String>| id.map(|id| ProviderUserId::parse(&id)).transpose();
+        let created_by = person(row.created_by).map_err(|_| corrupt("accounts", "created_by"))?;
+        let given_to = person(row.given_to).map_err(|_| corrupt("accounts", "given_to"))?;
         let record = OrganizationRecord { name: row.name };
         let copy = copy(record, row.provider_updated_at, row.doubtful);
-        Ok(Self { account: AccountId::from_uuid(row.id), created_by, copy })
+        Ok(Self { account: AccountId::from_uuid(row.id), created_by, given_to, copy })
     }
 }
 
@@ -96,6 +100,52 @@ pub(crate) struct UserRow {
     state: String,
     provider_updated_at: Option<OffsetDateTime>,
     doubtful: bool,
+    #[diesel(embed)]
+    settings: SettingsRow,
+}
+
+/// What a person chose here.
+#[derive(Queryable, Selectable, Insertable, AsChangeset)]
+#[diesel(table_name = crate::schema::users, check_for_backend(diesel::pg::Pg), treat_none_as_null = true)]
+pub(crate) struct SettingsRow {
+    username: Option<String>,
+    settings: Value,
+}
+
+impl From<PersonalSettings> for SettingsRow {
+    fn from(settings: PersonalSettings) -> Self {
+        let custom: Map<_, _> =
+            settings.custom.iter().map(|(name, value)| (name.to_owned(), Value::from(value))).collect();
+        let texts = [
+            ("theme", settings.theme.map(|theme| theme.as_str().to_owned())),
+            ("time_zone", settings.time_zone.map(|zone| zone.to_string())),
+            ("locale", settings.locale.map(|locale| locale.to_string())),
+        ];
+        let texts = texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), Value::from(text?))));
+        let custom = (!custom.is_empty()).then(|| ("custom".to_owned(), Value::Object(custom)));
+        Self { username: settings.username.map(|name| name.to_string()), settings: texts.chain(custom).collect() }
+    }
+}
+
+impl TryFrom<SettingsRow> for PersonalSettings {
+    type Error = StoreError;
+
+    fn try_from(row: SettingsRow) -> Result<Self, StoreError> {
+        let text = |name: &str| row.settings.get(name).and_then(Value::as_str);
+        let custom = row.settings.get("custom").and_then(Value::as_object);
+        let field = |(name, value): (&String, &Value)| {
+            Some((FieldName::parse(name).ok()?, FieldValue::parse(value.as_str()?).ok()?))
+        };
+        let username = row.username.as_deref().map(Username::parse).transpose();
+        Ok(Self {
+            username: username.map_err(|_| corrupt("users", "username"))?,
+            // What another version of the program knew, and this one does not, is left out: nobody is locked out by it.
+            theme: text("theme").and_then(Theme::parse),
+            time_zone: text("time_zone").and_then(|zone| TimeZone::parse(zone).ok()),
+            locale: text("locale").and_then(|locale| Locale::parse(locale).ok()),
+            custom: custom.into_iter().flatten().filter_map(field).collect(),
+        })
+    }
 }
 
 impl From<User> for UserRow {
@@ -117,6 +167,7 @@ impl From<User> for UserRow {
             state: user.state.as_str().to_owned(),
             provider_updated_at,
             doubtful,
+            settings: user.settings.into(),
         }
     }
 }
@@ -138,6 +189,7 @@ impl TryFrom<UserRow> for User {
             personal_account: AccountId::from_uuid(row.personal_account_id),
             state: UserState::parse(&row.state).ok_or_else(|| corrupt("users", "state"))?,
             copy: copy(profile, row.provider_updated_at, row.doubtful),
+            settings: row.settings.try_into()?,
             asked_at: row.profile_asked_at.map(Timestamp::new),
             created_at: Timestamp::new(row.created_at),
         })
@@ -225,6 +277,25 @@ pub(crate) fn known_membership(
         role: role(row.role.as_deref())?,
         provider_role: row.provider_role,
         provider_organization: organization(provider_organization)?,
+    })
+}
+
+/// A member with what the provider tells of them, and the organization.
+pub(crate) type MemberRow = (MembershipRow, UserRow, Option<String>);
+
+pub(crate) fn member((membership, user, organization): MemberRow) -> Result<Member, StoreError> {
+    let (created_at, provider_role) = (membership.created_at, membership.provider_role.clone());
+    let (user, stored) = (User::try_from(user)?, Membership::try_from(membership)?);
+    Ok(Member {
+        account: stored.account,
+        organization: self::organization(organization)?,
+        user: user.id,
+        provider_id: user.provider_id.clone(),
+        profile: user.profile().clone(),
+        role: stored.role,
+        provider_role,
+        membership: stored.copy.map(|copy| copy.content.id),
+        created_at: Timestamp::new(created_at),
     })
 }
 

@@ -216,7 +216,7 @@ async fn t25_hostile_texts_are_stored_and_read_back_as_they_are() {
         made.push((account.id, text));
     }
     let roles = made.iter().map(|(account, _)| (*account, portal_authz::Role::Viewer)).collect();
-    let reader = Principal::User(portal_authz::UserPrincipal { user: owner.0.id, roles });
+    let reader = Principal::User(portal_authz::UserPrincipal::new(owner.0.id, roles));
     for (account, text) in made {
         let found: Unchecked<_> = AccountReader::find(&store, account).await.unwrap().unwrap();
         assert_eq!(found.authorize::<ReadAccount>(&reader).unwrap().name, *text);

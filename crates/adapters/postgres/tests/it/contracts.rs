@@ -70,6 +70,16 @@ mod of_accounts {
             a_parked_message_is_kept_until_it_is_unparked
             an_ended_session_is_found
         }
+        members {
+            a_member_is_read_back_as_written
+            members_are_read_in_pages
+            only_a_personal_account_is_renamed_here
+        }
+        settings {
+            settings_are_read_back_as_written
+            a_username_belongs_to_one_person
+            nobody_has_no_settings
+        }
         scans {
             a_new_store_was_never_scanned
             a_cursor_is_moved_by_one

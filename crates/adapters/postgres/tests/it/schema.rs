@@ -28,6 +28,7 @@ fn declared_column(table: &str, column: &str) -> String {
         ("BigInt", "int8"),
         ("Binary", "bytea"),
         ("Bool", "bool"),
+        ("Jsonb", "jsonb"),
         ("SmallInt", "int2"),
         ("Text", "text"),
         ("Timestamptz", "timestamptz"),

@@ -22,7 +22,7 @@ pub async fn an_unknown_account_is_none(ports: Ports<'_>) {
 pub async fn an_account_is_read_back_as_written(ports: Ports<'_>) {
     let user = provision(ports.store, 1).await;
     let roles = Roles::from_iter([(user.personal_account, Role::Viewer)]);
-    let member = Principal::User(UserPrincipal { user: user.id, roles });
+    let member = Principal::User(UserPrincipal::new(user.id, roles));
     let found = ports.accounts.find(user.personal_account).await.expect("an answer").expect("an account");
     let found = found.authorize::<ReadAccount>(&member).expect("a viewer may read the account");
     assert_eq!(found.into_inner(), personal(&user));
@@ -44,7 +44,7 @@ pub async fn an_organization_has_one_account(ports: Ports<'_>) {
     assert_eq!(tx.accounts().find_organization(&cleared(), provider_id.clone()).await.expect("an answer"), None);
     add_organization(&mut *tx, &acme).await;
     let found = tx.accounts().find_organization(&cleared(), provider_id).await.expect("an answer");
-    assert_eq!(found, Some(OrganizationAccount { account: acme.id, created_by: None, copy: None }));
+    assert_eq!(found, Some(OrganizationAccount { account: acme.id, created_by: None, given_to: None, copy: None }));
     tx.commit().await.expect("a commit");
     let mut tx = ports.begin().await;
     let twice = tx.accounts().insert(&cleared(), twin).await;

@@ -1,6 +1,7 @@
 //! People: the ports `UserRepository` and `SignInReader`, and the transactions around them.
 
 use futures_util::future::join;
+use portal_authz::Role;
 use portal_kernel::StoreError;
 
 use super::{
@@ -210,7 +211,7 @@ pub async fn a_deleted_person_is_erased_and_a_member_nowhere(ports: Ports<'_>) {
         tx.accounts().save_membership(&cleared(), editor(acme.id, member), at(5)).await.expect("a membership");
     }
     let left = tx.users().delete(&cleared(), user.id).await.expect("an answer");
-    assert_eq!(left, [acme.id]);
+    assert_eq!(left, [(acme.id, Some(Role::Editor))]);
     tx.commit().await.expect("a commit");
     user.state = UserState::Deleted;
     assert_eq!(ports.known(&user).await, Some(as_known(user)));

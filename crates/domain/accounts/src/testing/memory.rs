@@ -5,18 +5,19 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use portal_audit::{AuditLog, AuditRecord};
-use portal_authz::action::{ManageWebhooks, Reconcile};
-use portal_authz::{Authorized, Platform};
+use portal_authz::action::{ManageWebhooks, ReadMembers, Reconcile, SetOwner, UpdateAccount, UpdateSelf, ViewSelf};
+use portal_authz::{Authorized, Platform, Role, Unchecked};
 use portal_identity::{ProviderOrganizationId, ProviderUserId};
-use portal_kernel::{AccountId, Begin, Change, ChangeLog, Finish, StoreError, Timestamp, UserId};
+use portal_kernel::{AccountId, Begin, Change, ChangeLog, Finish, Page, PageRequest, StoreError, Timestamp, UserId};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::ports::{
-    AccountRepository, AccountsTx, Merging, ProviderIds, ReconcileReader, ScanCursors, UserRepository, WebhookInbox,
+    AccountReader, AccountRepository, AccountsTx, Merging, ProviderIds, ReconcileReader, ScanCursors, UserRepository,
+    WebhookInbox,
 };
 use crate::{
-    Account, Counterpart, InboxEntry, Membership, OrganizationAccount, Profile, ScanCursor, ScanPosition, Stay,
-    StayHere, User, UserState, Versioned,
+    Account, AccountName, AccountOfUser, Counterpart, InboxEntry, Member, Membership, OrganizationAccount,
+    PersonalSettings, Profile, ScanCursor, ScanPosition, Stay, StayHere, User, UserState, Versioned,
 };
 
 /// Everything that is stored.
@@ -181,13 +182,37 @@ impl UserRepository for MemoryTx {
         Ok(())
     }
 
-    async fn delete(&mut self, _: &Merging, user: UserId) -> Result<Vec<AccountId>, StoreError> {
+    async fn lock_settings(
+        &mut self,
+        _: &Authorized<UpdateSelf, Platform>,
+        user: UserId,
+    ) -> Result<Option<PersonalSettings>, StoreError> {
+        Ok(self.rows.users.get(&user.to_string()).map(|user| user.settings.clone()))
+    }
+
+    async fn save_settings(
+        &mut self,
+        _: &Authorized<UpdateSelf, Platform>,
+        user: UserId,
+        settings: PersonalSettings,
+    ) -> Result<bool, StoreError> {
+        let others = self.rows.users.values().filter(|other| other.id != user);
+        let is_taken = |other: &User| settings.username.is_some() && other.settings.username == settings.username;
+        if others.into_iter().any(is_taken) {
+            return Ok(false);
+        }
+        self.user(user)?.settings = settings;
+        Ok(true)
+    }
+
+    async fn delete(&mut self, _: &Merging, user: UserId) -> Result<Vec<(AccountId, Option<Role>)>, StoreError> {
         let row = self.user(user)?;
-        (row.state, row.copy) = (UserState::Deleted, None);
+        (row.state, row.copy, row.settings) = (UserState::Deleted, None, PersonalSettings::default());
         let personal = row.personal_account;
         let left: Vec<_> = self.rows.memberships.values().filter(|member| member.user == user).cloned().collect();
         self.rows.memberships.retain(|_, member| member.user != user || member.account == personal);
-        Ok(left.into_iter().map(|member| member.account).filter(|account| *account != personal).collect())
+        let left = left.into_iter().filter(|member| member.account != personal);
+        Ok(left.map(|member| (member.account, member.role)).collect())
     }
 }
 
@@ -214,6 +239,12 @@ impl AccountRepository for MemoryTx {
             account.name.clone_from(&copy.content.name);
         }
         self.rows.organizations.insert(id, organization);
+        Ok(())
+    }
+
+    async fn rename(&mut self, of: &Authorized<UpdateAccount, AccountId>, name: AccountName) -> Result<(), StoreError> {
+        let account = self.rows.accounts.get_mut(&of.to_string()).ok_or(StoreError::Stale)?;
+        name.as_str().clone_into(&mut account.name);
         Ok(())
     }
 
@@ -319,5 +350,59 @@ impl ReconcileReader for MemoryStore {
             Some(Counterpart { id: (member.account, member.user), provider_id: stay, created_at })
         });
         Ok(listed.take(most).collect())
+    }
+}
+
+impl MemoryStore {
+    async fn one_member(&self, account: AccountId, user: UserId) -> Option<Member> {
+        let rows = self.rows.lock().await;
+        let held = rows.memberships.get(&(account.to_string(), user.to_string()))?;
+        let user = rows.users.get(&user.to_string())?;
+        let record = held.copy.as_ref().map(|copy| copy.content.clone());
+        Some(Member {
+            account,
+            organization: rows.accounts.get(&account.to_string())?.provider_organization.clone(),
+            user: user.id,
+            provider_id: user.provider_id.clone(),
+            profile: user.profile().clone(),
+            role: held.role,
+            provider_role: record.as_ref().map(|record| record.role.clone()),
+            membership: record.map(|record| record.id),
+            created_at: user.created_at,
+        })
+    }
+}
+
+#[async_trait]
+impl AccountReader for MemoryStore {
+    async fn find(&self, id: AccountId) -> Result<Option<Unchecked<Account>>, StoreError> {
+        let rows = self.rows.lock().await;
+        let found = rows.accounts.get(&id.to_string()).filter(|_| !rows.deleted.contains(&id.to_string()));
+        Ok(found.cloned().map(Unchecked::new))
+    }
+
+    async fn member(&self, account: AccountId, user: UserId) -> Result<Option<Unchecked<Member>>, StoreError> {
+        Ok(self.one_member(account, user).await.map(Unchecked::new))
+    }
+
+    async fn member_for(
+        &self,
+        _: &Authorized<SetOwner, Platform>,
+        account: AccountId,
+        user: UserId,
+    ) -> Result<Option<Member>, StoreError> {
+        Ok(self.one_member(account, user).await)
+    }
+
+    async fn members(
+        &self,
+        _: &Authorized<ReadMembers, AccountId>,
+        _: PageRequest<UserId>,
+    ) -> Result<Page<Member, UserId>, StoreError> {
+        Err(StoreError::Stale)
+    }
+
+    async fn of_user(&self, _: &Authorized<ViewSelf, Platform>, _: UserId) -> Result<Vec<AccountOfUser>, StoreError> {
+        Err(StoreError::Stale)
     }
 }
