@@ -99,7 +99,7 @@ async fn paths_and_methods_that_are_not_there() {
     }
     let deleted = portal.send(portal.request(Method::DELETE, "/v1/me").bearer_auth(portal.token("alice"))).await;
     deleted.assert_problem(405, "method_not_allowed");
-    assert_eq!(deleted.header("allow"), "GET, HEAD");
+    assert_eq!(deleted.header("allow"), "GET, HEAD, PATCH");
     let account = "acc_01jdzqzr4ne5z8p5t2z6fj7x3b";
     let put = portal.send(portal.request(Method::PUT, &format!("/v1/accounts/{account}/api-keys"))).await;
     put.assert_problem(405, "method_not_allowed");
