@@ -1,11 +1,13 @@
 //! The harness of the black-box tests: the real program with its real wiring on a free port, spoken to over HTTP only.
 
+mod feed_line;
 mod portal;
 mod response;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
+pub use feed_line::{FeedLine, Line};
 pub use portal::{Portal, PortalBuilder, Process, Replica, serve_if_asked};
 pub use response::Answer;
 

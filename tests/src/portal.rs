@@ -149,7 +149,19 @@ const LISTENING: &str = "listening on ";
 pub struct Process {
     /// `http://127.0.0.1:PORT`
     pub base: String,
+    client: Client,
     child: Child,
+}
+
+impl Process {
+    /// `GET` with a bearer token.
+    ///
+    /// # Panics
+    /// If no answer arrives.
+    pub async fn get(&self, path: &str, token: &str) -> Answer {
+        let request = self.client.get(format!("{}{path}", self.base)).bearer_auth(token);
+        Answer::read(request.send().await.expect("an answer")).await
+    }
 }
 
 impl Drop for Process {
@@ -167,12 +179,16 @@ impl Drop for Process {
 pub fn serve_if_asked() {
     let Some(variables) = std::env::var_os(SERVER) else { return };
     let variables = serde_json::from_slice(variables.as_encoded_bytes()).expect("variables as JSON");
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        let (base, _wired, _server) = serve(&variables, &Surroundings::default());
-        writeln!(std::io::stdout(), "{LISTENING}{base}").expect("somebody reads");
-        std::future::pending::<()>().await;
+    // The caller may be on a runtime of its own.
+    let serving = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let (base, _wired, _server) = serve(&variables, &Surroundings::default());
+            writeln!(std::io::stdout(), "{LISTENING}{base}").expect("somebody reads");
+            std::future::pending::<()>().await;
+        });
     });
+    serving.join().expect("it serves until it is killed");
 }
 
 impl Replica {
@@ -215,14 +231,24 @@ impl Portal {
     /// # Panics
     /// If it does not start.
     pub fn process(&self, test: &str) -> Process {
-        let variables = serde_json::to_string(&self.variables).expect("texts");
+        self.process_with(test, &[])
+    }
+
+    /// As [`Portal::process`], with further settings.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn process_with(&self, test: &str, settings: &[(&str, &str)]) -> Process {
+        let mut variables = self.variables.clone();
+        variables.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let variables = serde_json::to_string(&variables).expect("texts");
         let mut command = Command::new(std::env::current_exe().expect("the test binary"));
         command.args([test, "--exact", "--nocapture"]).env(SERVER, variables);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("a process");
         let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
         let mut said = lines.map_while(Result::ok);
         let base = said.find_map(|line| line.split_once(LISTENING).map(|(_, base)| base.to_owned()));
-        Process { base: base.expect("it listens"), child }
+        Process { base: base.expect("it listens"), client: self.client.clone(), child }
     }
 
     /// With default settings.

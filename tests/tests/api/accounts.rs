@@ -2,14 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::Portal;
+use e2e::{Portal, serve_if_asked};
 use futures_util::future::join_all;
 use portal_kernel::ChangeFeed;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_first_requests_to_two_servers_make_one_person_and_all_succeed() {
+    serve_if_asked();
     let portal = Portal::start().await;
-    let other = portal.replica();
+    let other = portal.process("accounts::a_thousand_first_requests_to_two_servers_make_one_person_and_all_succeed");
     let token = portal.token("stranger");
     let (here, there) = tokio::join!(
         join_all((0..500).map(|_| portal.get("/v1/me", &token))),
@@ -25,6 +26,7 @@ async fn a_thousand_first_requests_to_two_servers_make_one_person_and_all_succee
         assert_eq!(rows, 1, "{table}");
     }
     assert_eq!(portal.idp.user_requests(), 1, "the provider is asked once");
+    assert_eq!(portal.idp.membership_requests(), 1, "and once for the organizations");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,6 +17,7 @@ mod outage_hour;
 mod outages;
 mod pages;
 mod profile;
+mod replicas;
 mod sessions;
 mod settings;
 mod synchronization;

@@ -173,7 +173,6 @@ async fn an_account_is_given_away_with_a_fresh_proof_and_the_old_owner_stays_an_
     let expected =
         json!({ "type": "forbidden", "reason": "reverification-error", "metadata": { "reverification": "strict" } });
     assert_eq!(asked.json()["clerk_error"], expected);
-    // T-29: what is remembered of a person says nothing about the proof of a session.
     let given = portal.post(&path, &portal.token("alice"), &body).await;
     assert_eq!((given.status.as_u16(), given.text_at("/role")), (200, "owner".to_owned()), "{given:?}");
     portal.post(&path, &stale, &body).await.assert_problem(403, "forbidden");
@@ -190,6 +189,36 @@ async fn an_account_is_given_away_with_a_fresh_proof_and_the_old_owner_stays_an_
         .post(&path, &token, &json!({ "user_id": "usr_01jdzqzr4ne5z8p5t2z6fj7x3b" }))
         .await
         .assert_problem(404, "not_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t29_nothing_that_is_remembered_stands_in_for_a_fresh_proof() {
+    let acme = Acme::start().await;
+    let portal = &acme.portal;
+    let with = |first: i64, second: i64| {
+        portal.idp.mint().encode(&portal.token_spec("alice").claim("fva", json!([first, second])))
+    };
+    let nobody = json!({ "user_id": "usr_01jdzqzr4ne5z8p5t2z6fj7x3b" });
+    let path = acme.path("/transfer-ownership");
+    for (token, is_fresh) in [
+        (with(0, -1), true),
+        (with(9, -1), true),
+        (with(10, -1), false),
+        (with(0, 10), false),
+        (with(700, 9), true),
+        (with(-1, -1), false),
+        (portal.idp.mint().encode(&portal.token_spec("alice").without_claim("fva")), false),
+    ] {
+        // Each token is seen before, by a read that needs no proof, and between two that are fresh.
+        assert_eq!(portal.get(&acme.path(""), &token).await.status, 200);
+        assert_eq!(portal.get(&acme.path(""), &with(0, 0)).await.status, 200);
+        let (status, code) = if is_fresh { (404, "not_found") } else { (403, "reverification_required") };
+        portal.post(&path, &token, &nobody).await.assert_problem(status, code);
+    }
+    let without = PortalBuilder::default().set("PORTAL_ACCOUNTS__REVERIFICATION", "false").start().await;
+    let path = format!("/v1/accounts/{}/transfer-ownership", without.acme().await);
+    let old = without.idp.mint().encode(&without.token_spec("alice").claim("fva", json!([700, -1])));
+    without.post(&path, &old, &nobody).await.assert_problem(404, "not_found");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -334,6 +363,38 @@ async fn t27_an_invitation_is_of_its_organization_and_its_end_is_decided_at_use(
         assert_eq!(acme.revoke("adam", &again).await.text_at("/status"), "revoked");
     }
     assert!(acme.portal.idp.accept_invitation(&again, &stranger).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t17_the_link_of_an_invitation_opens_nothing_here_and_is_used_once() {
+    let acme = Acme::start().await;
+    let portal = &acme.portal;
+    portal.send_webhooks();
+    let invited = acme.invite("adam", "stranger@example.test", "admin").await;
+    invited.assert_problem(403, "forbidden");
+    let invited = acme.invite("alice", "stranger@example.test", "admin").await;
+    let id = invited.text_at("/id");
+    let listed = acme.get("/invitations", "adam").await;
+    for told in [&invited.text, &listed.text] {
+        assert!(!told.contains("ticket") && !told.contains("url"), "the link goes to the address only: {told}");
+    }
+    let stranger = portal.token("stranger");
+    for path in ["", "/members", "/invitations", "/api-keys"] {
+        portal.get(&acme.path(path), &id).await.assert_problem(401, "unauthenticated");
+        let with_ticket = acme.path(&format!("{path}?__clerk_ticket={id}&__clerk_status=complete"));
+        let answer = portal.get(&with_ticket, &stranger).await;
+        assert!([400, 404].contains(&answer.status.as_u16()), "{answer:?}");
+    }
+    assert!(portal.person("stranger").memberships.is_empty());
+    let user = portal.person("stranger").user_id;
+    portal.idp.accept_invitation(&id, &user).unwrap();
+    portal.idp.webhooks_settled().await;
+    assert_eq!(acme.get("", "stranger").await.text_at("/role"), "admin");
+    // The place that it gave is gone: the link does not give it again.
+    let place = acme.member("stranger").await;
+    assert_eq!(portal.delete(&place, &portal.token("alice")).await.status, 204);
+    assert!(portal.idp.accept_invitation(&id, &user).is_err());
+    acme.get("", "stranger").await.assert_problem(404, "not_found");
 }
 
 #[tokio::test(flavor = "multi_thread")]
