@@ -25,6 +25,9 @@ use crate::{SIGNING_KEY, checkout};
 /// Origin that tokens are minted for.
 const ORIGIN: &str = "https://portal.example.test";
 
+/// Requests per minute: tests ask as fast as they can, all from one address, and some by a clock that stands still.
+const UNREACHABLE: &str = "1000000";
+
 /// A running program. It ends with the value.
 pub struct Portal {
     /// `http://127.0.0.1:PORT`
@@ -83,6 +86,11 @@ impl PortalBuilder {
             ("PORTAL_KEYS__PEPPERS__1", "cGVwcGVyIG9mIHRoZSBibGFjay1ib3ggdGVzdHMgMzIgYnl0ZXM=".to_owned()),
             ("PORTAL_AUDIT__SIGNING_KEY", "c2lnbmluZyBrZXkgb2YgYmxhY2stYm94IHRlc3RzIDM=".to_owned()),
             ("DATABASE_URL", database.url().to_owned()),
+            ("PORTAL_LIMITS__USER_READS_PER_MINUTE", UNREACHABLE.to_owned()),
+            ("PORTAL_LIMITS__USER_WRITES_PER_MINUTE", UNREACHABLE.to_owned()),
+            ("PORTAL_LIMITS__USER_PROVIDER_CALLS_PER_MINUTE", UNREACHABLE.to_owned()),
+            ("PORTAL_LIMITS__ADDRESS_READS_PER_MINUTE", UNREACHABLE.to_owned()),
+            ("PORTAL_LIMITS__ADDRESS_WRITES_PER_MINUTE", UNREACHABLE.to_owned()),
             ("CLERK_PUBLISHABLE_KEY", idp.instance().publishable_key().to_owned()),
             ("CLERK_SECRET_KEY", idp.instance().secret_key().to_owned()),
             ("CLERK_WEBHOOK_SIGNING_SECRET", idp.instance().webhook_secret().to_owned()),

@@ -10,6 +10,7 @@ mod bad_input;
 mod cors;
 mod coverage;
 mod keys;
+mod limits;
 mod logs;
 mod operations;
 mod outage_hour;
