@@ -16,6 +16,7 @@ mod operations;
 mod outage_hour;
 mod outages;
 mod pages;
+mod sameness;
 mod sessions;
 mod settings;
 mod synchronization;
