@@ -272,11 +272,27 @@ impl Portal {
     /// # Panics
     /// If no answer arrives.
     pub async fn raw(&self, target: &str) -> String {
+        self.raw_request("GET", target, &[]).await
+    }
+
+    /// The answer to a request that no client library would send. Header values are bytes.
+    ///
+    /// # Panics
+    /// If no answer arrives.
+    pub async fn raw_request(&self, method: &str, target: &str, headers: &[(&str, &[u8])]) -> String {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let address = self.base.trim_start_matches("http://");
         let mut stream = tokio::net::TcpStream::connect(address).await.expect("a connection");
-        let request = format!("GET {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.expect("a request");
+        let mut request =
+            format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n").into_bytes();
+        if method != "GET" {
+            request.extend_from_slice(b"Content-Length: 0\r\n");
+        }
+        for (name, value) in headers {
+            request.extend_from_slice(&[name.as_bytes(), b": ", value, b"\r\n"].concat());
+        }
+        request.extend_from_slice(b"\r\n");
+        stream.write_all(&request).await.expect("a request");
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.expect("an answer");
         String::from_utf8_lossy(&answer).into_owned()

@@ -72,7 +72,12 @@ impl World {
     }
 
     pub(super) fn path(&self, operation: &Operation) -> String {
-        let path = operation.path.replace("{account_id}", &self.account).replace("{key_id}", &self.key);
+        self.fill(&operation.path)
+    }
+
+    /// The path of a route with ids of this world.
+    pub(super) fn fill(&self, route: &str) -> String {
+        let path = route.replace("{account_id}", &self.account).replace("{key_id}", &self.key);
         path.replace("{session_id}", &self.session)
     }
 

@@ -143,8 +143,9 @@ async fn operation_is_the_same(world: &World, ids: &Ids, operation: &Operation, 
     seen
 }
 
+/// CVE-2025-27507 and its class (ids of others).
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stranger_cannot_tell_a_real_id_from_a_random_one_by_anything() {
+async fn t26_a_stranger_cannot_tell_a_real_id_from_a_random_one_by_anything() {
     let world = World::new().await;
     let ids = Ids::of(&world).await;
     let own = world.portal.personal_account("stranger").await;
