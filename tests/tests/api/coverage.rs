@@ -141,7 +141,7 @@ fn every_operation_that_needs_a_caller_names_an_action_of_the_policy_matrix() {
         let (path, action) = (&operation.path, operation.action.as_deref());
         match operation.requirement.as_str() {
             "session" | "service" => {
-                assert!(action.is_some_and(|action| table(action).is_some()), "{path}: {action:?}")
+                assert!(action.is_some_and(|action| table(action).is_some()), "{path}: {action:?}");
             }
             _ => assert_eq!(action, None, "{path}"),
         }

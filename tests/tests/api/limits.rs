@@ -29,10 +29,10 @@ fn assert_limited(answer: &Answer, seconds: u32) {
 async fn too_many_requests_are_429_with_all_the_headers_until_time_has_passed() {
     let (portal, clock) = limited(&[("USER_WRITES_PER_MINUTE", "3"), ("ADDRESS_WRITES_PER_MINUTE", "60")]).await;
     let path = format!("/v1/accounts/{}/api-keys", portal.personal_account("stranger").await);
-    let make = async || portal.post(&path, &portal.token("stranger"), &json!({ "name": "x" })).await;
+    let ask = async || portal.post(&path, &portal.token("stranger"), &json!({ "name": "x" })).await;
     let policy = "\"address-write\";q=60;w=60, \"user-write\";q=3;w=60";
     for (address, user) in [(59, 2), (58, 1), (57, 0)] {
-        let made = make().await;
+        let made = ask().await;
         assert_eq!(made.status, 201);
         assert_eq!(made.header("ratelimit-policy"), policy);
         assert_eq!(
@@ -41,7 +41,7 @@ async fn too_many_requests_are_429_with_all_the_headers_until_time_has_passed() 
         );
         assert_eq!(made.header("retry-after"), "");
     }
-    let refused = make().await;
+    let refused = ask().await;
     assert_limited(&refused, 20);
     assert_eq!(refused.json()["violated-policies"], json!(["user-write"]));
     assert_eq!(refused.header("ratelimit-policy"), policy);
@@ -51,10 +51,10 @@ async fn too_many_requests_are_429_with_all_the_headers_until_time_has_passed() 
     assert_eq!(portal.get("/v1/me", &portal.token("stranger")).await.status, 200, "reading is counted apart");
 
     clock.advance(Duration::from_secs(19));
-    assert_limited(&make().await, 1);
+    assert_limited(&ask().await, 1);
     clock.advance(Duration::from_secs(1));
-    assert_eq!(make().await.status, 201);
-    assert_limited(&make().await, 20);
+    assert_eq!(ask().await.status, 201);
+    assert_limited(&ask().await, 20);
 }
 
 #[tokio::test(flavor = "multi_thread")]
