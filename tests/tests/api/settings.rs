@@ -174,6 +174,22 @@ fn every_setting_of_the_document_exists_by_both_names() {
 }
 
 #[test]
+fn limits_hold_unless_they_are_switched_off_and_writes_have_the_smaller_ones() {
+    let load = |limit: Option<&str>| {
+        let mut variables: BTreeMap<_, _> = good().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let name = "PORTAL_LIMITS__USER_READS_PER_MINUTE".to_owned();
+        variables.extend(limit.map(|limit| (name, limit.to_owned())));
+        Settings::load(None, &Environment(variables)).unwrap_or_else(|all| panic!("{all}")).limits
+    };
+    let limits = load(None);
+    assert!(limits.user_reads > limits.user_writes && limits.user_writes > limits.user_provider_calls);
+    assert!(limits.address_reads > limits.address_writes && limits.address_writes > limits.user_writes);
+    assert!(limits.user_provider_calls > 0 && limits.address_reads > limits.user_reads);
+    assert_eq!(load(Some("0")).user_reads, 0);
+    assert_eq!(load(Some("7")).user_reads, 7);
+}
+
+#[test]
 fn several_mistakes_are_told_together() {
     let lines = mistakes(&[("PORTAL_HTTP__BIND", "x"), ("PORTAL_LOG__FORMAT", "xml"), ("PORTAL_WHAT__EVER", "1")]);
     assert_eq!(lines.len(), 3, "{lines:?}");
