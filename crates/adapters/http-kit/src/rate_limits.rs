@@ -15,7 +15,6 @@ use std::time::Duration;
 use actix_web::HttpRequest;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use actix_web::http::{Method, StatusCode};
-use actix_web::web::Bytes;
 use governor::clock::Clock as _;
 use governor::middleware::StateInformationMiddleware;
 use governor::{Quota, RateLimiter};
@@ -159,27 +158,51 @@ struct Standing {
 
 impl Standing {
     /// `"name";r=LEFT;t=SECONDS`
-    fn write(&self, text: &mut Vec<u8>) {
-        text.push(b'"');
-        text.extend_from_slice(self.name.as_bytes());
-        text.extend_from_slice(b"\";r=");
-        write_number(self.left.into(), text);
-        text.extend_from_slice(b";t=");
-        write_number(self.seconds, text);
+    fn write(&self, text: &mut Text) {
+        text.push(b"\"");
+        text.push(self.name.as_bytes());
+        text.push(b"\";r=");
+        text.push_number(self.left.into());
+        text.push(b";t=");
+        text.push_number(self.seconds);
     }
 }
 
-/// Decimal digits: the machinery of formatting would take as long as all the rest.
-fn write_number(mut number: u64, text: &mut Vec<u8>) {
-    let start = text.len();
-    loop {
-        text.push(b'0' + u8::try_from(number % 10).unwrap_or_default());
-        number /= 10;
-        if number == 0 {
-            break;
+/// A header's value on the stack, which the standings with two limits fit in: the machinery of formatting would take as long as all the
+/// rest.
+struct Text {
+    bytes: [u8; 160],
+    length: usize,
+}
+
+impl Text {
+    const EMPTY: Self = Self { bytes: [0; 160], length: 0 };
+
+    /// Leaves out what does not fit.
+    fn push(&mut self, more: &[u8]) {
+        if let Some(place) = self.bytes.get_mut(self.length..self.length + more.len()) {
+            place.copy_from_slice(more);
+            self.length += more.len();
         }
     }
-    text[start..].reverse();
+
+    /// In decimal.
+    fn push_number(&mut self, mut number: u64) {
+        let (mut digits, mut first) = ([0; 20], 20);
+        loop {
+            first -= 1;
+            digits[first] = b'0' + u8::try_from(number % 10).unwrap_or_default();
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        self.push(&digits[first..]);
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
 }
 
 /// What one request was counted against.
@@ -208,24 +231,25 @@ impl Counted {
 
     /// Tells where the caller stands.
     pub(crate) fn tell(&self, headers: &mut HeaderMap) {
-        let (policy, standing) = match (&self.address, &self.user) {
+        let mut standing = Text::EMPTY;
+        let policy = match (&self.address, &self.user) {
             (None, None) => return,
             (Some(one), None) | (None, Some(one)) => {
-                let mut text = Vec::with_capacity(48);
-                one.write(&mut text);
-                (one.policy.clone(), text)
+                one.write(&mut standing);
+                Ok(one.policy.clone())
             }
             (Some(first), Some(second)) => {
-                let policy = [first.policy.as_bytes(), b", ", second.policy.as_bytes()].concat();
-                let Ok(policy) = HeaderValue::from_maybe_shared(Bytes::from(policy)) else { return };
-                let mut text = Vec::with_capacity(96);
-                first.write(&mut text);
-                text.extend_from_slice(b", ");
-                second.write(&mut text);
-                (policy, text)
+                first.write(&mut standing);
+                standing.push(b", ");
+                second.write(&mut standing);
+                let mut policy = Text::EMPTY;
+                for part in [first.policy.as_bytes(), b", ", second.policy.as_bytes()] {
+                    policy.push(part);
+                }
+                HeaderValue::from_bytes(policy.as_bytes())
             }
         };
-        if let Ok(standing) = HeaderValue::from_maybe_shared(Bytes::from(standing)) {
+        if let (Ok(policy), Ok(standing)) = (policy, HeaderValue::from_bytes(standing.as_bytes())) {
             headers.insert(RATE_LIMIT_POLICY, policy);
             headers.insert(RATE_LIMIT, standing);
         }
@@ -270,9 +294,9 @@ mod tests {
 
     fn told(limit: &Limit<UserId>, key: u128) -> (String, bool) {
         let standing = limit.spend(&user(key));
-        let mut text = Vec::new();
+        let mut text = Text::EMPTY;
         standing.write(&mut text);
-        (String::from_utf8(text).unwrap(), standing.refused)
+        (String::from_utf8(text.as_bytes().to_vec()).unwrap(), standing.refused)
     }
 
     #[test]
@@ -338,9 +362,25 @@ mod tests {
     #[test]
     fn numbers_are_written_as_people_write_them() {
         for number in [0, 7, 10, 1_234_567, u64::from(u32::MAX)] {
-            let mut text = b"x".to_vec();
-            write_number(number, &mut text);
-            assert_eq!(text, format!("x{number}").into_bytes());
+            let mut text = Text::EMPTY;
+            text.push(b"x");
+            text.push_number(number);
+            assert_eq!(text.as_bytes(), format!("x{number}").as_bytes());
         }
+    }
+
+    #[test]
+    fn two_limits_fit_into_a_header_whatever_their_numbers() {
+        let limit =
+            |name| Limit::<UserId>::new(name, u32::MAX, 1, &Steady::new(Arc::new(FixedClock::default()))).unwrap();
+        let standing = |limit: &Limit<UserId>| Standing { seconds: u64::MAX, left: u32::MAX, ..limit.spend(&user(1)) };
+        let (address, user) = (standing(&limit("address-write")), standing(&limit("user-provider")));
+        let mut headers = HeaderMap::new();
+        Counted { address: Some(address), user: Some(user) }.tell(&mut headers);
+        let told = |name| headers.get(name).unwrap().to_str().unwrap().to_owned();
+        let policy = "\"address-write\";q=4294967295;w=60, \"user-provider\";q=4294967295;w=60";
+        assert_eq!(told(RATE_LIMIT_POLICY), policy);
+        let standing = policy.replace(";q=", ";r=").replace(";w=60", &format!(";t={}", u64::MAX));
+        assert_eq!(told(RATE_LIMIT), standing);
     }
 }

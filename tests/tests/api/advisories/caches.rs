@@ -1,6 +1,7 @@
 //! What a cache between may keep.
 
 use e2e::Answer;
+use reqwest::Method;
 use reqwest::header::HeaderMap;
 
 use super::edge::routes;
@@ -85,5 +86,14 @@ async fn t09_a_shared_cache_never_hands_over_anybodys_answer() {
             }
         }
     }
+    // What the provider is to be asked about, with cookies to forget and to set.
+    let spec = portal.token_spec("alice");
+    let now = spec.claims["iat"].as_i64().unwrap();
+    let old = portal.idp.mint().encode(&spec.claim("exp", now - 60).claim("iat", now - 120).claim("nbf", now - 130));
+    let request = portal.request(Method::GET, "/portal").header("accept", "text/html");
+    let request = request.header("cookie", format!("__clerk_db_jwt=dvb_1; __client_uat=1; __session={old}"));
+    let handshake = portal.send(request).await;
+    assert_eq!(handshake.status, 307, "{handshake:?}");
+    assert!(handshake.header("cache-control").contains("no-store"), "{handshake:?}");
     assert!(private > 50 && kept > 0, "{private} answers are nobody else's, {kept} are for all");
 }
