@@ -26,6 +26,9 @@ use crate::{SIGNING_KEY, checkout};
 /// Origin that tokens are minted for.
 const ORIGIN: &str = "https://portal.example.test";
 
+/// Requests per minute: tests ask as fast as they can, all from one address, and some by a clock that stands still.
+const UNREACHABLE: &str = "1000000";
+
 /// A running program. It ends with the value.
 pub struct Portal {
     /// `http://127.0.0.1:PORT`
@@ -84,6 +87,11 @@ impl PortalBuilder {
             ("PORTAL_KEYS__PEPPERS__1", "cGVwcGVyIG9mIHRoZSBibGFjay1ib3ggdGVzdHMgMzIgYnl0ZXM=".to_owned()),
             ("PORTAL_AUDIT__SIGNING_KEY", "c2lnbmluZyBrZXkgb2YgYmxhY2stYm94IHRlc3RzIDM=".to_owned()),
             ("DATABASE_URL", database.url().to_owned()),
+            ("PORTAL_LIMITS__USER_READS_PER_MINUTE", UNREACHABLE.to_owned()),
+            ("PORTAL_LIMITS__USER_WRITES_PER_MINUTE", UNREACHABLE.to_owned()),
+            ("PORTAL_LIMITS__USER_PROVIDER_CALLS_PER_MINUTE", UNREACHABLE.to_owned()),
+            ("PORTAL_LIMITS__ADDRESS_READS_PER_MINUTE", UNREACHABLE.to_owned()),
+            ("PORTAL_LIMITS__ADDRESS_WRITES_PER_MINUTE", UNREACHABLE.to_owned()),
             ("CLERK_PUBLISHABLE_KEY", idp.instance().publishable_key().to_owned()),
             ("CLERK_SECRET_KEY", idp.instance().secret_key().to_owned()),
             ("CLERK_WEBHOOK_SIGNING_SECRET", idp.instance().webhook_secret().to_owned()),
@@ -300,11 +308,27 @@ impl Portal {
     /// # Panics
     /// If no answer arrives.
     pub async fn raw(&self, target: &str) -> String {
+        self.raw_request("GET", target, &[]).await
+    }
+
+    /// The answer to a request that no client library would send. Header values are bytes.
+    ///
+    /// # Panics
+    /// If no answer arrives.
+    pub async fn raw_request(&self, method: &str, target: &str, headers: &[(&str, &[u8])]) -> String {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let address = self.base.trim_start_matches("http://");
         let mut stream = tokio::net::TcpStream::connect(address).await.expect("a connection");
-        let request = format!("GET {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.expect("a request");
+        let mut request =
+            format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n").into_bytes();
+        if method != "GET" {
+            request.extend_from_slice(b"Content-Length: 0\r\n");
+        }
+        for (name, value) in headers {
+            request.extend_from_slice(&[name.as_bytes(), b": ", value, b"\r\n"].concat());
+        }
+        request.extend_from_slice(b"\r\n");
+        stream.write_all(&request).await.expect("a request");
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.expect("an answer");
         String::from_utf8_lossy(&answer).into_owned()

@@ -81,6 +81,7 @@ fn portal(idp: &DevIdp, provider: SocketAddr) -> SocketAddr {
         ("PORTAL_HTTP__WORKERS", "1".to_owned()),
         ("PORTAL_KEYS__PEPPERS__1", "cGVwcGVyIG9mIHRoZSBibGFjay1ib3ggdGVzdHMgMzIgYnl0ZXM=".to_owned()),
         ("PORTAL_AUDIT__SIGNING_KEY", "c2lnbmluZyBrZXkgb2YgdGhlIHRlc3RzIDMyIGJ5dGU=".to_owned()),
+        ("PORTAL_LIMITS__ADDRESS_READS_PER_MINUTE", "10000000".to_owned()),
         ("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none".to_owned()),
         ("CLERK_PUBLISHABLE_KEY", idp.instance().publishable_key().to_owned()),
         ("CLERK_SECRET_KEY", idp.instance().secret_key().to_owned()),

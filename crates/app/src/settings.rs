@@ -4,6 +4,7 @@
 
 mod accounts;
 mod audit;
+mod limits;
 mod reader;
 
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ use portal_api_keys::{Brand, PepperVersion, Peppers};
 use portal_clerk::{
     ClerkOptions, ClerkSettings, Compatibility, SatelliteOptions, StrictChoices, WebhookSecret, WebhookVerifier,
 };
-use portal_http_kit::{TrustedProxies, is_origin};
+use portal_http_kit::{RateLimitSettings, TrustedProxies, is_origin};
 use portal_kernel::{SecretSlice, SecretString};
 use portal_postgres::{PgSettings, PgTarget};
 
@@ -58,6 +59,8 @@ pub struct Settings {
     pub public_origin: String,
     /// The web server.
     pub http: HttpSettings,
+    /// How many requests a person or an address may make.
+    pub limits: RateLimitSettings,
     /// The database.
     pub database: PgSettings,
     /// The identity provider.
@@ -166,7 +169,7 @@ impl Settings {
             KeySettings::read(reader),
         );
         let (metrics, log) = (MetricsSettings::read(reader), LogSettings::read(reader));
-        let audit = AuditSettings::read(reader);
+        let (audit, limits) = (AuditSettings::read(reader), limits::read(reader));
         if let (Some(http), Some(metrics)) = (&http, &metrics)
             && metrics.bind == Some(http.bind)
         {
@@ -184,6 +187,7 @@ impl Settings {
         Some(Self {
             public_origin: origin?,
             http: http?,
+            limits: limits?,
             database: database?,
             sign_in_url: sign_in_url?.unwrap_or_else(|| format!("{}/sign-in", clerk.accounts_origin())),
             clerk,

@@ -13,7 +13,7 @@ use portal_clerk::{
     WebhookVerifier,
 };
 use portal_http_api::Api;
-use portal_http_kit::{HttpMetrics, Kit, Metric, MetricKind};
+use portal_http_kit::{HttpMetrics, Kit, Metric, MetricKind, RateLimits};
 use portal_identity::{DirectoryListing, IdentityDirectory};
 use portal_kernel::{Clock, Entropy, IdGen};
 use portal_postgres::{PgFeed, PgStore};
@@ -128,6 +128,9 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         clock: clock.clone(),
     };
     let web = Web { public_origin: settings.public_origin.clone(), sign_in_url: settings.sign_in_url };
+    let rate_limits = Arc::new(RateLimits::new(&settings.limits, clock.clone()));
+    let mut numbers = metrics(&store, &authenticator, webhooks.as_deref());
+    numbers.extend(limit_metrics(&rate_limits));
     let kit = Kit {
         authenticator: authenticator.clone(),
         sign_in: Arc::new(sign_in),
@@ -135,9 +138,9 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         ids,
         public_origin: settings.public_origin,
         trusted_proxies: settings.http.trusted_proxies,
+        rate_limits,
     };
-    let metrics = HttpMetrics::new(metrics(&store, &authenticator, webhooks.as_deref()))
-        .map_err(|error| WireError::Metrics(error.into()))?;
+    let metrics = HttpMetrics::new(numbers).map_err(|error| WireError::Metrics(error.into()))?;
     let api = Api {
         kit: Arc::new(kit),
         accounts: Arc::new(Accounts::new(store.clone())),
@@ -240,6 +243,24 @@ pub fn parked_webhooks(store: Arc<PgStore>, facts: Arc<Facts>) -> Webhooks {
 pub fn facts(role_map: RoleMap, surroundings: &Surroundings) -> Arc<Facts> {
     let Surroundings { clock, ids, .. } = surroundings.clone();
     Arc::new(Facts { role_map, ids, clock })
+}
+
+fn limit_metrics(limits: &Arc<RateLimits>) -> [Metric; 2] {
+    let (refusing, remembering) = (limits.clone(), limits.clone());
+    [
+        Metric {
+            name: "portal_rate_limited_total",
+            kind: MetricKind::Counter,
+            help: "Requests refused because a person or an address made too many.",
+            read: Arc::new(move || refusing.refused()),
+        },
+        Metric {
+            name: "portal_rate_limit_entries",
+            kind: MetricKind::Gauge,
+            help: "People and addresses that the limits remember.",
+            read: Arc::new(move || remembering.remembered() as u64),
+        },
+    ]
 }
 
 fn metrics(store: &Arc<PgStore>, authenticator: &Arc<ClerkAuthenticator>, webhooks: Option<&Webhooks>) -> Vec<Metric> {

@@ -1,9 +1,18 @@
 //! One named test per published advisory whose class concerns the whole program. Those that concern one crate are tested there.
 
+mod caches;
+mod crowd;
+mod edge;
+mod ownership;
+
+use std::path::Path;
+
 use e2e::Portal;
 use portal_dev_idp::SigningAlgorithm;
 use reqwest::Method;
 use serde_json::{Value, json};
+
+use crate::coverage::{World, operations};
 
 /// CVE-2024-22206 (identity confusion in Clerk's Next.js helpers): no header, cookie, query or body field chooses whose data is read.
 #[tokio::test(flavor = "multi_thread")]
@@ -59,6 +68,58 @@ async fn t01_a_request_cannot_choose_whose_data_it_reads() {
         let answer = with(portal.request(Method::POST, &format!("/v1/accounts/{mine}/api-keys")).json(&body)).await;
         answer.assert_problem(422, "invalid_body");
     }
+}
+
+/// The same, for every operation that reads something of a person's.
+#[tokio::test(flavor = "multi_thread")]
+async fn t01_no_operation_reads_what_a_request_names_beside_its_path() {
+    let world = World::new().await;
+    let portal = &world.portal;
+    let victim = portal.get("/v1/me", &portal.token("alice")).await;
+    let names = [
+        victim.text_at("/user/id"),
+        victim.text_at("/user/clerk_id"),
+        victim.text_at("/user/email"),
+        portal.personal_account("alice").await,
+        world.account.clone(),
+        world.key.clone(),
+        portal.token("alice"),
+    ];
+    let (token, mine) = (portal.token("stranger"), portal.personal_account("stranger").await);
+    let (key, _) = portal.create_key("stranger", &mine).await;
+    let session = portal.person("stranger").session_id;
+    let myself = portal.get("/v1/me", &token).await.text_at("/user/id");
+    let mut asked = 0;
+    for operation in operations().iter().filter(|operation| operation.requirement == "session") {
+        if operation.method != Method::GET {
+            continue;
+        }
+        let path = operation.path.replace("{account_id}", &mine).replace("{key_id}", &key);
+        let path = path.replace("{session_id}", &session).replace("{user_id}", &myself);
+        let plain = portal.get(&path, &token).await;
+        // A personal account has no invitations.
+        assert!(plain.status == 200 || plain.text.contains("personal_account"), "{path}: {plain:?}");
+        for name in &names {
+            let request = |path: &str| portal.request(Method::GET, path).bearer_auth(&token);
+            let requests = [
+                request(&path).header("x-user-id", name).header("x-account-id", name).header("x-clerk-user-id", name),
+                request(&path).header("x-organization-id", name).header("x-forwarded-user", name),
+                request(&path).header("cookie", format!("__session={name}; user_id={name}; account_id={name}")),
+                request(&path).json(&json!({ "user_id": name, "account_id": name, "id": name })),
+                request(&format!("{path}?user_id={name}")),
+                request(&format!("{path}?account_id={name}&id={name}")),
+            ];
+            for request in requests {
+                let answer = portal.send(request).await;
+                assert!(answer.status == 400 || answer.status == plain.status, "{path}: {answer:?}");
+                for told in &names {
+                    assert!(!answer.text.contains(told.as_str()), "{path} tells {told}: {answer:?}");
+                }
+                asked += 1;
+            }
+        }
+    }
+    assert!(asked > 200, "{asked}");
 }
 
 /// CVE-2026-25537 (a wrong-typed `exp` or `nbf` was taken as absent).
@@ -150,6 +211,33 @@ async fn t25_the_authorization_header_is_never_sql() {
         assert_eq!(verdict.json()["code"], "invalid_api_key", "{text}");
     }
     assert_eq!(portal.database.count(rows).await.unwrap(), before);
+}
+
+/// Every advisory that was ever covered stays covered, by a test that has its number in its name.
+#[test]
+fn no_advisory_loses_its_test() {
+    let mut sources = String::new();
+    read_all(&e2e::checkout().join("tests/tests"), &mut sources);
+    read_all(&e2e::checkout().join("crates"), &mut sources);
+    let covered = [1, 2, 4, 5, 6, 7, 9, 11, 12, 15, 16, 22, 23, 24, 25, 26, 30, 31, 32, 38, 39, 40, 41]
+        .map(|number| format!("t{number:02}_"));
+    for name in covered {
+        let test = sources
+            .lines()
+            .any(|line| line.split("fn ").nth(1).is_some_and(|rest| rest.starts_with('t') && rest.contains(&name)));
+        assert!(test, "{name}");
+    }
+}
+
+fn read_all(folder: &Path, into: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("target") {
+            read_all(&path, into);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            into.push_str(&std::fs::read_to_string(path).unwrap());
+        }
+    }
 }
 
 /// RUSTSEC-2023-0071 (timing leak of the `rsa` crate, no fix): the crate is not in the tree.

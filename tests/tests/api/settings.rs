@@ -91,6 +91,9 @@ fn each_mistake_is_one_line_that_names_the_setting() {
             "must be base64 of 32 random bytes; make one with: openssl rand -base64 32",
         ),
         ("PORTAL_AUDIT__PUBLIC_KEYS", "abc", "must be public keys of 32 bytes in base64"),
+        ("PORTAL_LIMITS__USER_READS_PER_MINUTE", "-1", "must be a number from 0 to 10000000"),
+        ("PORTAL_LIMITS__ADDRESS_WRITES_PER_MINUTE", "10000001", "must be a number from 0 to 10000000"),
+        ("PORTAL_LIMITS__ENTRIES", "0", "must be a number from 1000 to 10000000"),
         ("PORTAL_METRICS__BIND", "127.0.0.1:8080", "must differ from http.bind"),
         ("PORTAL_LOG__FORMAT", "xml", "must be text or json"),
         ("PORTAL_LOG__FILTER", "portal=[[", "log.filter"),
@@ -168,6 +171,22 @@ fn every_setting_of_the_document_exists_by_both_names() {
         assert!(!told.contains("unknown setting"), "{key}: {told}");
         assert!(told.is_empty() || told.contains(&key.replace(".N", ".1")) && told.contains(&name), "{key}: {told}");
     }
+}
+
+#[test]
+fn limits_hold_unless_they_are_switched_off_and_writes_have_the_smaller_ones() {
+    let load = |limit: Option<&str>| {
+        let mut variables: BTreeMap<_, _> = good().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let name = "PORTAL_LIMITS__USER_READS_PER_MINUTE".to_owned();
+        variables.extend(limit.map(|limit| (name, limit.to_owned())));
+        Settings::load(None, &Environment(variables)).unwrap_or_else(|all| panic!("{all}")).limits
+    };
+    let limits = load(None);
+    assert!(limits.user_reads > limits.user_writes && limits.user_writes > limits.user_provider_calls);
+    assert!(limits.address_reads > limits.address_writes && limits.address_writes > limits.user_writes);
+    assert!(limits.user_provider_calls > 0 && limits.address_reads > limits.user_reads);
+    assert_eq!(load(Some("0")).user_reads, 0);
+    assert_eq!(load(Some("7")).user_reads, 7);
 }
 
 #[test]

@@ -21,7 +21,7 @@ use portal_api_keys::{
 use portal_audit::{AuditTrail, MockAuditReader};
 use portal_authz::{Role, Unchecked};
 use portal_http_api::Api;
-use portal_http_kit::{HttpMetrics, Kit, TrustedProxies, observe};
+use portal_http_kit::{HttpMetrics, Kit, RateLimitSettings, RateLimits, TrustedProxies, observe};
 use portal_identity::{
     Auth, AuthReason, MockIdentityDirectory, MockOrganizationAdmin, MockRequestAuthenticator, MockSessionControl,
     ProviderUserId, RequestState, SessionAuth, SessionStatus, SignedOut, TokenType, TokenVerificationErrorReason,
@@ -137,6 +137,7 @@ impl Ports {
             ids,
             public_origin: "https://portal.example.com".to_owned(),
             trusted_proxies: TrustedProxies::default(),
+            rate_limits: Arc::new(RateLimits::new(&LIMITS, Arc::new(FixedClock::default()))),
         };
         let api = Api {
             kit: Arc::new(kit),
@@ -162,6 +163,15 @@ impl Ports {
         (status, body, ServiceResponse::new(request, empty))
     }
 }
+
+const LIMITS: RateLimitSettings = RateLimitSettings {
+    user_reads: 100,
+    user_writes: 10,
+    user_provider_calls: 10,
+    address_reads: 100,
+    address_writes: 10,
+    entries: 1_000,
+};
 
 fn session() -> SessionAuth {
     SessionAuth {

@@ -52,6 +52,14 @@ fn canonical(address: IpAddr) -> IpAddr {
     address.to_canonical()
 }
 
+/// Whom a limit counts: the address, or for IPv6 the /64, all of which one customer of a network provider has.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into()),
+    }
+}
+
 /// The network that is kept for the record: /24 of IPv4, /48 of IPv6.
 pub(crate) fn prefix(address: IpAddr) -> String {
     let length = if address.is_ipv4() { 24 } else { 48 };
@@ -87,6 +95,16 @@ mod tests {
         assert_eq!(client("10.0.0.1:1", &["1.1.1.1", "198.51.100.1"]), "198.51.100.1");
         assert_eq!(client("10.0.0.1:1", &["1.1.1.1, nonsense, 10.0.0.2"]), "10.0.0.2");
         assert_eq!(client("10.0.0.1:1", &[""]), "10.0.0.1");
+    }
+
+    #[test]
+    fn a_limit_counts_an_address_or_the_64_bits_of_its_network() {
+        let counted = |text: &str| network(canonical(text.parse().unwrap())).to_string();
+        assert_eq!(counted("198.51.100.77"), "198.51.100.77");
+        assert_eq!(counted("::ffff:198.51.100.77"), "198.51.100.77");
+        assert_eq!(counted("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(counted("2001:db8:1:2:ffff:ffff:ffff:ffff"), "2001:db8:1:2::");
+        assert_eq!(counted("2001:db8:1:3::1"), "2001:db8:1:3::");
     }
 
     #[test]

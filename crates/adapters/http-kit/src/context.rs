@@ -11,6 +11,7 @@ use portal_kernel::{IdGen, RequestId};
 
 use crate::address::{TrustedProxies, prefix};
 use crate::problem::Problem;
+use crate::rate_limits::RateLimits;
 
 /// What guards need. Built once, outside the worker factory, and shared by all workers as `web::Data`.
 pub struct Kit {
@@ -26,6 +27,8 @@ pub struct Kit {
     pub public_origin: String,
     /// Whose forwarded addresses count.
     pub trusted_proxies: TrustedProxies,
+    /// How many requests a person or an address may make.
+    pub rate_limits: Arc<RateLimits>,
 }
 
 impl Kit {

@@ -7,6 +7,7 @@ use actix_web::http::header::{LOCATION, REFERRER_POLICY};
 use actix_web::{HttpRequest, HttpResponse};
 use portal_audit::Provenance;
 use portal_authz::Kind;
+use portal_kernel::UserId;
 
 use crate::context::{Kit, provenance};
 use crate::problem::Problem;
@@ -84,6 +85,11 @@ pub trait Requirement: Sized + 'static {
 
     /// Meets the requirement, or says why not. Never looks at the path: the guard stands at the handler.
     fn resolve(req: &HttpRequest) -> impl Future<Output = Result<Self, Refusal>>;
+
+    /// The person who was verified, whose limits count the request.
+    fn user(&self) -> Option<UserId> {
+        None
+    }
 }
 
 /// A body that carries its sender's signature, which the use case verifies once all of it is there: the signature covers every byte.

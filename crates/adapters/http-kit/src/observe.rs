@@ -14,7 +14,7 @@ use crate::context::Observed;
 use crate::limits::{HEADER_LIMIT, headers_too_large};
 use crate::problem::Problem;
 
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Middleware for the whole program. A request id is always ours: what a client sends in its place is ignored.
 pub async fn observe<B: MessageBody + 'static>(

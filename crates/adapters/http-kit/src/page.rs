@@ -5,6 +5,7 @@ use actix_web::http::StatusCode;
 use portal_accounts::SignedIn;
 use portal_authz::{Action, Kind, Principal};
 use portal_identity::{Auth, RequestState};
+use portal_kernel::UserId;
 use url::form_urlencoded;
 
 use crate::context::keep_reason;
@@ -51,6 +52,10 @@ impl<A: Action> Requirement for Page<A> {
             }
             RequestState::SignedOut(_) | RequestState::Handshake(_) => Err(to_sign_in(req)),
         }
+    }
+
+    fn user(&self) -> Option<UserId> {
+        self.0.user()
     }
 }
 

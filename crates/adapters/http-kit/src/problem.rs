@@ -58,6 +58,9 @@ pub struct ProblemBody {
     detail: Option<String>,
     /// Clerk's reason why nobody is signed in, on 401 and some 503.
     reason: Option<String>,
+    /// The limits that were exceeded, on 429.
+    #[serde(rename = "violated-policies")]
+    violated_policies: Option<Vec<String>>,
     /// Also in the header `x-request-id`.
     #[schema(example = "req_01jdzqzr4ne5z8p5t2z6fj7x3b")]
     request_id: String,

@@ -24,12 +24,19 @@ use crate::context::request_id;
 use crate::guard::{Requirement, RequirementKind};
 use crate::metrics::{EndpointMetrics, HttpMetrics};
 use crate::problem::Problem;
+use crate::rate_limits::{Counted, Effort, reads};
 
 /// How long an answer may take before whatever it waits for counts as down: the body, and more than any statement may run.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// How long a caller may take to send a body.
 pub(crate) const BODY_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Where programs call; all of it is limited, but for services.
+const API: &str = "/v1/";
+
+/// What browsers keep, and ask for once.
+const ASSETS: &str = "/assets/";
 
 /// Schemas by name, as utoipa collects them for one operation.
 type Schemas = Vec<(String, RefOr<Schema>)>;
@@ -68,7 +75,16 @@ pub struct Endpoint {
     /// None for a page, which no program reads.
     operation: Option<Operation>,
     schemas: Schemas,
-    make: Arc<dyn Fn(Arc<EndpointMetrics>) -> Route + Send + Sync>,
+    /// What a request costs; none where nobody is limited.
+    effort: Option<Effort>,
+    make: Arc<dyn Fn(Watch) -> Route + Send + Sync>,
+}
+
+/// What is counted of an endpoint's requests.
+#[derive(Clone)]
+struct Watch {
+    metrics: Arc<EndpointMetrics>,
+    effort: Option<Effort>,
 }
 
 /// Shows an error to a person.
@@ -89,13 +105,33 @@ impl Endpoint {
         let mut schemas = Vec::new();
         P::schemas(&mut schemas);
         let method = P::methods().into_iter().next().map_or(Method::GET, |method| http_method(&method));
-        Self {
-            path: P::path(),
-            method,
-            operation: Some(describe::<R>(P::operation())),
-            schemas,
-            make: Arc::new(move |metrics| route::<R, Args, H>(handler.clone(), metrics, Problem::respond)),
+        let (path, mut operation) = (P::path(), describe::<R>(P::operation()));
+        let limited = match R::KIND {
+            RequirementKind::Session | RequirementKind::Page => true,
+            RequirementKind::Public => path.starts_with(API),
+            // Gateways and the provider send as much as there is.
+            RequirementKind::Service | RequirementKind::Signature => false,
+        };
+        if limited {
+            let words = "Too many requests of one person or address; repeat after Retry-After";
+            operation.responses.responses.insert("429".to_owned(), RefOr::T(problem(words)));
         }
+        let effort = if reads(&method) { Effort::Read } else { Effort::Write };
+        Self {
+            path,
+            method,
+            operation: Some(operation),
+            schemas,
+            effort: limited.then_some(effort),
+            make: Arc::new(move |watch| route::<R, Args, H>(handler.clone(), watch, Problem::respond)),
+        }
+    }
+
+    /// Each request has the identity provider asked, and counts against the smaller limit for that.
+    #[must_use]
+    pub fn asks_provider(mut self) -> Self {
+        self.effort = self.effort.map(|_| Effort::AsksProvider);
+        self
     }
 
     /// A page at this path; what goes wrong is shown by `error_page`.
@@ -110,7 +146,8 @@ impl Endpoint {
             method: Method::GET,
             operation: None,
             schemas: Vec::new(),
-            make: Arc::new(move |metrics| route::<R, Args, H>(handler.clone(), metrics, error_page)),
+            effort: (!path.starts_with(ASSETS)).then_some(Effort::Read),
+            make: Arc::new(move |watch| route::<R, Args, H>(handler.clone(), watch, error_page)),
         }
     }
 }
@@ -177,22 +214,26 @@ fn problem(words: &str) -> Response {
     response
 }
 
-fn route<R, Args, H>(handler: H, metrics: Arc<EndpointMetrics>, show: ErrorPage) -> Route
+fn route<R, Args, H>(handler: H, watch: Watch, show: ErrorPage) -> Route
 where
     R: Requirement,
     Args: FromRequest + 'static,
     H: Handler<R, Args>,
 {
     web::route().to(move |req: HttpRequest, payload: web::Payload| {
-        let (handler, metrics) = (handler.clone(), metrics.clone());
+        let (handler, Watch { metrics, effort }) = (handler.clone(), watch.clone());
         async move {
             let started = Instant::now();
-            let answer = pin!(serve::<R, Args, H>(&handler, &req, payload));
-            let response = match in_time(DEADLINE, answer).await {
-                Ok(Ok(response)) => response,
-                Ok(Err(problem)) => show(problem, &req),
-                Err(Elapsed) => show(deadline_passed(), &req),
+            let mut counted = Counted::default();
+            let mut response = {
+                let answer = pin!(serve::<R, Args, H>(&handler, &req, payload, effort, &mut counted));
+                match in_time(DEADLINE, answer).await {
+                    Ok(Ok(response)) => response,
+                    Ok(Err(problem)) => show(problem, &req),
+                    Err(Elapsed) => show(deadline_passed(), &req),
+                }
             };
+            counted.tell(response.headers_mut());
             let elapsed = started.elapsed();
             metrics.record(response.status(), elapsed);
             tracing::debug!(
@@ -208,16 +249,28 @@ where
     })
 }
 
-async fn serve<R, Args, H>(handler: &H, req: &HttpRequest, payload: web::Payload) -> Result<HttpResponse, Problem>
+async fn serve<R, Args, H>(
+    handler: &H,
+    req: &HttpRequest,
+    payload: web::Payload,
+    effort: Option<Effort>,
+    counted: &mut Counted,
+) -> Result<HttpResponse, Problem>
 where
     R: Requirement,
     Args: FromRequest,
     H: Handler<R, Args>,
 {
+    if effort.is_some() {
+        counted.by_address(req)?;
+    }
     let who = match R::resolve(req).await {
         Ok(who) => who,
         Err(refusal) => return refusal.respond(),
     };
+    if let (Some(effort), Some(user)) = (effort, who.user()) {
+        counted.by_user(req, user, effort)?;
+    }
     let mut payload = payload.into_inner();
     // A body that comes too slowly is the caller's fault, not an outage.
     let args = pin!(Args::from_request(req, &mut payload));
@@ -269,9 +322,9 @@ impl Routes {
     /// What to call in the worker factory: registers every path once, with all its methods, and answers 405 to others.
     pub fn mount(self, metrics: &HttpMetrics) -> impl Fn(&mut web::ServiceConfig) + Clone + Send + Sync + use<> {
         let mut by_path: BTreeMap<String, Vec<(Method, MakeRoute)>> = BTreeMap::new();
-        for Endpoint { path, method, make, .. } in self.endpoints {
-            let counters = metrics.endpoint(method.as_str(), &path);
-            by_path.entry(path).or_default().push((method, Arc::new(move || make(counters.clone()))));
+        for Endpoint { path, method, make, effort, .. } in self.endpoints {
+            let watch = Watch { metrics: metrics.endpoint(method.as_str(), &path), effort };
+            by_path.entry(path).or_default().push((method, Arc::new(move || make(watch.clone()))));
         }
         let by_path = Arc::new(by_path);
         move |config| {
@@ -294,7 +347,7 @@ impl Routes {
                     let refusal =
                         Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed")
                             .header(ALLOW, &allow);
-                    async move { refusal.respond(&req) }
+                    async move { refuse(refusal, &req) }
                 })));
             }
         }
@@ -321,5 +374,14 @@ impl Routes {
 
 /// Answers a path that is no route, with the same words as a resource that is not there.
 pub async fn not_found(req: HttpRequest) -> HttpResponse {
-    Problem::not_found().respond(&req)
+    refuse(Problem::not_found(), &req)
+}
+
+/// Says no without a handler. Where programs call, asking for what there is not is counted as well.
+fn refuse(refusal: Problem, req: &HttpRequest) -> HttpResponse {
+    let mut counted = Counted::default();
+    let limited = if req.path().starts_with(API) { counted.by_address(req) } else { Ok(()) };
+    let mut response = limited.err().unwrap_or(refusal).respond(req);
+    counted.tell(response.headers_mut());
+    response
 }

@@ -9,6 +9,7 @@ use portal_accounts::SignedIn;
 use portal_audit::{Caller, Provenance};
 use portal_authz::{Action, Kind, Principal};
 use portal_identity::{Auth, AuthReason, ProviderSessionId, RequestState, SessionAuth};
+use portal_kernel::UserId;
 
 use crate::context::{Kit, provenance};
 use crate::guard::{Refusal, Requirement, RequirementKind};
@@ -64,6 +65,10 @@ impl<A: Action> Requirement for Session<A> {
             }
             state => Err(not_signed_in(req, "unauthenticated", "Not signed in", &reason(&state)).into()),
         }
+    }
+
+    fn user(&self) -> Option<UserId> {
+        Some(self.signed_in.known.user.id)
     }
 }
 

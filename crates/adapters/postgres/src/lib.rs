@@ -12,6 +12,8 @@ mod repo;
 mod row;
 mod schema;
 #[cfg(feature = "testing")]
+mod statements;
+#[cfg(feature = "testing")]
 pub mod testing;
 mod tls;
 mod tx;

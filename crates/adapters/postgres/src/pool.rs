@@ -17,6 +17,8 @@ use crate::connect::PgTarget;
 use crate::error::{ends_connection, store_error};
 use crate::feed::{Hub, PgFeed};
 use crate::schema::memberships;
+#[cfg(feature = "testing")]
+use crate::statements::Statements;
 use crate::tls::TlsError;
 use crate::tx::PgTx;
 
@@ -78,6 +80,8 @@ pub struct PgStore {
     checkouts: AtomicU64,
     direct: PgTarget,
     hub: Arc<Hub>,
+    #[cfg(feature = "testing")]
+    statements: Statements,
 }
 
 /// An attempt to connect is given up after this, or after the time that a request waits if that is longer. The pool counts attempts
@@ -106,15 +110,23 @@ impl PgStore {
         let limit = settings.acquire_timeout.max(OPEN_LIMIT);
         let last_failure = LastFailure::default();
         let remembered = last_failure.clone();
+        #[cfg(feature = "testing")]
+        let statements = Statements::default();
+        #[cfg(feature = "testing")]
+        let noting = statements.clone();
         let mut config = ManagerConfig::default();
         config.custom_setup = Box::new(move |_| {
             let (target, tls, setup, remembered) = (target.clone(), tls.clone(), setup.clone(), remembered.clone());
+            #[cfg(feature = "testing")]
+            let noting = noting.clone();
             Box::pin(async move {
                 let opened = tokio::time::timeout(limit, open(&target, tls, &setup)).await;
                 let (conn, failure) = match opened.unwrap_or(Err(ConnectError::NoAnswer(limit))) {
                     Ok(conn) => (Ok(conn), None),
                     Err(error) => (Err(ConnectionError::BadConnection(error.to_string())), Some(Arc::new(error))),
                 };
+                #[cfg(feature = "testing")]
+                let conn = conn.map(|conn| noting.of(conn));
                 *remembered.lock().unwrap_or_else(PoisonError::into_inner) = failure;
                 conn
             })
@@ -127,12 +139,29 @@ impl PgStore {
             .build_unchecked(AsyncDieselConnectionManager::new_with_config("", config));
         let (runtime, checkouts) = (Handle::current(), AtomicU64::new(0));
         let (direct, hub) = (settings.direct.as_ref().unwrap_or(&settings.target).clone(), Arc::default());
-        Ok(Self { pool, pool_size, acquire_timeout, runtime, last_failure, checkouts, direct, hub })
+        Ok(Self {
+            pool,
+            pool_size,
+            acquire_timeout,
+            runtime,
+            last_failure,
+            checkouts,
+            direct,
+            hub,
+            #[cfg(feature = "testing")]
+            statements,
+        })
     }
 
     /// The changes of all replicas, on a connection of its own. Make one per process, and run it.
     pub fn feed(&self) -> PgFeed {
         PgFeed::new(self.direct.clone(), self.hub.clone())
+    }
+
+    /// The statements of requests, if a test wants to know.
+    #[cfg(feature = "testing")]
+    pub fn statements(&self) -> &Statements {
+        &self.statements
     }
 
     /// How often a connection was taken from the pool: zero more of these means no query ran.

@@ -13,6 +13,7 @@ use crate::migrate::{FINGERPRINT, migrate};
 use crate::pool::{PgSettings, PgStore, open};
 
 pub use crate::migrate::{revert_all, revert_through};
+pub use crate::statements::Statements;
 
 /// The advisory lock of whoever migrates.
 pub const MIGRATION_LOCK: i64 = crate::migrate::ADVISORY_LOCK;

@@ -65,7 +65,7 @@ async fn get(
 #[serde(deny_unknown_fields)]
 struct AccountPatch {
     /// 1 to 256 characters.
-    #[schema(min_length = 1, max_length = 256, example = "Acme")]
+    #[schema(min_length = 1, max_length = 256, example = "Initech")]
     name: String,
 }
 
