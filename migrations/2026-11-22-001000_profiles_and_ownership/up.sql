@@ -10,5 +10,10 @@ ALTER TABLE users
         jsonb_typeof(settings) = 'object' AND octet_length(settings::text) <= 32768
     );
 
+-- A person whom the provider bans is paused.
+ALTER TABLE users
+    DROP CONSTRAINT users_state_known,
+    ADD CONSTRAINT users_state_known CHECK (state IN ('active', 'paused', 'deleted'));
+
 -- The provider's id of the person whom an owner, or an operator, gave the account to. Its creator owns it until then.
 ALTER TABLE accounts ADD COLUMN given_to text;

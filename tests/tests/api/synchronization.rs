@@ -77,6 +77,32 @@ async fn a_server_that_starts_later_knows_the_sessions_that_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_person_who_is_banned_at_the_provider_and_their_keys_count_for_nothing_meanwhile() {
+    let portal = Portal::start().await;
+    let other = portal.replica();
+    portal.send_webhooks();
+    let (token, account) = (portal.token("stranger"), portal.personal_account("stranger").await);
+    let (_, secret) = portal.create_key("stranger", &account).await;
+    let gateway = portal.gateway("edge").await;
+    assert_eq!(other.get("/v1/me", &token).await.status, 200);
+    for banned in [true, false] {
+        portal.idp.add_person(Person { banned, ..portal.person("stranger") });
+        portal.idp.webhooks_settled().await;
+        let (status, decision) = if banned { (403, "deny") } else { (200, "allow") };
+        soon("a ban or its end", async || other.get("/v1/me", &token).await.status == status).await;
+        assert_eq!(portal.get("/v1/me", &token).await.status, status);
+        assert_eq!(portal.verify(&gateway, &secret).await.text_at("/decision"), decision);
+        if banned {
+            portal.get("/v1/me", &token).await.assert_problem(403, "user_paused");
+        }
+    }
+    let path = format!("/v1/accounts/{account}/audit-events");
+    let events = portal.get(&path, &token).await.json();
+    let actions = events["data"].as_array().unwrap().iter().map(|event| event["action"].as_str().unwrap().to_owned());
+    assert_eq!(actions.filter(|action| action.starts_with("user.p") || action == "user.resumed").count(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn keys_die_with_a_person_who_is_deleted_at_the_provider() {
     let portal = Portal::start().await;
     portal.send_webhooks();

@@ -24,6 +24,7 @@ pub(crate) fn user(body: &Value, asked: &ProviderUserId) -> Result<ProviderUser,
         first_name: text(body, "first_name"),
         last_name: text(body, "last_name"),
         image_url: text(body, "image_url"),
+        banned: body.get("banned").and_then(Value::as_bool) == Some(true),
         updated_at: updated_at(body).ok_or("a user without the time of the last change")?,
     })
 }

@@ -313,6 +313,8 @@ impl From<SignInError> for Problem {
             }
             SignInError::NoPerson => Self::unauthenticated("unauthenticated", "Not signed in", Some("invalid_token"))
                 .member("reason", TokenVerificationErrorReason::TokenVerificationFailed.as_str()),
+            SignInError::Paused => Self::new(StatusCode::FORBIDDEN, "user_paused", "This person is banned")
+                .detail("The sign-in provider does not let this person sign in."),
             SignInError::Deleted => {
                 Self::unauthenticated("user_deleted", "This person was deleted", Some("invalid_token"))
             }

@@ -81,6 +81,8 @@ pub struct Person {
     pub last_name: String,
     /// Avatar; empty means initials, so that nothing is loaded from outside.
     pub image_url: String,
+    /// Whether the provider lets the person sign in no more.
+    pub banned: bool,
     /// Organizations, oldest first.
     pub memberships: Vec<Membership>,
     /// Id of the organization that the session acts in.
@@ -107,6 +109,7 @@ impl Person {
             first_name: capitalized(name),
             last_name: "Example".to_owned(),
             image_url: String::new(),
+            banned: false,
             memberships: Vec::new(),
             active_organization: None,
             created_at: EPOCH,

@@ -145,6 +145,7 @@ pub fn profile() -> Profile {
         first_name: Some("Zoë".to_owned()),
         last_name: Some("O'Neil; DROP TABLE".to_owned()),
         image_url: Some("https://img.example.test/1".to_owned()),
+        banned: false,
     }
 }
 

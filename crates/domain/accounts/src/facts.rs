@@ -157,11 +157,16 @@ impl Facts {
             return Ok(());
         };
         let version = user.updated_at;
-        if let Some(copy) = Versioned::merged(known.copy, Profile::from(user), version, source) {
-            merge.tx.users().save_profile(merge.cleared, known.id, copy).await?;
-            merge.changed(Change::User(known.id)).await?;
+        let Some(copy) = Versioned::merged(known.copy, Profile::from(user), version, source) else { return Ok(()) };
+        let state = copy.content.state();
+        merge.tx.users().save_profile(merge.cleared, known.id, copy).await?;
+        merge.changed(Change::User(known.id)).await?;
+        if state == known.state {
+            return Ok(());
         }
-        Ok(())
+        let action = if state == UserState::Paused { AuditAction::UserPaused } else { AuditAction::UserResumed };
+        self.record(merge, Some(known.personal_account), action, Subject::User(known.id)).await?;
+        merge.changed(Change::Account(known.personal_account)).await
     }
 
     async fn keep_organization(

@@ -54,7 +54,7 @@ pub trait UserRepository: Send {
         asked_before: Timestamp,
     ) -> Result<bool, StoreError>;
 
-    /// Stores what the provider told.
+    /// Stores what the provider told, with the state that follows from it for the person and the personal account.
     async fn save_profile(
         &mut self,
         cleared: &Merging,

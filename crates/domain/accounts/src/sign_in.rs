@@ -32,6 +32,9 @@ pub enum SignInError {
     /// The subject of the session is none that the provider gives to people; only in compatibility `exact` such sessions verify.
     #[error("the subject of the session is no person")]
     NoPerson,
+    /// The provider bans the person: no token of theirs counts meanwhile.
+    #[error("the person is banned")]
+    Paused,
     /// The provider deleted the person: no token of theirs counts any more.
     #[error("the person was deleted")]
     Deleted,
@@ -114,6 +117,7 @@ impl SignIn {
         };
         match known.user.state {
             UserState::Active => Ok(self.principal(known, auth)),
+            UserState::Paused => Err(SignInError::Paused),
             UserState::Deleted => Err(SignInError::Deleted),
         }
     }

@@ -152,6 +152,7 @@ pub(crate) fn provider_user() -> ProviderUser {
         first_name: Some("Alice".to_owned()),
         last_name: None,
         image_url: None,
+        banned: false,
         updated_at: FixedClock::default().now(),
     }
 }

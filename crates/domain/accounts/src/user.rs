@@ -10,6 +10,8 @@ use crate::{KnownMembership, PersonalSettings, Versioned};
 pub enum UserState {
     /// Yes.
     Active,
+    /// Not while the provider bans them. Their personal account is paused with them.
+    Paused,
     /// The provider deleted them. The profile is erased; nothing brings the person back.
     Deleted,
 }
@@ -19,13 +21,14 @@ impl UserState {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Active => "active",
+            Self::Paused => "paused",
             Self::Deleted => "deleted",
         }
     }
 
     /// From the stored text.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Active, Self::Deleted].into_iter().find(|state| state.as_str() == text)
+        [Self::Active, Self::Paused, Self::Deleted].into_iter().find(|state| state.as_str() == text)
     }
 }
 
@@ -64,7 +67,7 @@ impl User {
 
     /// Whether the provider has to be asked.
     pub fn is_unclear(&self) -> bool {
-        self.state == UserState::Active && self.copy.as_ref().is_none_or(|copy| copy.doubtful)
+        self.state != UserState::Deleted && self.copy.as_ref().is_none_or(|copy| copy.doubtful)
     }
 }
 
@@ -81,10 +84,18 @@ pub struct Profile {
     pub last_name: Option<String>,
     /// Avatar.
     pub image_url: Option<String>,
+    /// Whether the provider lets the person sign in no more.
+    pub banned: bool,
 }
 
 impl Profile {
-    const EMPTY: Self = Self { email: None, email_verified: false, first_name: None, last_name: None, image_url: None };
+    const EMPTY: Self =
+        Self { email: None, email_verified: false, first_name: None, last_name: None, image_url: None, banned: false };
+
+    /// The state of a person with this profile.
+    pub fn state(&self) -> UserState {
+        if self.banned { UserState::Paused } else { UserState::Active }
+    }
 }
 
 impl From<ProviderUser> for Profile {
@@ -96,6 +107,7 @@ impl From<ProviderUser> for Profile {
             first_name: keep(user.first_name, 256),
             last_name: keep(user.last_name, 256),
             image_url: keep(user.image_url, 2048),
+            banned: user.banned,
         }
     }
 }

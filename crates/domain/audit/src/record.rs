@@ -52,6 +52,10 @@ audit_actions! {
     InvitationCreated = "invitation.created";
     /// An invitation was taken back.
     InvitationRevoked = "invitation.revoked";
+    /// The identity provider banned a person; their personal account was paused.
+    UserPaused = "user.paused";
+    /// A ban ended.
+    UserResumed = "user.resumed";
     /// The identity provider deleted a person; the profile was erased.
     UserDeleted = "user.deleted";
     /// An organization was deleted; its account was closed.

@@ -21,6 +21,8 @@ pub struct ProviderUser {
     pub last_name: Option<String>,
     /// Avatar.
     pub image_url: Option<String>,
+    /// Whether the provider lets the person sign in no more.
+    pub banned: bool,
     /// Version of the record: the provider's time of the last change.
     pub updated_at: Timestamp,
 }

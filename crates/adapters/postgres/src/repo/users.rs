@@ -47,7 +47,7 @@ impl UserRepository for PgTx {
         let rested = users::profile_asked_at.is_null().or(users::profile_asked_at.le(asked_before.to_offset()));
         let claimed = diesel::update(users::table.find(user.uuid()))
             .filter(users::provider_updated_at.is_null().or(users::doubtful))
-            .filter(users::state.eq(UserState::Active.as_str()))
+            .filter(users::state.ne(UserState::Deleted.as_str()))
             .filter(rested)
             .set(users::profile_asked_at.eq(now.to_offset()))
             .execute(&mut self.conn)
@@ -57,19 +57,32 @@ impl UserRepository for PgTx {
 
     async fn save_profile(&mut self, _: &Merging, user: UserId, copy: Versioned<Profile>) -> Result<(), StoreError> {
         let Versioned { content: profile, version, doubtful } = copy;
+        let state = profile.state();
         let saved = diesel::update(users::table.find(user.uuid()))
+            .filter(users::state.ne(UserState::Deleted.as_str()))
             .set((
                 users::email.eq(profile.email),
                 users::email_verified.eq(profile.email_verified),
                 users::first_name.eq(profile.first_name),
                 users::last_name.eq(profile.last_name),
                 users::image_url.eq(profile.image_url),
+                users::state.eq(state.as_str()),
                 users::provider_updated_at.eq(version.to_offset()),
                 users::doubtful.eq(doubtful),
             ))
+            .returning(users::personal_account_id)
+            .get_result(&mut self.conn)
+            .await
+            .optional();
+        let personal: Uuid = self.noted(saved)?.ok_or(StoreError::Stale)?;
+        let account = if state == UserState::Paused { AccountState::Paused } else { AccountState::Active };
+        // Written only where it is another one: most profiles change nothing of it.
+        let paused = diesel::update(accounts::table.find(personal))
+            .filter(accounts::state.ne(account.as_str()))
+            .set(accounts::state.eq(account.as_str()))
             .execute(&mut self.conn)
             .await;
-        if self.noted(saved)? == 1 { Ok(()) } else { Err(StoreError::Stale) }
+        self.noted(paused).map(drop)
     }
 
     async fn lock_settings(

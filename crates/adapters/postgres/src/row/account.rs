@@ -182,6 +182,7 @@ impl TryFrom<UserRow> for User {
             first_name: row.first_name,
             last_name: row.last_name,
             image_url: row.image_url,
+            banned: row.state == UserState::Paused.as_str(),
         };
         Ok(Self {
             id: UserId::from_uuid(row.id),

@@ -50,6 +50,7 @@ mod of_accounts {
             a_deleted_person_is_erased_and_a_member_nowhere
             a_profile_is_read_back_as_written
             the_profile_of_a_vanished_person_is_stale
+            a_banned_person_is_paused_until_the_ban_ends
         }
         accounts {
             an_unknown_account_is_none

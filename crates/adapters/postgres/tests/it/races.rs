@@ -46,6 +46,7 @@ fn provider_user(id: &ProviderUserId) -> ProviderUser {
         first_name: None,
         last_name: None,
         image_url: None,
+        banned: false,
         updated_at: now(),
     }
 }

@@ -95,10 +95,7 @@ pub(super) async fn delete(request: HttpRequest, idp: web::Data<DevIdp>, id: web
 
 /// In the order in which they came to be.
 fn matching<'a>(world: &'a World, query: &Query) -> Result<Vec<&'a Person>, ApiError> {
-    // Nobody here is ever banned.
-    if query.flag("banned")? == Some(true) {
-        return Ok(Vec::new());
-    }
+    let banned = query.flag("banned")?;
     let wanted = query.one("query").unwrap_or_default().to_lowercase();
     let belongs = |person: &Person| {
         let ids = person.memberships.iter().map(|held| held.organization.id.as_str());
@@ -114,6 +111,6 @@ fn matching<'a>(world: &'a World, query: &Query) -> Result<Vec<&'a Person>, ApiE
         .iter()
         .filter(|person| query.allows("user_id", &person.user_id) && query.allows("email_address", &person.email))
         .filter(|person| query.allows("username", person.username.as_deref().unwrap_or_default()))
-        .filter(|person| belongs(person) && says(person))
+        .filter(|person| belongs(person) && says(person) && banned.is_none_or(|banned| banned == person.banned))
         .collect())
 }

@@ -228,3 +228,21 @@ pub async fn the_profile_of_a_vanished_person_is_stale(ports: Ports<'_>) {
     assert!(matches!(saved, Err(StoreError::Stale)), "{saved:?}");
     assert!(tx.accounts().save_membership(&cleared(), ownership(&person(1)), at(5)).await.is_err());
 }
+
+/// A person who is banned is paused, and their personal account with them, until the ban ends; a deleted one stays deleted.
+pub async fn a_banned_person_is_paused_until_the_ban_ends(ports: Ports<'_>) {
+    let user = provision(ports.store, 1).await;
+    for (second, banned) in [(5, true), (6, true), (7, false), (8, true)] {
+        let content = Profile { banned, ..profile() };
+        let mut tx = ports.begin().await;
+        tx.users().save_profile(&cleared(), user.id, told(content.clone(), at(second))).await.expect("a profile");
+        tx.commit().await.expect("a commit");
+        let known = ports.known(&user).await.expect("a person").user;
+        let expected = if banned { UserState::Paused } else { UserState::Active };
+        assert_eq!((known.state, known.copy.expect("a copy").content), (expected, content));
+    }
+    let mut tx = ports.begin().await;
+    tx.users().delete(&cleared(), user.id).await.expect("a deletion");
+    let late = tx.users().save_profile(&cleared(), user.id, told(profile(), at(9))).await;
+    assert!(matches!(late, Err(StoreError::Stale)), "{late:?}");
+}

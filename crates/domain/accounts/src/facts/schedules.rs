@@ -87,6 +87,7 @@ impl Clerk {
             id,
             email: Some(format!("{}@example.test", self.made)),
             email_verified: true,
+            banned: self.made.is_multiple_of(5),
             first_name: None,
             last_name: None,
             image_url: None,
@@ -175,7 +176,7 @@ struct View {
 
 impl View {
     fn of(rows: &Rows) -> Self {
-        let users = rows.users.values().filter(|user| user.state == UserState::Active);
+        let users = rows.users.values().filter(|user| user.state != UserState::Deleted);
         let accounts = rows.accounts.values().filter(|account| !rows.deleted.contains(&account.id.to_string()));
         let organizations = accounts
             .filter_map(|account| Some((account.provider_organization.as_ref()?.to_string(), account.name.clone())));

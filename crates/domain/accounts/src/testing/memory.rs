@@ -178,7 +178,8 @@ impl UserRepository for MemoryTx {
     }
 
     async fn save_profile(&mut self, _: &Merging, user: UserId, copy: Versioned<Profile>) -> Result<(), StoreError> {
-        self.user(user)?.copy = Some(copy);
+        let row = self.user(user)?;
+        (row.state, row.copy) = (copy.content.state(), Some(copy));
         Ok(())
     }
 
@@ -308,7 +309,7 @@ impl ReconcileReader for MemoryStore {
         most: usize,
     ) -> Result<Vec<Counterpart<UserId, ProviderUserId>>, StoreError> {
         let rows = self.rows.lock().await;
-        let listed = rows.users.values().filter(|user| user.state == UserState::Active && Some(user.id) > after);
+        let listed = rows.users.values().filter(|user| user.state != UserState::Deleted && Some(user.id) > after);
         let counterpart = |user: &User| Counterpart {
             id: user.id,
             provider_id: user.provider_id.clone(),
