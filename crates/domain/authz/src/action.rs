@@ -103,3 +103,19 @@ actions! {
     /// Verify and export all audit trails.
     InspectAuditTrails = "inspect-audit-trails";
 }
+
+impl Kind {
+    /// Whether it needs an organization: in an account of one person alone there is nothing of the kind.
+    pub const fn needs_organization(self) -> bool {
+        matches!(
+            self,
+            Self::TransferOwnership
+                | Self::DeleteAccount
+                | Self::ChangeRole
+                | Self::RemoveMember
+                | Self::ReadInvitations
+                | Self::InviteMember
+                | Self::RevokeInvitation
+        )
+    }
+}

@@ -219,8 +219,9 @@ fn allow(allowed: bool) -> Result<(), Denied> {
 }
 
 /// What a caller may do in an account, for user interfaces: each allowed action, and `ACTION:own` where it is allowed only for what
-/// the caller made or is. What asks for a fresh proof of identity is allowed. A hint; the decision is made again at each request.
-pub fn permissions(who: &Principal, account: AccountId) -> Vec<String> {
+/// the caller made or is. What asks for a fresh proof of identity is allowed; what needs an organization is left out without one. A hint;
+/// the decision is made again at each request.
+pub fn permissions(who: &Principal, account: AccountId, is_organization: bool) -> Vec<String> {
     let own = match who {
         Principal::User(user) => Some(user.user),
         Principal::Impersonator(delegate) | Principal::Agent(delegate) => Some(delegate.user.user),
@@ -233,6 +234,7 @@ pub fn permissions(who: &Principal, account: AccountId) -> Vec<String> {
     };
     Kind::ALL
         .iter()
+        .filter(|kind| is_organization || !kind.needs_organization())
         .filter_map(|kind| match (allowed(*kind, None), allowed(*kind, own)) {
             (true, _) => Some(kind.as_str().to_owned()),
             (false, true) => Some(format!("{}:own", kind.as_str())),
@@ -286,7 +288,7 @@ mod tests {
     fn permissions_tell_own_things_from_all() {
         let editor = Principal::User(user(Role::Editor));
         assert_eq!(
-            permissions(&editor, ours()),
+            permissions(&editor, ours(), true),
             [
                 "read-account",
                 "read-members",
@@ -299,12 +301,23 @@ mod tests {
         );
         let viewer = Principal::User(user(Role::Viewer));
         let expected = ["read-account", "read-members", "remove-member:own", "read-keys", "read-audit-trail:own"];
-        assert_eq!(permissions(&viewer, ours()), expected);
-        let owner = permissions(&Principal::User(user(Role::Owner)), ours());
+        assert_eq!(permissions(&viewer, ours(), true), expected);
+        let alone = permissions(&Principal::User(user(Role::Owner)), ours(), false);
+        let expected = [
+            "read-account",
+            "update-account",
+            "read-members",
+            "read-keys",
+            "create-key",
+            "revoke-key",
+            "read-audit-trail",
+        ];
+        assert_eq!(alone, expected);
+        let owner = permissions(&Principal::User(user(Role::Owner)), ours(), true);
         for kind in ["transfer-ownership", "delete-account", "invite-member", "remove-member"] {
             assert!(owner.iter().any(|text| text == kind), "{kind}");
         }
-        assert!(permissions(&editor, theirs()).is_empty());
+        assert!(permissions(&editor, theirs(), true).is_empty());
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use portal_accounts::{
-    Accounts, FieldName, FieldValue, InvalidSettings, Locale, Patch, PersonalSettings, Profiles, SettingsPatch, Theme,
-    TimeZone, UpdateProfileError, User, Username,
+    AccountKind, Accounts, FieldName, FieldValue, InvalidSettings, Locale, Patch, PersonalSettings, Profiles,
+    SettingsPatch, Theme, TimeZone, UpdateProfileError, User, Username,
 };
 use portal_api_keys::{ApiKeys, ReadKeyError};
 use portal_authz::action::{UpdateSelf, ViewSelf};
@@ -131,10 +131,11 @@ async fn get(
         Err(ReadKeyError::Denied(_)) => None,
         Err(error) => return Err(error.into()),
     };
+    let is_organization = account.account.kind() == AccountKind::Organization;
     Ok(HttpResponse::Ok().json(Me {
         user: UserView::from(&who.signed_in().known.user),
+        permissions: permissions(who.principal(), active, is_organization),
         active_account: account.into(),
-        permissions: permissions(who.principal(), active),
         onboarding: Onboarding { has_api_key },
     }))
 }
