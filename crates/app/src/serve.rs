@@ -7,12 +7,13 @@ use std::time::Duration;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::{Condition, from_fn};
 use actix_web::{App, HttpServer, web};
-use portal_accounts::Reconciler;
+use portal_accounts::{Reconciler, SignIn};
 use portal_http_api::mount_metrics;
 use portal_http_kit::{cors, observe};
 use portal_postgres::PgFeed;
 
 use crate::audit::HeadSigning;
+use crate::cli::explain;
 use crate::settings::{HttpSettings, MetricsSettings};
 use crate::wire::Wired;
 
@@ -24,6 +25,9 @@ const JOB_INTERVAL: Duration = Duration::from_mins(1);
 
 /// How often everything that the provider knows is read.
 const RECONCILE_EVERY: Duration = Duration::from_hours(1);
+
+/// How often the server looks whether it knows what sign-ins need.
+const PREPARE_EVERY: Duration = Duration::from_millis(250);
 
 /// Further routes of the same listener; called once per worker.
 pub type Mount = Arc<dyn Fn(&mut web::ServiceConfig) + Send + Sync>;
@@ -55,6 +59,7 @@ pub struct Bound {
     feed: Arc<PgFeed>,
     reconciler: Arc<Reconciler>,
     head_signing: Arc<HeadSigning>,
+    sign_in: Arc<SignIn>,
 }
 
 /// Ends a server that runs.
@@ -81,10 +86,12 @@ impl Bound {
         let feed = tokio::spawn(self.feed.run());
         let jobs = tokio::spawn(jobs(self.reconciler));
         let head_signing = tokio::spawn(self.head_signing.run());
+        let preparing = tokio::spawn(prepare(self.sign_in));
         let outcome = self.server.await.map_err(ServeError::Run);
         feed.abort();
         jobs.abort();
         head_signing.abort();
+        preparing.abort();
         if let Some(metrics) = metrics {
             metrics.abort();
         }
@@ -139,7 +146,18 @@ pub fn bind(
         feed: wired.feed.clone(),
         head_signing: wired.head_signing.clone(),
         reconciler: wired.reconciler.clone(),
+        sign_in: wired.api.kit.sign_in.clone(),
     })
+}
+
+/// Reads what sign-ins need as soon as it can be read: after the start, and whenever changes were missed.
+async fn prepare(sign_in: Arc<SignIn>) {
+    loop {
+        if let Err(error) = sign_in.prepare().await {
+            tracing::debug!(error = explain(&error), "what sign-ins need was not read; trying again");
+        }
+        tokio::time::sleep(PREPARE_EVERY).await;
+    }
 }
 
 /// What the program does on its own, for as long as it serves. Every replica tries, and one does it.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use portal_accounts::{
-    Accounts, AccountsStore, EndedSessions, Facts, KnownUsers, Reconciler, RoleMap, Sessions, SignIn, Turns,
-    WebhookHealth, Webhooks,
+    Accounts, AccountsStore, EndedSessions, Facts, GlobalSignOut, KnownUsers, Reconciler, RoleMap, Sessions, SignIn,
+    Turns, WebhookHealth, Webhooks,
 };
 use portal_api_keys::{ApiKeys, ApiKeysStore, Peppers, ServiceTokens, Verifier};
 use portal_audit::AuditTrail;
@@ -207,6 +207,12 @@ pub fn parked_webhooks(store: Arc<PgStore>, surroundings: &Surroundings) -> Webh
         facts: Arc::new(Facts { role_map: RoleMap::default(), ids, clock }),
         health: Arc::default(),
     }
+}
+
+/// The use case of an operator who signs everybody out.
+pub fn global_sign_out(store: Arc<PgStore>, surroundings: &Surroundings) -> GlobalSignOut {
+    let Surroundings { clock, ids, .. } = surroundings.clone();
+    GlobalSignOut { store, facts: Arc::new(Facts { role_map: RoleMap::default(), ids, clock }) }
 }
 
 fn metrics(store: &Arc<PgStore>, authenticator: &Arc<ClerkAuthenticator>, webhooks: Option<&Webhooks>) -> Vec<Metric> {

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use e2e::Portal;
 use futures_util::future::join_all;
-use portal_kernel::ChangeFeed;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_first_requests_to_two_servers_make_one_person_and_all_succeed() {
@@ -62,21 +61,12 @@ async fn a_token_with_a_lower_role_counts_at_once_and_a_higher_one_never() {
     unmapped.assert_problem(404, "not_found");
 }
 
-/// Waits until the program hears of changes: before that it asks the database about everybody.
-async fn hearing(portal: &Portal) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !portal.wired.feed.is_current() {
-        assert!(Instant::now() < deadline, "the change feed does not run");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn signing_in_again_costs_no_query() {
     let portal = Portal::start().await;
     let (acme, token) = (portal.acme().await, portal.token("adam"));
     let path = format!("/v1/accounts/{acme}");
-    hearing(&portal).await;
+    portal.hearing().await;
     portal.get(&path, &token).await;
     let before = portal.wired.store.checkouts();
     for _ in 0..10 {
@@ -91,7 +81,7 @@ async fn what_another_replica_ends_has_ended_here_within_a_second() {
     let (acme, token) = (portal.acme().await, portal.token("adam"));
     let path = format!("/v1/accounts/{acme}");
     let adam = portal.get("/v1/me", &token).await.text_at("/user/id");
-    hearing(&portal).await;
+    portal.hearing().await;
     assert_eq!(portal.get(&path, &token).await.text_at("/role"), "admin");
     // What a replica writes, and nobody rings up.
     let of_adam = "WHERE user_id = (SELECT id FROM users WHERE provider_id = 'user_dev_adam') AND role = 'admin'";

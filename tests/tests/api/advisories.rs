@@ -1,7 +1,11 @@
 //! One named test per published advisory whose class concerns the whole program. Those that concern one crate are tested there.
 
-use e2e::Portal;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use e2e::{Portal, PortalBuilder};
 use portal_dev_idp::SigningAlgorithm;
+use portal_testkit::FixedClock;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -107,6 +111,76 @@ async fn t16_keys_and_issuer_come_from_the_configuration() {
     // Whoever had called would wait in the queue of the listener.
     let called = tokio::time::timeout(std::time::Duration::from_millis(1), listener.accept()).await;
     assert!(called.is_err(), "somebody fetched keys from an address in a token");
+}
+
+/// CVE-2026-8922 (a moment before which tokens count no more, at two levels of which one hid the other): that of a person and that of
+/// everybody work alone and together, the later one counts, and every server keeps to it within a second.
+#[tokio::test(flavor = "multi_thread")]
+async fn t18_epochs_of_a_person_and_of_everybody_work_alone_and_the_later_one_counts() {
+    let clock = Arc::new(FixedClock::default());
+    let portal = PortalBuilder::default().clock(&clock).start().await;
+    let servers = [portal.replica(), portal.replica()];
+    // Of sessions of their own, so that none ends by name.
+    let token = |name: &str, age: u64| {
+        let id = portal.idp.add_session(&portal.person(name).user_id).unwrap().id;
+        let issued = portal.now().minus(Duration::from_secs(age)).unix_seconds();
+        portal.idp.mint().encode(&portal.token_spec(name).claim("sid", id).claim("iat", issued))
+    };
+    let ends = async |ended: &[&str], lives: &[&str]| {
+        for server in &servers {
+            for token in ended {
+                let asked = Instant::now();
+                while server.get("/v1/me", token).await.status == 200 {
+                    assert!(asked.elapsed() < Duration::from_secs(1), "an epoch is not heard of");
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                server.get("/v1/me", token).await.assert_problem(401, "session_ended");
+                assert_eq!(server.get("/v1/auth/status", token).await.text_at("/reason"), "session-ended");
+            }
+            for token in lives {
+                assert_eq!(server.get("/v1/me", token).await.status, 200);
+                assert_eq!(server.get("/v1/auth/status", token).await.text_at("/status"), "signed-in");
+            }
+        }
+    };
+    let everywhere = async |name: &str| {
+        let answer = portal.post("/v1/auth/sign-out?everywhere=true", &token(name, 0), &json!({})).await;
+        answer.assert_problem(503, "identity_unavailable");
+        assert_eq!(answer.json().get("reason"), None, "the token was judged");
+    };
+    let (alice, stranger) = (token("alice", 1), token("stranger", 1));
+    ends(&[], &[&alice, &stranger]).await;
+    assert_eq!(portal.get("/v1/me", &alice).await.status, 200, "it has the provider's keys");
+
+    // The person's alone, with a provider that tells of no session.
+    portal.idp.set_outage(true);
+    everywhere("alice").await;
+    let new = token("alice", 0);
+    ends(&[&alice], &[&stranger, &new]).await;
+
+    // Everybody's is later.
+    clock.advance(Duration::from_secs(10));
+    let told = portal.sessions(&["end-all", "--reason", "a stolen key"]).await.unwrap();
+    assert!(told.contains("2026-01-01T00:00:10"), "{told}");
+    let (alice, other) = (token("alice", 0), token("stranger", 0));
+    ends(&[&new, &stranger, &token("edith", 1)], &[&alice, &other]).await;
+
+    // The person's is the later one again.
+    clock.advance(Duration::from_secs(10));
+    everywhere("alice").await;
+    ends(&[&alice, &token("alice", 1)], &[&other, &token("alice", 0)]).await;
+    // A server that starts now knows both.
+    portal.idp.set_outage(false);
+    let late = portal.replica();
+    for token in [&alice, &stranger] {
+        late.get("/v1/me", token).await.assert_problem(401, "session_ended");
+    }
+    assert_eq!(late.get("/v1/me", &other).await.status, 200);
+
+    let record =
+        "SELECT actor_id || ' ' || action || ' ' || subject || ' ' || reason AS text FROM platform_audit_events";
+    assert_eq!(portal.database.texts(record).await.unwrap(), ["operator sessions.ended platform a stolen key"]);
+    assert!(portal.sessions(&["end-all"]).await.is_err(), "an operator says why");
 }
 
 /// CVE-2026-42208 (SQL injection before authentication): what stands in `Authorization` reaches the database only as a parameter.

@@ -67,6 +67,8 @@ struct Ports {
     accounts: MockAccountReader,
     keys: MockApiKeyReader,
     audit: MockAuditReader,
+    /// Whether the store tells which sessions ended.
+    ends_are_known: bool,
 }
 
 impl Ports {
@@ -76,7 +78,7 @@ impl Ports {
         sign_in.expect_find().returning(|_, _| Ok(Some(Arc::new(owner()))));
         let state = RequestState::SignedIn { auth: Auth::Session(Arc::new(session())), headers: Vec::new() };
         let (accounts, keys, audit) = (MockAccountReader::new(), MockApiKeyReader::new(), MockAuditReader::new());
-        Self { state, sign_in, accounts, keys, audit }
+        Self { state, sign_in, accounts, keys, audit, ends_are_known: true }
     }
 
     fn signed_out(reason: AuthReason) -> Self {
@@ -98,7 +100,10 @@ impl Ports {
         let peppers = Arc::new(Peppers::new([(PepperVersion::parse(1).unwrap(), vec![7; 32].into())]).unwrap());
         let (ids, clock) = (Arc::new(CountingIds::default()), Arc::new(FixedClock::default()));
         let mut ended = MockEndedSessionReader::new();
-        ended.expect_ended_since().returning(|_, _| Ok(Vec::new()));
+        let is_known = self.ends_are_known;
+        ended.expect_ended_since().returning(move |_, _| if is_known { Ok(Vec::new()) } else { Err(down()) });
+        ended.expect_epochs_since().returning(|_, _| Ok(Vec::new()));
+        ended.expect_epoch_of().returning(|_, _| Ok(None));
         let sign_in = SignIn {
             ended_sessions: Arc::new(EndedSessions::new(Arc::new(ended), SteeredFeed::current(), clock.clone())),
             reader: Arc::new(self.sign_in),
@@ -255,6 +260,17 @@ async fn a_store_that_is_down_is_503_and_keeps_its_cause_to_itself() {
         .set_json(serde_json::json!({ "name": "x" }));
     let (status, body, _) = Ports::signed_in().answer(create).await;
     assert_eq!((status.as_u16(), body["code"].as_str()), (503, Some("unavailable")));
+}
+
+#[actix_web::test]
+async fn while_nobody_knows_which_sessions_ended_nobody_is_called_signed_in_or_out() {
+    let ports = Ports { ends_are_known: false, ..Ports::signed_in() };
+    let (status, body, response) = ports.answer(TestRequest::get().uri("/v1/auth/status")).await;
+    assert_eq!((status.as_u16(), body["code"].as_str()), (503, Some("unavailable")));
+    assert!(response.headers().contains_key("retry-after"));
+    let signed_out = Ports { ends_are_known: false, ..Ports::signed_out(AuthReason::SessionTokenAndUatMissing) };
+    let (status, body, _) = signed_out.answer(TestRequest::get().uri("/v1/auth/status")).await;
+    assert_eq!((status.as_u16(), body["status"].as_str()), (200, Some("signed-out")));
 }
 
 #[actix_web::test]

@@ -5,11 +5,11 @@ mod audit;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use diesel::dsl::exists;
+use diesel::dsl::{exists, max};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use portal_accounts::{
-    Account, AccountOfUser, AccountReader, AccountState, EndedSessionReader, KnownUser, SignInReader, User,
+    Account, AccountOfUser, AccountReader, AccountState, EndedSessionReader, Epoch, KnownUser, SignInReader, User,
 };
 use portal_api_keys::{
     ApiKey, ApiKeyReader, CredentialReader, Kid, ServiceToken, ServiceTokenReader, StoredKey, StoredServiceToken,
@@ -18,15 +18,18 @@ use portal_authz::action::{BuildPrincipal, LookUpCredential, ManageServiceTokens
 use portal_authz::{Authorized, Platform, Unchecked};
 use portal_identity::{ProviderSessionId, ProviderUserId};
 use portal_kernel::{AccountId, ApiKeyId, Id, Page, PageRequest, Ping, StoreError, Timestamp, UserId};
+use time::OffsetDateTime;
 
 use crate::PgStore;
 use crate::migrate::pending;
 use crate::pool::{discard, refused};
 use crate::row::account::{AccountRow, MembershipRow, UserRow, kind_order, known_membership, role};
+use crate::row::epoch::{EVERYBODY, epoch};
 use crate::row::key::{KeyRow, SecretRow, api_key, stored_key};
 use crate::row::service_token::ServiceTokenRow;
 use crate::schema::{
-    accounts, api_key_secrets, api_keys, buried_provider_ids, key_locator, memberships, service_tokens, users,
+    accounts, api_key_secrets, api_keys, buried_provider_ids, key_locator, memberships, service_tokens, session_epochs,
+    users,
 };
 
 #[async_trait]
@@ -100,6 +103,36 @@ impl EndedSessionReader for PgStore {
             .get_result(&mut conn)
             .await
             .map_err(|error| refused(&mut conn, error))
+    }
+
+    async fn epochs_since(
+        &self,
+        _: &Authorized<BuildPrincipal, Platform>,
+        since: Timestamp,
+    ) -> Result<Vec<Epoch>, StoreError> {
+        let mut conn = self.connection().await?;
+        let rows: Vec<(String, OffsetDateTime)> = session_epochs::table
+            .filter(session_epochs::minted_before.ge(since.to_offset()))
+            .select((session_epochs::person, session_epochs::minted_before))
+            .load(&mut conn)
+            .await
+            .map_err(|error| refused(&mut conn, error))?;
+        rows.into_iter().map(|(person, before)| epoch(&person, before)).collect()
+    }
+
+    async fn epoch_of(
+        &self,
+        _: &Authorized<BuildPrincipal, Platform>,
+        person: ProviderUserId,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let mut conn = self.connection().await?;
+        let latest: Option<OffsetDateTime> = session_epochs::table
+            .filter(session_epochs::person.eq_any([person.as_str(), EVERYBODY]))
+            .select(max(session_epochs::minted_before))
+            .first(&mut conn)
+            .await
+            .map_err(|error| refused(&mut conn, error))?;
+        Ok(latest.map(Timestamp::new))
     }
 }
 

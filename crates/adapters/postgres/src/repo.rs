@@ -2,6 +2,7 @@
 
 mod accounts;
 mod audit;
+mod epochs;
 mod keys;
 mod provider_ids;
 mod scans;

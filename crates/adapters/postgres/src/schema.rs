@@ -153,6 +153,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    session_epochs (person) {
+        person -> Text,
+        minted_before -> Timestamptz,
+    }
+}
+
+diesel::table! {
     webhook_inbox (id) {
         id -> Text,
         kind -> Text,

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use diesel::{ExpressionMethods, QueryResult};
 use diesel_async::{AnsiTransactionManager, RunQueryDsl, TransactionManager};
-use portal_accounts::{AccountRepository, AccountsTx, ProviderIds, ScanCursors, UserRepository, WebhookInbox};
+use portal_accounts::{
+    AccountRepository, AccountsTx, ProviderIds, ScanCursors, SessionEpochs, UserRepository, WebhookInbox,
+};
 use portal_api_keys::{ApiKeyRepository, ApiKeysTx, ServiceTokenRepository};
 use portal_audit::{AuditLog, AuditRecord, AuditTx, SignedHeads};
 use portal_kernel::{Begin, Change, ChangeLog, Finish, StoreError};
@@ -82,6 +84,10 @@ impl ChangeLog for PgTx {
 
 impl AccountsTx for PgTx {
     fn provider_ids(&mut self) -> &mut dyn ProviderIds {
+        self
+    }
+
+    fn epochs(&mut self) -> &mut dyn SessionEpochs {
         self
     }
 

@@ -78,7 +78,7 @@ impl ChangeListener for Memory {
             Change::Account(account) => {
                 self.forget(|known| known.memberships.iter().any(|member| member.account == *account));
             }
-            Change::Session(_) => {}
+            Change::Session(_) | Change::Tokens { .. } => {}
         }
     }
 
@@ -136,6 +136,7 @@ mod tests {
             (Change::Account(person.user.personal_account), 2),
             (Change::User(other), 1),
             (Change::Session("sess_1".to_owned()), 1),
+            (Change::Tokens { of: Some("user_alice".to_owned()), before: person.user.created_at }, 1),
         ] {
             let feed = SteeredFeed::current();
             let users = KnownUsers::new(store(reads), feed.clone(), 10);

@@ -9,6 +9,7 @@ pub mod account;
 pub mod contract;
 pub mod ended_sessions;
 pub mod facts;
+pub mod global_sign_out;
 pub mod known_users;
 pub mod membership;
 pub mod merge;
@@ -24,19 +25,20 @@ pub mod user;
 pub mod webhooks;
 
 pub use account::{Account, AccountKind, AccountState, OrganizationAccount, OrganizationRecord};
-pub use ended_sessions::EndedSessions;
+pub use ended_sessions::{EndedSessions, Epoch};
 pub use facts::Facts;
+pub use global_sign_out::GlobalSignOut;
 pub use known_users::KnownUsers;
 pub use membership::{KnownMembership, Membership, MembershipRecord, RoleMap};
 pub use merge::{Source, Versioned};
 pub use ports::{
     AccountReader, AccountRepository, AccountsStore, AccountsTx, EndedSessionReader, Merging, ParkedWebhooks,
-    ProviderIds, ReconcileReader, ScanCursors, SignInReader, UserRepository, WebhookInbox,
+    ProviderIds, ReconcileReader, ScanCursors, SessionEpochs, SignInReader, UserRepository, WebhookInbox,
 };
 #[cfg(any(test, feature = "testing"))]
 pub use ports::{
     MockAccountReader, MockAccountRepository, MockEndedSessionReader, MockParkedWebhooks, MockProviderIds,
-    MockReconcileReader, MockScanCursors, MockSignInReader, MockUserRepository, MockWebhookInbox,
+    MockReconcileReader, MockScanCursors, MockSessionEpochs, MockSignInReader, MockUserRepository, MockWebhookInbox,
 };
 pub use read::{AccountOfUser, Accounts, ReadAccountError};
 pub use reconcile::{

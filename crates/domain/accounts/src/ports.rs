@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use portal_audit::AuditLog;
-use portal_authz::action::{BuildPrincipal, ManageWebhooks, MergeFacts, Reconcile, ViewSelf};
+use portal_authz::action::{BuildPrincipal, EndAllSessions, ManageWebhooks, MergeFacts, Reconcile, ViewSelf};
 use portal_authz::{Authorized, Platform, Unchecked};
 use portal_identity::{ProviderOrganizationId, ProviderSessionId, ProviderUserId};
 use portal_kernel::{AccountId, Begin, ChangeLog, Finish, StoreError, Timestamp, UserId};
 
 use crate::{
-    Account, AccountOfUser, Counterpart, InboxEntry, KnownUser, Membership, OrganizationAccount, ParkedWebhook,
+    Account, AccountOfUser, Counterpart, Epoch, InboxEntry, KnownUser, Membership, OrganizationAccount, ParkedWebhook,
     Profile, ScanCursor, ScanPosition, StayHere, User, Versioned,
 };
 
@@ -139,6 +139,22 @@ pub trait WebhookInbox: Send {
     ) -> Result<Option<Vec<u8>>, StoreError>;
 }
 
+/// Moments before which session tokens count no more, inside a transaction. None ever moves back.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait SessionEpochs: Send {
+    /// For the tokens of one person.
+    async fn advance(&mut self, cleared: &Merging, person: ProviderUserId, before: Timestamp)
+    -> Result<(), StoreError>;
+
+    /// For everybody's.
+    async fn advance_all(
+        &mut self,
+        cleared: &Authorized<EndAllSessions, Platform>,
+        before: Timestamp,
+    ) -> Result<(), StoreError>;
+}
+
 /// How far scans of the provider got, inside a transaction.
 #[cfg_attr(any(test, feature = "testing"), mockall::automock)]
 #[async_trait]
@@ -157,6 +173,8 @@ pub trait ScanCursors: Send {
 pub trait AccountsTx: Finish {
     /// Ids that the provider gave.
     fn provider_ids(&mut self) -> &mut dyn ProviderIds;
+    /// Moments before which session tokens count no more.
+    fn epochs(&mut self) -> &mut dyn SessionEpochs;
     /// People.
     fn users(&mut self) -> &mut dyn UserRepository;
     /// Accounts and memberships.
@@ -186,7 +204,7 @@ pub trait SignInReader: Send + Sync {
     ) -> Result<Option<Arc<KnownUser>>, StoreError>;
 }
 
-/// Reads which sessions ended, outside any transaction.
+/// Reads which sessions and tokens ended, outside any transaction.
 #[cfg_attr(any(test, feature = "testing"), mockall::automock)]
 #[async_trait]
 pub trait EndedSessionReader: Send + Sync {
@@ -203,6 +221,20 @@ pub trait EndedSessionReader: Send + Sync {
         cleared: &Authorized<BuildPrincipal, Platform>,
         session: ProviderSessionId,
     ) -> Result<bool, StoreError>;
+
+    /// The epochs of that moment or later.
+    async fn epochs_since(
+        &self,
+        cleared: &Authorized<BuildPrincipal, Platform>,
+        since: Timestamp,
+    ) -> Result<Vec<Epoch>, StoreError>;
+
+    /// The later one of this person's epoch and that of everybody.
+    async fn epoch_of(
+        &self,
+        cleared: &Authorized<BuildPrincipal, Platform>,
+        person: ProviderUserId,
+    ) -> Result<Option<Timestamp>, StoreError>;
 }
 
 /// Reads accounts, outside any transaction.

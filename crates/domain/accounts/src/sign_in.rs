@@ -22,7 +22,7 @@ pub enum SignInError {
     /// An impersonator or agent acts for a person who never signed in: only the person can be provisioned, by signing in.
     #[error("the person was never here, and only their own sign-in can change that")]
     DelegateOfStranger,
-    /// The session is over, though its token verifies: somebody signed out, or was signed out.
+    /// The session is over, or the token too old, though it verifies: somebody signed out, or was signed out.
     #[error("the session ended")]
     SessionEnded,
     /// The subject of the session is none that the provider gives to people; only in compatibility `exact` such sessions verify.
@@ -96,9 +96,7 @@ impl SignIn {
             return Err(SignInError::NoPerson);
         }
         let cleared = Clearance::of(provenance)?;
-        if let Some(session) = &auth.session_id
-            && self.ended_sessions.contains(&cleared.look_up, session, auth.issued_at).await?
-        {
+        if self.ended_sessions.contains(&cleared.look_up, auth).await? {
             return Err(SignInError::SessionEnded);
         }
         let known = match self.reader.find(&cleared.look_up, auth.user_id.clone()).await? {
@@ -110,6 +108,18 @@ impl SignIn {
             UserState::Active => Ok(self.principal(known, auth)),
             UserState::Deleted => Err(SignInError::Deleted),
         }
+    }
+
+    /// Whether a session that verified is over, from memory: see [`EndedSessions::recalls`].
+    pub async fn is_over(&self, auth: &SessionAuth) -> Result<bool, SignInError> {
+        let cleared = Clearance::of(&Provenance::default())?;
+        Ok(self.ended_sessions.recalls(&cleared.look_up, auth).await?)
+    }
+
+    /// Learns what sign-ins and [`Self::is_over`] would otherwise wait for. Cheap once it is known; to be called over and over.
+    pub async fn prepare(&self) -> Result<(), SignInError> {
+        let cleared = Clearance::of(&Provenance::default())?;
+        Ok(self.ended_sessions.refresh(&cleared.look_up).await?)
     }
 
     /// A known person whose profile is missing or in doubt gets it now, if nobody else asked a moment ago.
@@ -273,6 +283,7 @@ mod tests {
             let (ids, clock) = (Arc::new(CountingIds::default()), Arc::new(FixedClock::default()));
             let mut ended = MockEndedSessionReader::new();
             ended.expect_ended_since().returning(|_, _| Ok(vec!["sess_ended".to_owned()]));
+            ended.expect_epochs_since().returning(|_, _| Ok(Vec::new()));
             let ended_sessions = Arc::new(EndedSessions::new(Arc::new(ended), SteeredFeed::current(), clock.clone()));
             let sign_in = SignIn {
                 ended_sessions,

@@ -14,10 +14,12 @@ use portal_identity::{
 use portal_kernel::{Begin, Change, ChangeLog, Clock, Finish, StoreError};
 use portal_testkit::FixedClock;
 
-use crate::ports::{AccountRepository, AccountsTx, ProviderIds, ScanCursors, UserRepository, WebhookInbox};
+use crate::ports::{
+    AccountRepository, AccountsTx, ProviderIds, ScanCursors, SessionEpochs, UserRepository, WebhookInbox,
+};
 use crate::{
-    KnownMembership, KnownUser, MockAccountRepository, MockProviderIds, MockScanCursors, MockUserRepository,
-    MockWebhookInbox, User, UserState, Versioned,
+    KnownMembership, KnownUser, MockAccountRepository, MockProviderIds, MockScanCursors, MockSessionEpochs,
+    MockUserRepository, MockWebhookInbox, User, UserState, Versioned,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +31,7 @@ pub(crate) enum Ending {
 #[derive(Default)]
 pub(crate) struct MockTx {
     pub(crate) provider_ids: MockProviderIds,
+    pub(crate) epochs: MockSessionEpochs,
     pub(crate) users: MockUserRepository,
     pub(crate) accounts: MockAccountRepository,
     pub(crate) scans: MockScanCursors,
@@ -41,6 +44,10 @@ pub(crate) struct MockTx {
 impl AccountsTx for MockTx {
     fn provider_ids(&mut self) -> &mut dyn ProviderIds {
         &mut self.provider_ids
+    }
+
+    fn epochs(&mut self) -> &mut dyn SessionEpochs {
+        &mut self.epochs
     }
 
     fn users(&mut self) -> &mut dyn UserRepository {

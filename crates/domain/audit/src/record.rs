@@ -50,6 +50,8 @@ audit_actions! {
     SessionEnded = "session.ended";
     /// The identity provider was asked to make no further token for a session.
     SessionRevoked = "session.revoked";
+    /// All session tokens made until then ended, a person's or everybody's.
+    SessionsEnded = "sessions.ended";
     /// An API key was made.
     ApiKeyCreated = "api_key.created";
     /// An API key was ended for good.
@@ -73,10 +75,12 @@ pub enum Subject {
     ServiceToken(ServiceTokenId),
     /// A session; the identity provider's id.
     Session(String),
+    /// The program as a whole.
+    Platform,
 }
 
 impl std::fmt::Display for Subject {
-    /// The id; its prefix tells the kind.
+    /// The id; its prefix tells the kind. `platform` for the whole.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::User(id) => id.fmt(f),
@@ -84,6 +88,7 @@ impl std::fmt::Display for Subject {
             Self::ApiKey(id) => id.fmt(f),
             Self::ServiceToken(id) => id.fmt(f),
             Self::Session(id) => id.fmt(f),
+            Self::Platform => f.write_str("platform"),
         }
     }
 }

@@ -70,6 +70,8 @@ actions! {
     MergeFacts = "merge-facts";
     /// Read everything that the identity provider knows, and compare.
     Reconcile = "reconcile";
+    /// Sign everybody out.
+    EndAllSessions = "end-all-sessions";
     /// List and replay webhooks that were put aside.
     ManageWebhooks = "manage-webhooks";
     /// Look up the record behind a presented credential.

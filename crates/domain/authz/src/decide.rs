@@ -62,7 +62,9 @@ const fn rule(kind: Kind) -> Rule {
         Kind::MergeFacts => Rule::Jobs(&[Job::SignIn, Job::Webhooks, Job::Reconciler, Job::Sessions]),
         Kind::Reconcile => Rule::Jobs(&[Job::Reconciler, Job::Operator]),
         Kind::LookUpCredential => Rule::Jobs(&[Job::VerifyKey]),
-        Kind::ManageServiceTokens | Kind::ManageWebhooks | Kind::InspectAuditTrails => Rule::Jobs(&[Job::Operator]),
+        Kind::EndAllSessions | Kind::ManageServiceTokens | Kind::ManageWebhooks | Kind::InspectAuditTrails => {
+            Rule::Jobs(&[Job::Operator])
+        }
         Kind::SignAuditHeads => Rule::Jobs(&[Job::Audit]),
     }
 }

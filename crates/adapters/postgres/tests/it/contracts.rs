@@ -69,6 +69,8 @@ mod of_accounts {
             of_two_concurrent_deliveries_one_takes_the_message
             a_parked_message_is_kept_until_it_is_unparked
             an_ended_session_is_found
+            an_epoch_only_ever_advances
+            there_is_no_epoch_at_first
         }
         scans {
             a_new_store_was_never_scanned

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use portal_audit::{AuditLog, AuditRecord};
-use portal_authz::action::{ManageWebhooks, Reconcile};
+use portal_authz::action::{EndAllSessions, ManageWebhooks, Reconcile};
 use portal_authz::{Authorized, Platform};
 use portal_identity::{ProviderOrganizationId, ProviderUserId};
 use portal_kernel::{AccountId, Begin, Change, ChangeLog, Finish, StoreError, Timestamp, UserId};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::ports::{
-    AccountRepository, AccountsTx, Merging, ProviderIds, ReconcileReader, ScanCursors, UserRepository, WebhookInbox,
+    AccountRepository, AccountsTx, Merging, ProviderIds, ReconcileReader, ScanCursors, SessionEpochs, UserRepository,
+    WebhookInbox,
 };
 use crate::{
     Account, Counterpart, InboxEntry, Membership, OrganizationAccount, Profile, ScanCursor, ScanPosition, Stay,
@@ -23,6 +24,8 @@ use crate::{
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rows {
     pub(crate) buried: BTreeSet<String>,
+    /// By the provider's id of the person; everybody's by none.
+    pub(crate) epochs: BTreeMap<Option<String>, Timestamp>,
     pub(crate) cursor: Option<ScanCursor>,
     /// Messages that came, with the body while they are parked.
     pub(crate) inbox: BTreeMap<String, Option<Vec<u8>>>,
@@ -72,6 +75,10 @@ impl AccountsTx for MemoryTx {
         self
     }
 
+    fn epochs(&mut self) -> &mut dyn SessionEpochs {
+        self
+    }
+
     fn users(&mut self) -> &mut dyn UserRepository {
         self
     }
@@ -109,6 +116,25 @@ impl ProviderIds for MemoryTx {
     }
 
     async fn settle(&mut self, _: &Merging, _: String, _: Timestamp) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl SessionEpochs for MemoryTx {
+    async fn advance(&mut self, _: &Merging, person: ProviderUserId, before: Timestamp) -> Result<(), StoreError> {
+        let epoch = self.rows.epochs.entry(Some(person.to_string())).or_insert(before);
+        *epoch = before.max(*epoch);
+        Ok(())
+    }
+
+    async fn advance_all(
+        &mut self,
+        _: &Authorized<EndAllSessions, Platform>,
+        before: Timestamp,
+    ) -> Result<(), StoreError> {
+        let epoch = self.rows.epochs.entry(None).or_insert(before);
+        *epoch = before.max(*epoch);
         Ok(())
     }
 }
