@@ -11,6 +11,7 @@ mod cors;
 mod coverage;
 mod keys;
 mod logs;
+mod memberships;
 mod operations;
 mod outage_hour;
 mod outages;

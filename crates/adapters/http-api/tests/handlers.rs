@@ -193,6 +193,7 @@ fn owner() -> KnownUser {
         state: UserState::Active,
         copy: Some(Versioned { content: Profile::default(), version: now, doubtful: false }),
         asked_at: Some(now),
+        memberships_asked_at: None,
         created_at: now,
     };
     KnownUser { user, memberships: vec![membership] }

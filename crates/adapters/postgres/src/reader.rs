@@ -9,16 +9,18 @@ use diesel::dsl::{exists, max};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use portal_accounts::{
-    Account, AccountOfUser, AccountReader, AccountState, EndedSessionReader, Epoch, KnownUser, SignInReader, User,
+    Account, AccountOfUser, AccountReader, AccountState, EndedSessionReader, Epoch, KnownUser, SignInReader, Standing,
+    User,
 };
 use portal_api_keys::{
     ApiKey, ApiKeyReader, CredentialReader, Kid, ServiceToken, ServiceTokenReader, StoredKey, StoredServiceToken,
 };
 use portal_authz::action::{BuildPrincipal, LookUpCredential, ManageServiceTokens, ReadKeys, ViewSelf};
 use portal_authz::{Authorized, Platform, Unchecked};
-use portal_identity::{ProviderSessionId, ProviderUserId};
+use portal_identity::{ProviderOrganizationId, ProviderSessionId, ProviderUserId};
 use portal_kernel::{AccountId, ApiKeyId, Id, Page, PageRequest, Ping, StoreError, Timestamp, UserId};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use crate::PgStore;
 use crate::migrate::pending;
@@ -26,10 +28,11 @@ use crate::pool::{discard, refused};
 use crate::row::account::{AccountRow, MembershipRow, UserRow, kind_order, known_membership, role};
 use crate::row::epoch::{EVERYBODY, epoch};
 use crate::row::key::{KeyRow, SecretRow, api_key, stored_key};
+use crate::row::moment;
 use crate::row::service_token::ServiceTokenRow;
 use crate::schema::{
     accounts, api_key_secrets, api_keys, buried_provider_ids, key_locator, memberships, service_tokens, session_epochs,
-    users,
+    unconfirmed_members, users,
 };
 
 #[async_trait]
@@ -73,6 +76,32 @@ impl SignInReader for PgStore {
         }
         let Some(person) = person else { return Ok(None) };
         Ok(Some(Arc::new(KnownUser { user: User::try_from(person)?, memberships: known })))
+    }
+
+    async fn standing(
+        &self,
+        _: &Authorized<BuildPrincipal, Platform>,
+        user: UserId,
+        organization: ProviderOrganizationId,
+    ) -> Result<Option<Standing>, StoreError> {
+        let mut conn = self.connection().await?;
+        let of_user =
+            unconfirmed_members::account_id.eq(accounts::id).and(unconfirmed_members::user_id.eq(user.uuid()));
+        let marks = (unconfirmed_members::removed_at.nullable(), unconfirmed_members::trusted_since.nullable());
+        let row: Option<(Uuid, Option<OffsetDateTime>, Option<OffsetDateTime>)> = accounts::table
+            .left_join(unconfirmed_members::table.on(of_user))
+            .filter(accounts::provider_organization_id.eq(organization.as_str()))
+            .filter(accounts::state.ne(AccountState::Deleted.as_str()))
+            .select((accounts::id, marks.0, marks.1))
+            .first(&mut conn)
+            .await
+            .optional()
+            .map_err(|error| refused(&mut conn, error))?;
+        Ok(row.map(|(account, removed_at, trusted_since)| Standing {
+            account: AccountId::from_uuid(account),
+            removed_at: moment(removed_at),
+            trusted_since: moment(trusted_since),
+        }))
     }
 }
 

@@ -8,5 +8,6 @@ mod provider_ids;
 mod scans;
 mod service_tokens;
 mod signed_heads;
+mod unconfirmed;
 mod users;
 mod webhooks;

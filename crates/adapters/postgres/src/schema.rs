@@ -28,6 +28,16 @@ diesel::table! {
         state -> Text,
         provider_updated_at -> Nullable<Timestamptz>,
         doubtful -> Bool,
+        memberships_asked_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    unconfirmed_members (account_id, user_id) {
+        account_id -> Uuid,
+        user_id -> Uuid,
+        removed_at -> Nullable<Timestamptz>,
+        trusted_since -> Nullable<Timestamptz>,
     }
 }
 
@@ -217,6 +227,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     accounts,
     users,
     memberships,
+    unconfirmed_members,
     audit_events,
     platform_audit_events,
     audit_heads,

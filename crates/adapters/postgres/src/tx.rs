@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use diesel::{ExpressionMethods, QueryResult};
 use diesel_async::{AnsiTransactionManager, RunQueryDsl, TransactionManager};
 use portal_accounts::{
-    AccountRepository, AccountsTx, ProviderIds, ScanCursors, SessionEpochs, UserRepository, WebhookInbox,
+    AccountRepository, AccountsTx, ProviderIds, ScanCursors, SessionEpochs, UnconfirmedMembers, UserRepository,
+    WebhookInbox,
 };
 use portal_api_keys::{ApiKeyRepository, ApiKeysTx, ServiceTokenRepository};
 use portal_audit::{AuditLog, AuditRecord, AuditTx, SignedHeads};
@@ -96,6 +97,10 @@ impl AccountsTx for PgTx {
     }
 
     fn accounts(&mut self) -> &mut dyn AccountRepository {
+        self
+    }
+
+    fn unconfirmed(&mut self) -> &mut dyn UnconfirmedMembers {
         self
     }
 

@@ -7,6 +7,7 @@ pub mod accounts;
 pub mod inbox;
 pub mod scans;
 pub mod trail;
+pub mod unconfirmed;
 pub mod users;
 
 use std::fmt::Debug;
@@ -110,6 +111,7 @@ fn person(number: u32) -> User {
         state: UserState::Active,
         copy: None,
         asked_at: Some(at(0)),
+        memberships_asked_at: None,
         created_at: at(0),
     }
 }

@@ -125,6 +125,7 @@ impl Facts {
             state: UserState::Active,
             copy: None,
             asked_at,
+            memberships_asked_at: None,
             created_at: at,
         };
         let owner = Membership { account: personal.id, user: user.id, role: Some(Role::Owner), copy: None };
@@ -320,9 +321,14 @@ impl Facts {
         let Some(OrganizationAccount { account, .. }) = found else { return Ok(()) };
         let Some(user) = merge.tx.users().find(merge.cleared, user).await? else { return Ok(()) };
         let found = merge.tx.accounts().find_membership(merge.cleared, account, user.id).await?;
+        if found.is_none() {
+            // A token may have told of the stay before anybody else did.
+            return merge.tx.unconfirmed().removed(merge.cleared, account, user.id, self.clock.now()).await;
+        }
         if found.and_then(|membership| membership.copy).is_none_or(|copy| copy.content.id != *id) {
             return Ok(());
         }
+        merge.tx.unconfirmed().removed(merge.cleared, account, user.id, self.clock.now()).await?;
         merge.tx.accounts().remove_membership(merge.cleared, account, user.id).await?;
         self.record(merge, Some(account), AuditAction::MembershipRemoved, Subject::User(user.id)).await?;
         merge.changed(Change::User(user.id)).await

@@ -5,11 +5,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use async_trait::async_trait;
 use portal_authz::action::BuildPrincipal;
 use portal_authz::{Authorized, Platform};
-use portal_identity::ProviderUserId;
-use portal_kernel::{Change, ChangeFeed, ChangeListener, StoreError};
+use portal_identity::{ProviderOrganizationId, ProviderUserId};
+use portal_kernel::{Change, ChangeFeed, ChangeListener, StoreError, UserId};
 use quick_cache::sync::Cache;
 
-use crate::{KnownUser, SignInReader};
+use crate::{KnownUser, SignInReader, Standing};
 
 /// A [`SignInReader`] that remembers, and answers from memory while the change feed is current.
 pub struct KnownUsers {
@@ -52,6 +52,15 @@ impl SignInReader for KnownUsers {
             self.memory.remember(id, known, before);
         }
         Ok(found)
+    }
+
+    async fn standing(
+        &self,
+        cleared: &Authorized<BuildPrincipal, Platform>,
+        user: UserId,
+        organization: ProviderOrganizationId,
+    ) -> Result<Option<Standing>, StoreError> {
+        self.store.standing(cleared, user, organization).await
     }
 }
 

@@ -29,16 +29,18 @@ pub use ended_sessions::{EndedSessions, Epoch};
 pub use facts::Facts;
 pub use global_sign_out::GlobalSignOut;
 pub use known_users::KnownUsers;
-pub use membership::{KnownMembership, Membership, MembershipRecord, RoleMap};
+pub use membership::{KnownMembership, Membership, MembershipRecord, RoleMap, Standing};
 pub use merge::{Source, Versioned};
 pub use ports::{
     AccountReader, AccountRepository, AccountsStore, AccountsTx, EndedSessionReader, Merging, ParkedWebhooks,
-    ProviderIds, ReconcileReader, ScanCursors, SessionEpochs, SignInReader, UserRepository, WebhookInbox,
+    ProviderIds, ReconcileReader, ScanCursors, SessionEpochs, SignInReader, UnconfirmedMembers, UserRepository,
+    WebhookInbox,
 };
 #[cfg(any(test, feature = "testing"))]
 pub use ports::{
     MockAccountReader, MockAccountRepository, MockEndedSessionReader, MockParkedWebhooks, MockProviderIds,
-    MockReconcileReader, MockScanCursors, MockSessionEpochs, MockSignInReader, MockUserRepository, MockWebhookInbox,
+    MockReconcileReader, MockScanCursors, MockSessionEpochs, MockSignInReader, MockUnconfirmedMembers,
+    MockUserRepository, MockWebhookInbox,
 };
 pub use read::{AccountOfUser, Accounts, ReadAccountError};
 pub use reconcile::{

@@ -11,7 +11,7 @@ use portal_kernel::{AccountId, Begin, ChangeLog, Finish, StoreError, Timestamp, 
 
 use crate::{
     Account, AccountOfUser, Counterpart, Epoch, InboxEntry, KnownUser, Membership, OrganizationAccount, ParkedWebhook,
-    Profile, ScanCursor, ScanPosition, StayHere, User, Versioned,
+    Profile, ScanCursor, ScanPosition, Standing, StayHere, User, Versioned,
 };
 
 /// The right to write what the provider told.
@@ -45,6 +45,16 @@ pub trait UserRepository: Send {
     /// Takes the right to ask the provider about a person who is unclear. False if the person is not, or if somebody asked later than
     /// `asked_before`.
     async fn claim(
+        &mut self,
+        cleared: &Merging,
+        user: UserId,
+        now: Timestamp,
+        asked_before: Timestamp,
+    ) -> Result<bool, StoreError>;
+
+    /// Takes the right to ask the provider where a person is a member, whose token contradicts what is stored. False if there is no such
+    /// person, or if somebody took it later than `asked_before`.
+    async fn claim_memberships(
         &mut self,
         cleared: &Merging,
         user: UserId,
@@ -114,6 +124,39 @@ pub trait AccountRepository: Send {
     ) -> Result<(), StoreError>;
 }
 
+/// People in accounts where they are no members, inside a transaction. The account and the person must exist.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait UnconfirmedMembers: Send {
+    /// Notes that a removal was heard of. Later tokens are believed anew, for as long as the first ones were.
+    async fn removed(
+        &mut self,
+        cleared: &Merging,
+        account: AccountId,
+        user: UserId,
+        at: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// Notes that the provider, when it was asked, knew no membership. The time for which tokens are believed goes on, and begins now if
+    /// it had not begun.
+    async fn denied(
+        &mut self,
+        cleared: &Merging,
+        account: AccountId,
+        user: UserId,
+        at: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// Begins to believe tokens, unless that had begun, and answers since when they are.
+    async fn trust(
+        &mut self,
+        cleared: &Merging,
+        account: AccountId,
+        user: UserId,
+        at: Timestamp,
+    ) -> Result<Timestamp, StoreError>;
+}
+
 /// Messages of the provider's webhooks, inside a transaction.
 #[cfg_attr(any(test, feature = "testing"), mockall::automock)]
 #[async_trait]
@@ -179,6 +222,8 @@ pub trait AccountsTx: Finish {
     fn users(&mut self) -> &mut dyn UserRepository;
     /// Accounts and memberships.
     fn accounts(&mut self) -> &mut dyn AccountRepository;
+    /// People in accounts where they are no members.
+    fn unconfirmed(&mut self) -> &mut dyn UnconfirmedMembers;
     /// How far scans of the provider got.
     fn scans(&mut self) -> &mut dyn ScanCursors;
     /// Messages of the provider's webhooks.
@@ -202,6 +247,15 @@ pub trait SignInReader: Send + Sync {
         cleared: &Authorized<BuildPrincipal, Platform>,
         id: ProviderUserId,
     ) -> Result<Option<Arc<KnownUser>>, StoreError>;
+
+    /// What is known of a person in the account of an organization where they are no member. None if the organization has no account
+    /// here. Never from memory.
+    async fn standing(
+        &self,
+        cleared: &Authorized<BuildPrincipal, Platform>,
+        user: UserId,
+        organization: ProviderOrganizationId,
+    ) -> Result<Option<Standing>, StoreError>;
 }
 
 /// Reads which sessions and tokens ended, outside any transaction.

@@ -15,11 +15,12 @@ use portal_kernel::{Begin, Change, ChangeLog, Clock, Finish, StoreError};
 use portal_testkit::FixedClock;
 
 use crate::ports::{
-    AccountRepository, AccountsTx, ProviderIds, ScanCursors, SessionEpochs, UserRepository, WebhookInbox,
+    AccountRepository, AccountsTx, ProviderIds, ScanCursors, SessionEpochs, UnconfirmedMembers, UserRepository,
+    WebhookInbox,
 };
 use crate::{
     KnownMembership, KnownUser, MockAccountRepository, MockProviderIds, MockScanCursors, MockSessionEpochs,
-    MockUserRepository, MockWebhookInbox, User, UserState, Versioned,
+    MockUnconfirmedMembers, MockUserRepository, MockWebhookInbox, User, UserState, Versioned,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,7 @@ pub(crate) struct MockTx {
     pub(crate) epochs: MockSessionEpochs,
     pub(crate) users: MockUserRepository,
     pub(crate) accounts: MockAccountRepository,
+    pub(crate) unconfirmed: MockUnconfirmedMembers,
     pub(crate) scans: MockScanCursors,
     pub(crate) inbox: MockWebhookInbox,
     pub(crate) audit: MockAuditLog,
@@ -56,6 +58,10 @@ impl AccountsTx for MockTx {
 
     fn accounts(&mut self) -> &mut dyn AccountRepository {
         &mut self.accounts
+    }
+
+    fn unconfirmed(&mut self) -> &mut dyn UnconfirmedMembers {
+        &mut self.unconfirmed
     }
 
     fn scans(&mut self) -> &mut dyn ScanCursors {
@@ -174,6 +180,7 @@ pub(crate) fn known(with_profile: bool) -> KnownUser {
             state: UserState::Active,
             copy: with_profile.then(|| Versioned { content: provider_user().into(), version: now, doubtful: false }),
             asked_at: None,
+            memberships_asked_at: None,
             created_at: now,
         },
         memberships: vec![KnownMembership {

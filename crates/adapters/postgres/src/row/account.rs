@@ -96,6 +96,7 @@ pub(crate) struct UserRow {
     state: String,
     provider_updated_at: Option<OffsetDateTime>,
     doubtful: bool,
+    memberships_asked_at: Option<OffsetDateTime>,
 }
 
 impl From<User> for UserRow {
@@ -117,6 +118,7 @@ impl From<User> for UserRow {
             state: user.state.as_str().to_owned(),
             provider_updated_at,
             doubtful,
+            memberships_asked_at: user.memberships_asked_at.map(Timestamp::to_offset),
         }
     }
 }
@@ -139,6 +141,7 @@ impl TryFrom<UserRow> for User {
             state: UserState::parse(&row.state).ok_or_else(|| corrupt("users", "state"))?,
             copy: copy(profile, row.provider_updated_at, row.doubtful),
             asked_at: row.profile_asked_at.map(Timestamp::new),
+            memberships_asked_at: row.memberships_asked_at.map(Timestamp::new),
             created_at: Timestamp::new(row.created_at),
         })
     }

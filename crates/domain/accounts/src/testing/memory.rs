@@ -5,19 +5,19 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use portal_audit::{AuditLog, AuditRecord};
-use portal_authz::action::{EndAllSessions, ManageWebhooks, Reconcile};
+use portal_authz::action::{BuildPrincipal, EndAllSessions, ManageWebhooks, Reconcile};
 use portal_authz::{Authorized, Platform};
 use portal_identity::{ProviderOrganizationId, ProviderUserId};
 use portal_kernel::{AccountId, Begin, Change, ChangeLog, Finish, StoreError, Timestamp, UserId};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::ports::{
-    AccountRepository, AccountsTx, Merging, ProviderIds, ReconcileReader, ScanCursors, SessionEpochs, UserRepository,
-    WebhookInbox,
+    AccountRepository, AccountsTx, Merging, ProviderIds, ReconcileReader, ScanCursors, SessionEpochs, SignInReader,
+    UnconfirmedMembers, UserRepository, WebhookInbox,
 };
 use crate::{
-    Account, Counterpart, InboxEntry, Membership, OrganizationAccount, Profile, ScanCursor, ScanPosition, Stay,
-    StayHere, User, UserState, Versioned,
+    Account, Counterpart, InboxEntry, KnownMembership, KnownUser, Membership, OrganizationAccount, Profile, ScanCursor,
+    ScanPosition, Standing, Stay, StayHere, User, UserState, Versioned,
 };
 
 /// Everything that is stored.
@@ -34,6 +34,8 @@ pub(crate) struct Rows {
     pub(crate) organizations: BTreeMap<String, OrganizationAccount>,
     pub(crate) deleted: BTreeSet<String>,
     pub(crate) memberships: BTreeMap<(String, String), Membership>,
+    /// When the last removal was heard of, and since when tokens are believed.
+    pub(crate) unconfirmed: BTreeMap<(String, String), (Option<Timestamp>, Option<Timestamp>)>,
     pub(crate) records: Vec<AuditRecord>,
     pub(crate) changes: Vec<Change>,
 }
@@ -84,6 +86,10 @@ impl AccountsTx for MemoryTx {
     }
 
     fn accounts(&mut self) -> &mut dyn AccountRepository {
+        self
+    }
+
+    fn unconfirmed(&mut self) -> &mut dyn UnconfirmedMembers {
         self
     }
 
@@ -202,6 +208,19 @@ impl UserRepository for MemoryTx {
         Ok(self.user(user)?.is_unclear())
     }
 
+    async fn claim_memberships(
+        &mut self,
+        _: &Merging,
+        user: UserId,
+        now: Timestamp,
+        asked_before: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let asked_at = &mut self.user(user)?.memberships_asked_at;
+        let rested = asked_at.is_none_or(|asked| asked <= asked_before);
+        *asked_at = if rested { Some(now) } else { *asked_at };
+        Ok(rested)
+    }
+
     async fn save_profile(&mut self, _: &Merging, user: UserId, copy: Versioned<Profile>) -> Result<(), StoreError> {
         self.user(user)?.copy = Some(copy);
         Ok(())
@@ -269,6 +288,37 @@ impl AccountRepository for MemoryTx {
     async fn remove_membership(&mut self, _: &Merging, account: AccountId, user: UserId) -> Result<(), StoreError> {
         self.rows.memberships.remove(&(account.to_string(), user.to_string()));
         Ok(())
+    }
+}
+
+impl MemoryTx {
+    fn standing(&mut self, account: AccountId, user: UserId) -> &mut (Option<Timestamp>, Option<Timestamp>) {
+        self.rows.unconfirmed.entry((account.to_string(), user.to_string())).or_default()
+    }
+}
+
+#[async_trait]
+impl UnconfirmedMembers for MemoryTx {
+    async fn removed(&mut self, _: &Merging, on: AccountId, user: UserId, at: Timestamp) -> Result<(), StoreError> {
+        *self.standing(on, user) = (Some(at), None);
+        Ok(())
+    }
+
+    async fn denied(&mut self, _: &Merging, on: AccountId, user: UserId, at: Timestamp) -> Result<(), StoreError> {
+        let (removed, trusted) = self.standing(on, user);
+        *removed = Some(at);
+        trusted.get_or_insert(at);
+        Ok(())
+    }
+
+    async fn trust(
+        &mut self,
+        _: &Merging,
+        on: AccountId,
+        user: UserId,
+        at: Timestamp,
+    ) -> Result<Timestamp, StoreError> {
+        Ok(*self.standing(on, user).1.get_or_insert(at))
     }
 }
 
@@ -345,5 +395,42 @@ impl ReconcileReader for MemoryStore {
             Some(Counterpart { id: (member.account, member.user), provider_id: stay, created_at })
         });
         Ok(listed.take(most).collect())
+    }
+}
+
+#[async_trait]
+impl SignInReader for MemoryStore {
+    async fn find(
+        &self,
+        _: &Authorized<BuildPrincipal, Platform>,
+        id: ProviderUserId,
+    ) -> Result<Option<Arc<KnownUser>>, StoreError> {
+        let rows = self.rows.lock().await;
+        let Some(user) = rows.users.values().find(|user| user.provider_id == id).cloned() else { return Ok(None) };
+        let members = rows.memberships.values().filter(|member| member.user == user.id);
+        let known = |member: &Membership| KnownMembership {
+            account: member.account,
+            role: member.role,
+            provider_role: member.copy.as_ref().map(|copy| copy.content.role.clone()),
+            provider_organization: rows.accounts[&member.account.to_string()].provider_organization.clone(),
+        };
+        let memberships = members.map(known).collect();
+        Ok(Some(Arc::new(KnownUser { user, memberships })))
+    }
+
+    async fn standing(
+        &self,
+        _: &Authorized<BuildPrincipal, Platform>,
+        user: UserId,
+        organization: ProviderOrganizationId,
+    ) -> Result<Option<Standing>, StoreError> {
+        let rows = self.rows.lock().await;
+        let of = |account: &&Account| account.provider_organization.as_ref() == Some(&organization);
+        let account = rows.accounts.values().find(of).map(|account| account.id);
+        let marks = |account: AccountId| rows.unconfirmed.get(&(account.to_string(), user.to_string())).copied();
+        Ok(account.map(|account| {
+            let (removed_at, trusted_since) = marks(account).unwrap_or_default();
+            Standing { account, removed_at, trusted_since }
+        }))
     }
 }
