@@ -102,6 +102,7 @@ const ACTS_AS_SYSTEM: &[&str] = &[
     "crates/domain/accounts/src/contract.rs",
     "crates/domain/accounts/src/contract/inbox.rs",
     "crates/domain/accounts/src/contract/scans.rs",
+    "crates/domain/accounts/src/failed_sign_ins.rs",
     "crates/domain/accounts/src/reconcile.rs",
     "crates/domain/accounts/src/reconcile/tests.rs",
     "crates/domain/accounts/src/sessions.rs",

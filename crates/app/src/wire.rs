@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use portal_accounts::{
-    Accounts, AccountsStore, EndedSessions, Facts, GlobalSignOut, KnownUsers, Reconciler, RoleMap, Sessions, SignIn,
-    Turns, WebhookHealth, Webhooks,
+    Accounts, AccountsStore, EndedSessions, Facts, FailedSignIns, GlobalSignOut, KnownUsers, Reconciler, RoleMap,
+    SeenSessions, Sessions, SignIn, Turns, WebhookHealth, Webhooks,
 };
 use portal_api_keys::{ApiKeys, ApiKeysStore, Peppers, ServiceTokens, Verifier};
 use portal_audit::AuditTrail;
@@ -101,12 +101,14 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         directory: directory.clone(),
         facts: facts.clone(),
         turns: Turns::default(),
+        seen: SeenSessions::new(settings.principal_cache_entries),
     };
     let sessions = Sessions {
         control: Arc::new(sessions_at_provider),
         store: store.clone() as Arc<AccountsStore>,
         facts: facts.clone(),
     };
+    let failed_sign_ins = Arc::new(FailedSignIns::new(store.clone(), facts.clone()));
     let reconciler = reconciler(&store, facts, directory, listing);
     let verifier = Arc::new(Verifier { reader: store.clone(), peppers: peppers.clone(), brand: brand.clone() });
     let keys = ApiKeys {
@@ -122,6 +124,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let kit = Kit {
         authenticator: authenticator.clone(),
         sign_in: Arc::new(sign_in),
+        failed_sign_ins,
         verifier: verifier.clone(),
         ids,
         public_origin: settings.public_origin,

@@ -18,6 +18,7 @@ mod outages;
 mod pages;
 mod sessions;
 mod settings;
+mod sign_ins;
 mod synchronization;
 mod tokens;
 mod tour;

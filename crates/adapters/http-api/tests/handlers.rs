@@ -10,8 +10,9 @@ use actix_web::test::{TestRequest, call_service, init_service, read_body_json};
 use actix_web::{App, http::StatusCode};
 use async_trait::async_trait;
 use portal_accounts::{
-    Accounts, AccountsTx, EndedSessions, Facts, KnownMembership, KnownUser, MockAccountReader, MockEndedSessionReader,
-    MockSignInReader, Profile, RoleMap, Sessions, SignIn, Turns, User, UserState, Versioned,
+    Accounts, AccountsTx, EndedSessions, Facts, FailedSignIns, KnownMembership, KnownUser, MockAccountReader,
+    MockEndedSessionReader, MockSignInReader, Profile, RoleMap, SeenSessions, Sessions, SignIn, Turns, User, UserState,
+    Versioned,
 };
 use portal_api_keys::{
     ApiKey, ApiKeys, ApiKeysTx, Brand, KeyEnvironment, KeyName, Kid, MockApiKeyReader, MockCredentialReader,
@@ -111,6 +112,7 @@ impl Ports {
             directory: Arc::new(MockIdentityDirectory::new()),
             facts: Arc::new(Facts { role_map: RoleMap::default(), ids: ids.clone(), clock: clock.clone() }),
             turns: Turns::default(),
+            seen: SeenSessions::new(10),
         };
         let verifier = Arc::new(Verifier {
             reader: Arc::new(MockCredentialReader::new()),
@@ -137,6 +139,7 @@ impl Ports {
         };
         let kit = Kit {
             authenticator: Arc::new(authenticator),
+            failed_sign_ins: Arc::new(FailedSignIns::new(Arc::new(Down), sign_in.facts.clone())),
             sign_in: Arc::new(sign_in),
             verifier: verifier.clone(),
             ids,

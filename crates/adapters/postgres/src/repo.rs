@@ -7,6 +7,7 @@ mod keys;
 mod provider_ids;
 mod scans;
 mod service_tokens;
+mod sightings;
 mod signed_heads;
 mod unconfirmed;
 mod users;

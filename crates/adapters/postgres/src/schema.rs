@@ -163,6 +163,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    seen_sessions (id) {
+        id -> Text,
+        first_seen_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     session_epochs (person) {
         person -> Text,
         minted_before -> Timestamptz,

@@ -9,6 +9,7 @@ pub mod account;
 pub mod contract;
 pub mod ended_sessions;
 pub mod facts;
+pub mod failed_sign_ins;
 pub mod global_sign_out;
 pub mod known_users;
 pub mod membership;
@@ -16,6 +17,7 @@ pub mod merge;
 pub mod ports;
 pub mod read;
 pub mod reconcile;
+pub mod seen_sessions;
 pub mod sessions;
 pub mod sign_in;
 #[cfg(test)]
@@ -27,26 +29,28 @@ pub mod webhooks;
 pub use account::{Account, AccountKind, AccountState, OrganizationAccount, OrganizationRecord};
 pub use ended_sessions::{EndedSessions, Epoch};
 pub use facts::Facts;
+pub use failed_sign_ins::{FailedSignIns, SignInFailure};
 pub use global_sign_out::GlobalSignOut;
 pub use known_users::KnownUsers;
 pub use membership::{KnownMembership, Membership, MembershipRecord, RoleMap, Standing};
 pub use merge::{Source, Versioned};
 pub use ports::{
     AccountReader, AccountRepository, AccountsStore, AccountsTx, EndedSessionReader, Merging, ParkedWebhooks,
-    ProviderIds, ReconcileReader, ScanCursors, SessionEpochs, SignInReader, UnconfirmedMembers, UserRepository,
-    WebhookInbox,
+    ProviderIds, ReconcileReader, ScanCursors, SessionEpochs, SessionSightings, SignInReader, UnconfirmedMembers,
+    UserRepository, WebhookInbox,
 };
 #[cfg(any(test, feature = "testing"))]
 pub use ports::{
     MockAccountReader, MockAccountRepository, MockEndedSessionReader, MockParkedWebhooks, MockProviderIds,
-    MockReconcileReader, MockScanCursors, MockSessionEpochs, MockSignInReader, MockUnconfirmedMembers,
-    MockUserRepository, MockWebhookInbox,
+    MockReconcileReader, MockScanCursors, MockSessionEpochs, MockSessionSightings, MockSignInReader,
+    MockUnconfirmedMembers, MockUserRepository, MockWebhookInbox,
 };
 pub use read::{AccountOfUser, Accounts, ReadAccountError};
 pub use reconcile::{
     Counterpart, ReconcileError, ReconcileOptions, ReconcileReport, Reconciler, ScanCursor, ScanPosition, Stay,
     StayHere, Tally,
 };
+pub use seen_sessions::SeenSessions;
 pub use sessions::{Sessions, SessionsError};
 pub use sign_in::{SignIn, SignInError, SignedIn};
 pub use turns::Turns;

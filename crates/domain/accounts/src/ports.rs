@@ -198,6 +198,14 @@ pub trait SessionEpochs: Send {
     ) -> Result<(), StoreError>;
 }
 
+/// Which sessions signed in before, inside a transaction.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait SessionSightings: Send {
+    /// False if the session was seen before; waits for another transaction that is about to say so.
+    async fn see(&mut self, cleared: &Merging, session: ProviderSessionId, at: Timestamp) -> Result<bool, StoreError>;
+}
+
 /// How far scans of the provider got, inside a transaction.
 #[cfg_attr(any(test, feature = "testing"), mockall::automock)]
 #[async_trait]
@@ -218,6 +226,8 @@ pub trait AccountsTx: Finish {
     fn provider_ids(&mut self) -> &mut dyn ProviderIds;
     /// Moments before which session tokens count no more.
     fn epochs(&mut self) -> &mut dyn SessionEpochs;
+    /// Which sessions signed in before.
+    fn sightings(&mut self) -> &mut dyn SessionSightings;
     /// People.
     fn users(&mut self) -> &mut dyn UserRepository;
     /// Accounts and memberships.

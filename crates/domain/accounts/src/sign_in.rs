@@ -1,5 +1,6 @@
 //! A verified session becomes a principal; the first one of a person also makes user, personal account and ownership.
 
+mod first_sight;
 mod provider;
 
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use portal_kernel::{AccountId, StoreError, finish};
 
 use crate::facts::{Facts, Found, Merge};
 use crate::ports::{AccountsStore, AccountsTx, Merging, SignInReader};
-use crate::{EndedSessions, KnownUser, Turns, UserState};
+use crate::{EndedSessions, KnownUser, SeenSessions, Turns, UserState};
 
 /// Why a verified session did not become a principal.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +66,8 @@ pub struct SignIn {
     pub facts: Arc<Facts>,
     /// Who is being made at the moment.
     pub turns: Turns,
+    /// Sessions that signed in before.
+    pub seen: SeenSessions,
 }
 
 /// What signing in needs: to look people up, and to write what the provider tells.
@@ -104,7 +107,11 @@ impl SignIn {
         };
         let known = self.with_memberships(&cleared, known, auth).await?;
         match known.user.state {
-            UserState::Active => Ok(self.principal(known, auth)),
+            UserState::Active => {
+                let signed_in = self.principal(known, auth);
+                self.tell_once(&cleared, auth, &signed_in).await;
+                Ok(signed_in)
+            }
             UserState::Deleted => Err(SignInError::Deleted),
         }
     }
@@ -220,7 +227,10 @@ mod tests {
             ended.expect_ended_since().returning(|_, _| Ok(vec!["sess_ended".to_owned()]));
             ended.expect_epochs_since().returning(|_, _| Ok(Vec::new()));
             let ended_sessions = Arc::new(EndedSessions::new(Arc::new(ended), SteeredFeed::current(), clock.clone()));
+            let seen = SeenSessions::new(10);
+            seen.look(&ProviderSessionId::parse("sess_alice").unwrap()).unwrap().written();
             let sign_in = SignIn {
+                seen,
                 ended_sessions,
                 reader: Arc::new(self.reader),
                 store: store.clone(),

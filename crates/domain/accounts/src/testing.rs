@@ -15,12 +15,12 @@ use portal_kernel::{Begin, Change, ChangeLog, Clock, Finish, StoreError};
 use portal_testkit::FixedClock;
 
 use crate::ports::{
-    AccountRepository, AccountsTx, ProviderIds, ScanCursors, SessionEpochs, UnconfirmedMembers, UserRepository,
-    WebhookInbox,
+    AccountRepository, AccountsTx, ProviderIds, ScanCursors, SessionEpochs, SessionSightings, UnconfirmedMembers,
+    UserRepository, WebhookInbox,
 };
 use crate::{
     KnownMembership, KnownUser, MockAccountRepository, MockProviderIds, MockScanCursors, MockSessionEpochs,
-    MockUnconfirmedMembers, MockUserRepository, MockWebhookInbox, User, UserState, Versioned,
+    MockSessionSightings, MockUnconfirmedMembers, MockUserRepository, MockWebhookInbox, User, UserState, Versioned,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +33,7 @@ pub(crate) enum Ending {
 pub(crate) struct MockTx {
     pub(crate) provider_ids: MockProviderIds,
     pub(crate) epochs: MockSessionEpochs,
+    pub(crate) sightings: MockSessionSightings,
     pub(crate) users: MockUserRepository,
     pub(crate) accounts: MockAccountRepository,
     pub(crate) unconfirmed: MockUnconfirmedMembers,
@@ -50,6 +51,10 @@ impl AccountsTx for MockTx {
 
     fn epochs(&mut self) -> &mut dyn SessionEpochs {
         &mut self.epochs
+    }
+
+    fn sightings(&mut self) -> &mut dyn SessionSightings {
+        &mut self.sightings
     }
 
     fn users(&mut self) -> &mut dyn UserRepository {

@@ -34,6 +34,10 @@ macro_rules! audit_actions {
 audit_actions! {
     /// A person signed in for the first time; user, personal account and ownership were made.
     UserProvisioned = "user.provisioned";
+    /// A session signed in for the first time.
+    SignInSucceeded = "sign_in.succeeded";
+    /// Sessions were presented that did not count; the reason tells why, and how many it were.
+    SignInFailed = "sign_in.failed";
     /// An organization appeared with its first member.
     AccountCreated = "account.created";
     /// A person became a member.

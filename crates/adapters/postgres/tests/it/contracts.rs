@@ -72,6 +72,8 @@ mod of_accounts {
             an_ended_session_is_found
             an_epoch_only_ever_advances
             there_is_no_epoch_at_first
+            a_session_is_seen_for_the_first_time_once
+            of_two_who_see_a_session_one_is_the_first
         }
         scans {
             a_new_store_was_never_scanned

@@ -1,4 +1,4 @@
-//! Messages of the provider's webhooks, and sessions that ended: the ports `WebhookInbox`, `ParkedWebhooks`, `SessionEpochs` and
+//! Messages of the provider's webhooks, and sessions that ended: the ports `WebhookInbox`, `ParkedWebhooks`, `SessionEpochs`, `SessionSightings` and
 //! `EndedSessionReader`.
 
 use futures_util::future::join;
@@ -121,4 +121,30 @@ pub async fn an_epoch_only_ever_advances(ports: Ports<'_>) {
 pub async fn there_is_no_epoch_at_first(ports: Ports<'_>) {
     let person = ProviderUserId::parse("user_1").expect("a provider id");
     assert_eq!(ports.ended.epoch_of(&looking_up(), person).await.expect("an answer"), None);
+}
+
+fn session() -> ProviderSessionId {
+    ProviderSessionId::parse("sess_1").expect("a session id")
+}
+
+/// A session is seen for the first time once, and is new again if the transaction is rolled back.
+pub async fn a_session_is_seen_for_the_first_time_once(ports: Ports<'_>) {
+    for (commit, expected) in [(false, true), (true, true), (true, false)] {
+        let mut tx = ports.begin().await;
+        let is_new = tx.sightings().see(&cleared(), session(), at(1)).await.expect("an answer");
+        let ended = if commit { tx.commit().await } else { tx.rollback().await };
+        ended.expect("the transaction ends");
+        assert_eq!(is_new, expected);
+    }
+}
+
+/// Of two requests that see a session at the same time the second waits, and is told that it was seen.
+pub async fn of_two_who_see_a_session_one_is_the_first(ports: Ports<'_>) {
+    let (mut winner, mut loser) = (ports.begin().await, ports.begin().await);
+    assert!(winner.sightings().see(&cleared(), session(), at(1)).await.expect("an answer"));
+    let late = async { loser.sightings().see(&cleared(), session(), at(1)).await.expect("an answer after the wait") };
+    let (is_new, committed) = join(late, winner.commit()).await;
+    committed.expect("a commit");
+    assert!(!is_new);
+    loser.rollback().await.expect("a rollback");
 }

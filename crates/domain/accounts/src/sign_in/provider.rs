@@ -235,7 +235,7 @@ mod tests {
     use super::*;
     use crate::testing::memory::MemoryStore;
     use crate::testing::{organization, provider_user, session};
-    use crate::{EndedSessions, Facts, MockEndedSessionReader, RoleMap, Turns};
+    use crate::{EndedSessions, Facts, MockEndedSessionReader, RoleMap, SeenSessions, Turns};
 
     /// What the provider knows of alice, and how often it was asked; none while it is down.
     #[derive(Default)]
@@ -299,6 +299,7 @@ mod tests {
                 directory: provider.clone(),
                 facts: Arc::new(Facts { role_map: RoleMap::default(), ids, clock: clock.clone() }),
                 turns: Turns::default(),
+                seen: SeenSessions::new(10),
             };
             let world = Self { sign_in, provider, store, clock };
             let events = told.into_iter().map(ProviderEvent::Membership);

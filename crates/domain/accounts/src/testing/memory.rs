@@ -7,13 +7,13 @@ use async_trait::async_trait;
 use portal_audit::{AuditLog, AuditRecord};
 use portal_authz::action::{BuildPrincipal, EndAllSessions, ManageWebhooks, Reconcile};
 use portal_authz::{Authorized, Platform};
-use portal_identity::{ProviderOrganizationId, ProviderUserId};
+use portal_identity::{ProviderOrganizationId, ProviderSessionId, ProviderUserId};
 use portal_kernel::{AccountId, Begin, Change, ChangeLog, Finish, StoreError, Timestamp, UserId};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::ports::{
-    AccountRepository, AccountsTx, Merging, ProviderIds, ReconcileReader, ScanCursors, SessionEpochs, SignInReader,
-    UnconfirmedMembers, UserRepository, WebhookInbox,
+    AccountRepository, AccountsTx, Merging, ProviderIds, ReconcileReader, ScanCursors, SessionEpochs, SessionSightings,
+    SignInReader, UnconfirmedMembers, UserRepository, WebhookInbox,
 };
 use crate::{
     Account, Counterpart, InboxEntry, KnownMembership, KnownUser, Membership, OrganizationAccount, Profile, ScanCursor,
@@ -36,6 +36,7 @@ pub(crate) struct Rows {
     pub(crate) memberships: BTreeMap<(String, String), Membership>,
     /// When the last removal was heard of, and since when tokens are believed.
     pub(crate) unconfirmed: BTreeMap<(String, String), (Option<Timestamp>, Option<Timestamp>)>,
+    pub(crate) seen: BTreeSet<String>,
     pub(crate) records: Vec<AuditRecord>,
     pub(crate) changes: Vec<Change>,
 }
@@ -78,6 +79,10 @@ impl AccountsTx for MemoryTx {
     }
 
     fn epochs(&mut self) -> &mut dyn SessionEpochs {
+        self
+    }
+
+    fn sightings(&mut self) -> &mut dyn SessionSightings {
         self
     }
 
@@ -142,6 +147,13 @@ impl SessionEpochs for MemoryTx {
         let epoch = self.rows.epochs.entry(None).or_insert(before);
         *epoch = before.max(*epoch);
         Ok(())
+    }
+}
+
+#[async_trait]
+impl SessionSightings for MemoryTx {
+    async fn see(&mut self, _: &Merging, session: ProviderSessionId, _: Timestamp) -> Result<bool, StoreError> {
+        Ok(self.rows.seen.insert(session.to_string()))
     }
 }
 
