@@ -12,9 +12,9 @@ async fn standing(ports: Ports<'_>, user: &User) -> Option<Standing> {
     ports.sign_in.standing(&looking_up(), user.id, id).await.expect("an answer")
 }
 
-fn marks(removed: Option<u64>, trusted: Option<u64>) -> Option<Standing> {
+fn marks(removed: Option<u64>, trusted: Option<u64>) -> Standing {
     let account = organization(7, "acme").id;
-    Some(Standing { account, removed_at: removed.map(at), trusted_since: trusted.map(at) })
+    Standing { account, removed_at: removed.map(at), trusted_since: trusted.map(at) }
 }
 
 async fn acme(ports: Ports<'_>) -> (User, AccountId) {
@@ -30,7 +30,7 @@ async fn acme(ports: Ports<'_>) -> (User, AccountId) {
 pub async fn nobody_stands_in_an_organization_without_account(ports: Ports<'_>) {
     assert_eq!(standing(ports, &person(1)).await, None);
     let (user, acme) = acme(ports).await;
-    assert_eq!(standing(ports, &user).await, marks(None, None));
+    assert_eq!(standing(ports, &user).await, Some(marks(None, None)));
     let mut tx = ports.begin().await;
     tx.accounts().delete_organization(&cleared(), acme).await.expect("an answer");
     tx.commit().await.expect("a commit");
@@ -46,7 +46,7 @@ pub async fn a_removal_lets_tokens_be_believed_anew_and_a_denial_does_not(ports:
     assert_eq!(tx.unconfirmed().trust(&cleared, acme, user.id, at(10)).await.expect("an answer"), at(10));
     assert_eq!(tx.unconfirmed().trust(&cleared, acme, user.id, at(20)).await.expect("an answer"), at(10));
     tx.commit().await.expect("a commit");
-    assert_eq!(standing(ports, &user).await, marks(None, Some(10)));
+    assert_eq!(standing(ports, &user).await, Some(marks(None, Some(10))));
     for (second, is_removal, expected) in [
         (30, false, marks(Some(30), Some(10))),
         (40, true, marks(Some(40), None)),
@@ -56,20 +56,21 @@ pub async fn a_removal_lets_tokens_be_believed_anew_and_a_denial_does_not(ports:
     ] {
         let mut tx = ports.begin().await;
         let port = tx.unconfirmed();
-        let noted = match is_removal {
-            true => port.removed(&cleared, acme, user.id, at(second)).await,
-            false => port.denied(&cleared, acme, user.id, at(second)).await,
+        let noted = if is_removal {
+            port.removed(&cleared, acme, user.id, at(second)).await
+        } else {
+            port.denied(&cleared, acme, user.id, at(second)).await
         };
         noted.expect("it is noted");
         tx.commit().await.expect("a commit");
-        assert_eq!(standing(ports, &user).await, expected, "after {second}");
+        assert_eq!(standing(ports, &user).await, Some(expected), "after {second}");
     }
-    assert_eq!(standing(ports, &other).await, marks(None, None));
+    assert_eq!(standing(ports, &other).await, Some(marks(None, None)));
     let mut tx = ports.begin().await;
     tx.unconfirmed().removed(&cleared, acme, other.id, at(80)).await.expect("it is noted");
     tx.unconfirmed().trust(&cleared, acme, other.id, at(90)).await.expect("an answer");
     tx.rollback().await.expect("a rollback");
-    assert_eq!(standing(ports, &other).await, marks(None, None));
+    assert_eq!(standing(ports, &other).await, Some(marks(None, None)));
 }
 
 /// Of two requests that begin to believe at the same time the second is told when the first did.
