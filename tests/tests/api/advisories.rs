@@ -183,6 +183,51 @@ async fn t18_epochs_of_a_person_and_of_everybody_work_alone_and_the_later_one_co
     assert!(portal.sessions(&["end-all"]).await.is_err(), "an operator says why");
 }
 
+/// CVE-2025-49011, CVE-2025-65111, CVE-2026-55866 (a cached check answered for other inputs): whatever is asked at the same time, of whatever
+/// is remembered, each token gets what it gets alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn t30_what_is_asked_together_is_answered_as_if_it_were_asked_alone() {
+    let portal = Portal::start().await;
+    let acme = portal.acme().await;
+    let named = |name: &str, role: &str| portal.token_spec(name).organization("org_dev_acme", "acme", role);
+    let mut specs: Vec<_> = ["alice", "adam", "edith", "victor", "stranger"].map(|name| portal.token_spec(name)).into();
+    specs.extend([
+        named("alice", "viewer"),
+        named("alice", "unheard_of"),
+        named("victor", "admin"),
+        portal.token_spec("alice").without_claim("o"),
+        portal.token_spec("alice").impersonated_by("user_support"),
+        named("alice", "viewer").impersonated_by("user_support"),
+        portal.token_spec("alice").driven_by_agent("agent_1"),
+        portal.token_spec("alice").corrupt_signature(),
+    ]);
+    let tokens: Vec<_> = specs.iter().map(|spec| portal.idp.mint().encode(spec)).collect();
+    let paths = ["/v1/me".to_owned(), format!("/v1/accounts/{acme}"), format!("/v1/accounts/{acme}/api-keys")];
+    let questions: Vec<_> = tokens.iter().flat_map(|token| paths.iter().map(move |path| (token, path))).collect();
+    let ask = async |(token, path): (&String, &String)| {
+        let answer = portal.get(path, token).await;
+        (answer.status, answer.without_request_id())
+    };
+    // Twice, so that what is read again because of a token has been.
+    let mut alone = Vec::new();
+    for _ in 0..2 {
+        alone.clear();
+        for question in &questions {
+            alone.push(ask(*question).await);
+        }
+    }
+    let different = alone.iter().map(|(_, body)| body.to_string()).collect::<std::collections::BTreeSet<_>>().len();
+    assert!(different > 15, "the tokens differ in what they get: {different}");
+    // Each in another order, with strides that meet every question once.
+    for stride in [1, 2, 5, 7, 11, 16, 17, 19] {
+        let order: Vec<_> = (0..questions.len()).map(|place| place * stride % questions.len()).collect();
+        let answers = futures_util::future::join_all(order.iter().map(|place| ask(questions[*place]))).await;
+        for (place, answer) in order.iter().zip(answers) {
+            assert_eq!(answer, alone[*place], "{:?} in strides of {stride}", questions[*place]);
+        }
+    }
+}
+
 /// CVE-2026-42208 (SQL injection before authentication): what stands in `Authorization` reaches the database only as a parameter.
 #[tokio::test(flavor = "multi_thread")]
 async fn t25_the_authorization_header_is_never_sql() {
