@@ -20,6 +20,9 @@ const REMEMBERED: Duration = Duration::from_hours(24);
 /// How long a list is used before it is read anew, so that it does not grow forever.
 const LIST_LIFE: Duration = Duration::from_hours(1);
 
+/// How often the list is read at most before it is given up.
+const READS: usize = 3;
+
 /// A moment before which tokens count no more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Epoch {
@@ -183,21 +186,25 @@ impl EndedSessions {
         outcome
     }
 
+    /// Anew if changes were missed meanwhile, as they are once when the feed begins.
     async fn read(&self, cleared: &Authorized<BuildPrincipal, Platform>, now: Timestamp) -> Result<bool, StoreError> {
-        let (missed, since) = (self.memory.read().missed, now.minus(REMEMBERED));
-        let ended = self.store.ended_since(cleared, since).await?;
-        let epochs = self.store.epochs_since(cleared, since).await?;
-        let mut list = self.memory.write();
-        list.forget_before(now);
-        list.ended.extend(ended.into_iter().map(|id| (id, now)));
-        for Epoch { person, before } in epochs {
-            list.advance(person.as_ref().map(ProviderUserId::as_str), before);
+        for _ in 0..READS {
+            let (missed, since) = (self.memory.read().missed, now.minus(REMEMBERED));
+            let ended = self.store.ended_since(cleared, since).await?;
+            let epochs = self.store.epochs_since(cleared, since).await?;
+            let mut list = self.memory.write();
+            list.forget_before(now);
+            list.ended.extend(ended.into_iter().map(|id| (id, now)));
+            for Epoch { person, before } in epochs {
+                list.advance(person.as_ref().map(ProviderUserId::as_str), before);
+            }
+            // Unless something was missed meanwhile, what was read and what was told are all there is.
+            if list.missed == missed {
+                list.read_at = Some(now);
+                return Ok(true);
+            }
         }
-        // Unless something was missed meanwhile, what was read and what was told are all there is.
-        if list.missed == missed {
-            list.read_at = Some(now);
-        }
-        Ok(list.read_at.is_some())
+        Ok(false)
     }
 
     /// The store itself, about this one.
@@ -237,7 +244,6 @@ impl ChangeListener for Memory {
 
 #[cfg(test)]
 mod tests {
-    use async_trait::async_trait;
     use futures_util::future::join_all;
     use portal_authz::{Job, Principal, Unchecked};
     use portal_identity::ProviderSessionId;
@@ -245,6 +251,7 @@ mod tests {
 
     use super::*;
     use crate::MockEndedSessionReader;
+    use crate::testing::SlowEndings;
 
     fn cleared() -> Authorized<BuildPrincipal, Platform> {
         Unchecked::new(Platform).authorize(&Principal::System(Job::SignIn)).unwrap()
@@ -279,55 +286,6 @@ mod tests {
 
     fn gone() -> StoreError {
         StoreError::Unavailable("gone".into())
-    }
-
-    /// A store that lets others go on while it answers.
-    struct Slow {
-        answer: fn() -> Result<Vec<String>, StoreError>,
-        lists: AtomicU64,
-    }
-
-    impl Slow {
-        fn new(answer: fn() -> Result<Vec<String>, StoreError>) -> Arc<Self> {
-            Arc::new(Self { answer, lists: AtomicU64::new(0) })
-        }
-    }
-
-    #[async_trait]
-    impl EndedSessionReader for Slow {
-        async fn ended_since(
-            &self,
-            _: &Authorized<BuildPrincipal, Platform>,
-            _: Timestamp,
-        ) -> Result<Vec<String>, StoreError> {
-            self.lists.fetch_add(1, Ordering::Relaxed);
-            tokio::task::yield_now().await;
-            (self.answer)()
-        }
-
-        async fn has_ended(
-            &self,
-            _: &Authorized<BuildPrincipal, Platform>,
-            _: ProviderSessionId,
-        ) -> Result<bool, StoreError> {
-            Ok(false)
-        }
-
-        async fn epochs_since(
-            &self,
-            _: &Authorized<BuildPrincipal, Platform>,
-            _: Timestamp,
-        ) -> Result<Vec<Epoch>, StoreError> {
-            Ok(Vec::new())
-        }
-
-        async fn epoch_of(
-            &self,
-            _: &Authorized<BuildPrincipal, Platform>,
-            _: ProviderUserId,
-        ) -> Result<Option<Timestamp>, StoreError> {
-            Ok(None)
-        }
     }
 
     #[tokio::test]
@@ -452,7 +410,7 @@ mod tests {
     #[tokio::test]
     async fn many_questions_read_the_list_once() {
         let (feed, clock) = (SteeredFeed::current(), Arc::new(FixedClock::default()));
-        let slow = Slow::new(|| Ok(vec!["sess_1".to_owned()]));
+        let slow = SlowEndings::new(|| Ok(vec!["sess_1".to_owned()]));
         let sessions = EndedSessions::new(slow.clone(), feed, clock.clone());
         let ask = || async { sessions.contains(&cleared(), &token(1, Some(clock.now()))).await.unwrap() };
         assert_eq!(join_all((0..100).map(|_| ask())).await, [true; 100]);
@@ -462,7 +420,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_waited_for_a_list_that_was_not_read_does_not_read_it_again() {
         let (feed, clock) = (SteeredFeed::current(), Arc::new(FixedClock::default()));
-        let slow = Slow::new(|| Err(gone()));
+        let slow = SlowEndings::new(|| Err(gone()));
         let sessions = EndedSessions::new(slow.clone(), feed, clock.clone());
         let ask = || async { sessions.contains(&cleared(), &token(1, Some(clock.now()))).await };
         let answers = join_all((0..100).map(|_| ask())).await;
@@ -470,6 +428,22 @@ mod tests {
         let recalled = sessions.recalls(&cleared(), &token(1, Some(clock.now()))).await;
         assert!(matches!(recalled, Err(StoreError::Unavailable(_))), "nobody is called signed in before it is known");
         assert_eq!(slow.lists.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn a_list_is_read_anew_if_changes_were_missed_meanwhile() {
+        let (feed, clock) = (SteeredFeed::current(), Arc::new(FixedClock::default()));
+        let (mut reader, news, mut reads) = (MockEndedSessionReader::new(), feed.clone(), 0);
+        reader.expect_ended_since().times(2).returning(move |_, _| {
+            reads += 1;
+            if reads == 1 {
+                news.miss();
+            }
+            Ok(Vec::new())
+        });
+        reader.expect_epochs_since().times(2).returning(|_, _| Ok(Vec::new()));
+        let sessions = sessions(reader, &feed, &clock);
+        assert!(!sessions.recalls(&cleared(), &token(1, Some(clock.now()))).await.unwrap());
     }
 
     #[tokio::test]

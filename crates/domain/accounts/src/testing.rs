@@ -3,23 +3,25 @@
 pub(crate) mod memory;
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use portal_audit::{AuditLog, Caller, MockAuditLog, Provenance};
-use portal_authz::{Job, Principal, Role};
+use portal_authz::action::BuildPrincipal;
+use portal_authz::{Authorized, Job, Platform, Principal, Role};
 use portal_identity::{
     ActiveOrganization, ProviderOrganizationId, ProviderSessionId, ProviderUser, ProviderUserId, SessionAuth,
 };
-use portal_kernel::{Begin, Change, ChangeLog, Clock, Finish, StoreError};
+use portal_kernel::{Begin, Change, ChangeLog, Clock, Finish, StoreError, Timestamp};
 use portal_testkit::FixedClock;
 
 use crate::ports::{
-    AccountRepository, AccountsTx, ProviderIds, ScanCursors, SessionEpochs, SessionSightings, UnconfirmedMembers,
-    UserRepository, WebhookInbox,
+    AccountRepository, AccountsTx, EndedSessionReader, ProviderIds, ScanCursors, SessionEpochs, SessionSightings,
+    UnconfirmedMembers, UserRepository, WebhookInbox,
 };
 use crate::{
-    KnownMembership, KnownUser, MockAccountRepository, MockProviderIds, MockScanCursors, MockSessionEpochs,
+    Epoch, KnownMembership, KnownUser, MockAccountRepository, MockProviderIds, MockScanCursors, MockSessionEpochs,
     MockSessionSightings, MockUnconfirmedMembers, MockUserRepository, MockWebhookInbox, User, UserState, Versioned,
 };
 
@@ -194,5 +196,54 @@ pub(crate) fn known(with_profile: bool) -> KnownUser {
             provider_role: None,
             provider_organization: None,
         }],
+    }
+}
+
+/// A store that lets others go on while it answers.
+pub(crate) struct SlowEndings {
+    answer: fn() -> Result<Vec<String>, StoreError>,
+    pub(crate) lists: AtomicU64,
+}
+
+impl SlowEndings {
+    pub(crate) fn new(answer: fn() -> Result<Vec<String>, StoreError>) -> Arc<Self> {
+        Arc::new(Self { answer, lists: AtomicU64::new(0) })
+    }
+}
+
+#[async_trait]
+impl EndedSessionReader for SlowEndings {
+    async fn ended_since(
+        &self,
+        _: &Authorized<BuildPrincipal, Platform>,
+        _: Timestamp,
+    ) -> Result<Vec<String>, StoreError> {
+        self.lists.fetch_add(1, Ordering::Relaxed);
+        tokio::task::yield_now().await;
+        (self.answer)()
+    }
+
+    async fn has_ended(
+        &self,
+        _: &Authorized<BuildPrincipal, Platform>,
+        _: ProviderSessionId,
+    ) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    async fn epochs_since(
+        &self,
+        _: &Authorized<BuildPrincipal, Platform>,
+        _: Timestamp,
+    ) -> Result<Vec<Epoch>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn epoch_of(
+        &self,
+        _: &Authorized<BuildPrincipal, Platform>,
+        _: ProviderUserId,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
     }
 }
