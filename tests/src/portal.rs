@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use portal_app::account::run_account;
 use portal_app::audit::{Told, run_audit};
-use portal_app::operator::{run_reconcile, run_service_token, run_webhooks};
+use portal_app::operator::{run_reconcile, run_service_token, run_sessions, run_webhooks};
 use portal_app::serve::{Stopper, bind};
 use portal_app::settings::{Environment, Settings};
-use portal_app::wire::{Surroundings, Wired, parked_webhooks, wire};
+use portal_app::wire::{Surroundings, Wired, global_sign_out, parked_webhooks, wire};
 use portal_dev_idp::{DevIdp, Membership, Person, TokenSpec, listen};
 use portal_dev_postgres::testing::admin_url;
-use portal_kernel::Timestamp;
+use portal_kernel::{ChangeFeed, Timestamp};
 use portal_postgres::testing::TestDatabase;
 use portal_testkit::FixedClock;
 use reqwest::{Client, Method, RequestBuilder};
@@ -425,6 +426,12 @@ impl Portal {
         self.idp.send_webhooks_to(&format!("{base}/webhooks/clerk")).expect("the provider sends");
     }
 
+    /// Runs `portal sessions …` and returns what it prints.
+    pub async fn sessions(&self, arguments: &[&str]) -> Result<String, String> {
+        let sign_out = global_sign_out(self.wired.store.clone(), self.wired.facts.clone());
+        run_sessions(arguments, &sign_out).await.map_err(|error| error.to_string())
+    }
+
     /// Runs `portal webhooks …` and returns what it prints.
     pub async fn webhooks(&self, arguments: &[&str]) -> Result<String, String> {
         let webhooks = parked_webhooks(self.wired.store.clone(), self.wired.facts.clone());
@@ -443,6 +450,18 @@ impl Portal {
     /// Runs `portal account …` and returns what it prints.
     pub async fn account(&self, arguments: &[&str]) -> Result<String, String> {
         run_account(arguments, &self.wired.organizations).await.map_err(|error| error.to_string())
+    }
+
+    /// Waits until the program hears of changes: before that it asks the database about everybody.
+    ///
+    /// # Panics
+    /// If it never does.
+    pub async fn hearing(&self) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !self.wired.feed.is_current() {
+            assert!(Instant::now() < deadline, "the change feed does not run");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Asks about a key.

@@ -106,6 +106,7 @@ const ACTS_AS_SYSTEM: &[&str] = &[
     "crates/domain/accounts/src/contract/inbox.rs",
     "crates/domain/accounts/src/contract/members.rs",
     "crates/domain/accounts/src/contract/scans.rs",
+    "crates/domain/accounts/src/failed_sign_ins.rs",
     "crates/domain/accounts/src/organizations.rs",
     "crates/domain/accounts/src/organizations/tests.rs",
     "crates/domain/accounts/src/reconcile.rs",

@@ -52,6 +52,9 @@ enum Command {
     Account(account::AccountCommand),
     /// Compare with all that the identity provider knows, and mend what is missing
     Reconcile(operator::ReconcileArgs),
+    /// Sign people out
+    #[command(subcommand)]
+    Sessions(operator::SessionsCommand),
     /// Look at messages of the identity provider that were put aside
     #[command(subcommand)]
     Webhooks(operator::WebhooksCommand),
@@ -91,6 +94,7 @@ async fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::ServiceToken(command) => operator::service_token(command).await?,
         Command::Account(command) => account::run(command).await?,
         Command::Reconcile(arguments) => operator::reconcile(arguments).await?,
+        Command::Sessions(command) => operator::sessions(command).await?,
         Command::Webhooks(command) => operator::webhooks(command).await?,
         Command::Audit(command) => return audit::run(command).await,
     }

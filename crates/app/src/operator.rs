@@ -4,7 +4,9 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use clap::Subcommand;
-use portal_accounts::{InboxEntry, ParkedWebhook, ReconcileOptions, ReconcileReport, Reconciler, Tally, Webhooks};
+use portal_accounts::{
+    GlobalSignOut, InboxEntry, ParkedWebhook, ReconcileOptions, ReconcileReport, Reconciler, Tally, Webhooks,
+};
 use portal_api_keys::{ServiceName, ServiceTokens};
 use portal_audit::{Caller, Provenance};
 use portal_authz::{Job, Principal, Scope, Scopes};
@@ -14,7 +16,7 @@ use portal_postgres::PgStore;
 use crate::cli::{Failure, SettingsSource, print};
 use crate::settings::{OperatorSettings, Settings, process_environment};
 use crate::telemetry;
-use crate::wire::{Surroundings, facts, parked_webhooks, reconciler_of, service_tokens};
+use crate::wire::{Surroundings, facts, global_sign_out, parked_webhooks, reconciler_of, service_tokens};
 
 #[derive(Subcommand)]
 pub(crate) enum ServiceTokenCommand {
@@ -64,6 +66,18 @@ pub(crate) enum WebhooksCommand {
         /// Why, for the audit trail
         #[arg(long, value_parser = reason)]
         reason: Option<String>,
+        #[command(flatten)]
+        from: SettingsSource,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum SessionsCommand {
+    /// Let no session token count that was made until now, whoever has it
+    EndAll {
+        /// Why, for the audit trail
+        #[arg(long, value_parser = reason)]
+        reason: String,
         #[command(flatten)]
         from: SettingsSource,
     },
@@ -227,6 +241,31 @@ async fn manage_webhooks(command: WebhooksCommand, webhooks: &Webhooks) -> Resul
             Ok(format!("replayed {id}\n"))
         }
     }
+}
+
+pub(crate) async fn sessions(command: SessionsCommand) -> Result<(), Failure> {
+    let SessionsCommand::EndAll { from, .. } = &command;
+    let settings = settings(from).await?;
+    telemetry::start(&settings.log);
+    let store = Arc::new(PgStore::new(&settings.database)?);
+    print(&end_sessions(command, &global_sign_out(store, facts(settings.role_map, &Surroundings::default()))).await?)
+}
+
+/// Runs `portal sessions …`; `arguments` begins after `sessions`.
+pub async fn run_sessions(arguments: &[&str], sign_out: &GlobalSignOut) -> Result<String, Failure> {
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(subcommand)]
+        command: SessionsCommand,
+    }
+    let line = <Line as clap::Parser>::try_parse_from(["sessions"].iter().chain(arguments))?;
+    end_sessions(line.command, sign_out).await
+}
+
+async fn end_sessions(command: SessionsCommand, sign_out: &GlobalSignOut) -> Result<String, Failure> {
+    let SessionsCommand::EndAll { reason, .. } = command;
+    let before = sign_out.end_all(&operator(Some(reason))).await?;
+    Ok(format!("no session token counts that was made before {before}\n"))
 }
 
 /// What a command says.

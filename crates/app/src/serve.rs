@@ -7,12 +7,14 @@ use std::time::Duration;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::{Condition, from_fn};
 use actix_web::{App, HttpServer, web};
-use portal_accounts::Reconciler;
+use portal_accounts::{FailedSignIns, Reconciler, SignIn};
 use portal_http_api::mount_metrics;
 use portal_http_kit::{cors, observe};
 use portal_postgres::PgFeed;
+use tokio::time::timeout;
 
 use crate::audit::HeadSigning;
+use crate::cli::explain;
 use crate::settings::{HttpSettings, MetricsSettings};
 use crate::wire::Wired;
 
@@ -24,6 +26,12 @@ const JOB_INTERVAL: Duration = Duration::from_mins(1);
 
 /// How often everything that the provider knows is read.
 const RECONCILE_EVERY: Duration = Duration::from_hours(1);
+
+/// How often the server looks whether it knows what sign-ins need.
+const PREPARE_EVERY: Duration = Duration::from_millis(250);
+
+/// How long the end of the server may wait for what is still to be told.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Further routes of the same listener; called once per worker.
 pub type Mount = Arc<dyn Fn(&mut web::ServiceConfig) + Send + Sync>;
@@ -55,6 +63,8 @@ pub struct Bound {
     feed: Arc<PgFeed>,
     reconciler: Arc<Reconciler>,
     head_signing: Arc<HeadSigning>,
+    sign_in: Arc<SignIn>,
+    failed_sign_ins: Arc<FailedSignIns>,
 }
 
 /// Ends a server that runs.
@@ -81,10 +91,17 @@ impl Bound {
         let feed = tokio::spawn(self.feed.run());
         let jobs = tokio::spawn(jobs(self.reconciler));
         let head_signing = tokio::spawn(self.head_signing.run());
+        let preparing = tokio::spawn(prepare(self.sign_in));
+        let telling = tokio::spawn(tell(self.failed_sign_ins.clone()));
         let outcome = self.server.await.map_err(ServeError::Run);
         feed.abort();
         jobs.abort();
         head_signing.abort();
+        preparing.abort();
+        telling.abort();
+        if !matches!(timeout(LAST_WORDS, self.failed_sign_ins.tell()).await, Ok(Ok(()))) {
+            tracing::warn!("the last sign-ins that failed are not in the trail");
+        }
         if let Some(metrics) = metrics {
             metrics.abort();
         }
@@ -139,7 +156,29 @@ pub fn bind(
         feed: wired.feed.clone(),
         head_signing: wired.head_signing.clone(),
         reconciler: wired.reconciler.clone(),
+        sign_in: wired.api.kit.sign_in.clone(),
+        failed_sign_ins: wired.api.kit.failed_sign_ins.clone(),
     })
+}
+
+/// Reads what sign-ins need as soon as it can be read: after the start, and whenever changes were missed.
+async fn prepare(sign_in: Arc<SignIn>) {
+    loop {
+        if let Err(error) = sign_in.prepare().await {
+            tracing::debug!(error = explain(&error), "what sign-ins need was not read; trying again");
+        }
+        tokio::time::sleep(PREPARE_EVERY).await;
+    }
+}
+
+/// Puts the sign-ins that failed into the trail.
+async fn tell(failed_sign_ins: Arc<FailedSignIns>) {
+    loop {
+        tokio::time::sleep(JOB_INTERVAL).await;
+        if let Err(error) = failed_sign_ins.tell().await {
+            tracing::warn!(error = explain(&error), "sign-ins that failed are not in the trail yet; trying again");
+        }
+    }
 }
 
 /// What the program does on its own, for as long as it serves. Every replica tries, and one does it.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use portal_accounts::{
-    Accounts, AccountsStore, EndedSessions, Facts, KnownUsers, Organizations, Profiles, Reconciler, RoleMap, Sessions,
-    SignIn, Turns, WebhookHealth, Webhooks,
+    Accounts, AccountsStore, EndedSessions, Facts, FailedSignIns, GlobalSignOut, KnownUsers, Organizations, Profiles,
+    Reconciler, RoleMap, SeenSessions, Sessions, SignIn, Turns, WebhookHealth, Webhooks,
 };
 use portal_api_keys::{ApiKeys, ApiKeysStore, Peppers, ServiceTokens, Verifier};
 use portal_audit::AuditTrail;
@@ -108,6 +108,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         facts: facts.clone(),
         turns: Turns::default(),
         step_up,
+        seen: SeenSessions::new(cache_entries),
     };
     let profiles = Profiles { store: store.clone() as Arc<AccountsStore>, ids: ids.clone(), clock: clock.clone() };
     let organizations = organizations(&store, &facts, &settings.clerk)?;
@@ -116,6 +117,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         store: store.clone() as Arc<AccountsStore>,
         facts: facts.clone(),
     };
+    let failed_sign_ins = Arc::new(FailedSignIns::new(store.clone(), facts.clone()));
     let reconciler = reconciler(&store, facts.clone(), directory, listing);
     let verifier = Arc::new(Verifier { reader: store.clone(), peppers: peppers.clone(), brand: brand.clone() });
     let keys = ApiKeys {
@@ -134,6 +136,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let kit = Kit {
         authenticator: authenticator.clone(),
         sign_in: Arc::new(sign_in),
+        failed_sign_ins,
         verifier: verifier.clone(),
         ids,
         public_origin: settings.public_origin,
@@ -261,6 +264,11 @@ fn limit_metrics(limits: &Arc<RateLimits>) -> [Metric; 2] {
             read: Arc::new(move || remembering.remembered() as u64),
         },
     ]
+}
+
+/// The use case of an operator who signs everybody out.
+pub fn global_sign_out(store: Arc<PgStore>, facts: Arc<Facts>) -> GlobalSignOut {
+    GlobalSignOut { store, facts }
 }
 
 fn metrics(store: &Arc<PgStore>, authenticator: &Arc<ClerkAuthenticator>, webhooks: Option<&Webhooks>) -> Vec<Metric> {

@@ -6,9 +6,12 @@ mod edge;
 mod ownership;
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use e2e::Portal;
+use e2e::{Portal, PortalBuilder};
 use portal_dev_idp::SigningAlgorithm;
+use portal_testkit::FixedClock;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -168,6 +171,121 @@ async fn t16_keys_and_issuer_come_from_the_configuration() {
     // Whoever had called would wait in the queue of the listener.
     let called = tokio::time::timeout(std::time::Duration::from_millis(1), listener.accept()).await;
     assert!(called.is_err(), "somebody fetched keys from an address in a token");
+}
+
+/// CVE-2026-8922 (a moment before which tokens count no more, at two levels of which one hid the other): that of a person and that of
+/// everybody work alone and together, the later one counts, and every server keeps to it within a second.
+#[tokio::test(flavor = "multi_thread")]
+async fn t18_epochs_of_a_person_and_of_everybody_work_alone_and_the_later_one_counts() {
+    let clock = Arc::new(FixedClock::default());
+    let portal = PortalBuilder::default().clock(&clock).start().await;
+    let servers = [portal.replica(), portal.replica()];
+    // Of sessions of their own, so that none ends by name.
+    let token = |name: &str, age: u64| {
+        let id = portal.idp.add_session(&portal.person(name).user_id).unwrap().id;
+        let issued = portal.now().minus(Duration::from_secs(age)).unix_seconds();
+        portal.idp.mint().encode(&portal.token_spec(name).claim("sid", id).claim("iat", issued))
+    };
+    let ends = async |ended: &[&str], lives: &[&str]| {
+        for server in &servers {
+            for token in ended {
+                let asked = Instant::now();
+                while server.get("/v1/me", token).await.status == 200 {
+                    assert!(asked.elapsed() < Duration::from_secs(1), "an epoch is not heard of");
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                server.get("/v1/me", token).await.assert_problem(401, "session_ended");
+                assert_eq!(server.get("/v1/auth/status", token).await.text_at("/reason"), "session-ended");
+            }
+            for token in lives {
+                assert_eq!(server.get("/v1/me", token).await.status, 200);
+                assert_eq!(server.get("/v1/auth/status", token).await.text_at("/status"), "signed-in");
+            }
+        }
+    };
+    let everywhere = async |name: &str| {
+        let answer = portal.post("/v1/auth/sign-out?everywhere=true", &token(name, 0), &json!({})).await;
+        answer.assert_problem(503, "identity_unavailable");
+        assert_eq!(answer.json().get("reason"), None, "the token was judged");
+    };
+    let (alice, stranger) = (token("alice", 1), token("stranger", 1));
+    ends(&[], &[&alice, &stranger]).await;
+    assert_eq!(portal.get("/v1/me", &alice).await.status, 200, "it has the provider's keys");
+
+    // The person's alone, with a provider that tells of no session.
+    portal.idp.set_outage(true);
+    everywhere("alice").await;
+    let new = token("alice", 0);
+    ends(&[&alice], &[&stranger, &new]).await;
+
+    // Everybody's is later.
+    clock.advance(Duration::from_secs(10));
+    let told = portal.sessions(&["end-all", "--reason", "a stolen key"]).await.unwrap();
+    assert!(told.contains("2026-01-01T00:00:10"), "{told}");
+    let (alice, other) = (token("alice", 0), token("stranger", 0));
+    ends(&[&new, &stranger, &token("edith", 1)], &[&alice, &other]).await;
+
+    // The person's is the later one again.
+    clock.advance(Duration::from_secs(10));
+    everywhere("alice").await;
+    ends(&[&alice, &token("alice", 1)], &[&other, &token("alice", 0)]).await;
+    // A server that starts now knows both.
+    portal.idp.set_outage(false);
+    let late = portal.replica();
+    for token in [&alice, &stranger] {
+        late.get("/v1/me", token).await.assert_problem(401, "session_ended");
+    }
+    assert_eq!(late.get("/v1/me", &other).await.status, 200);
+
+    let record =
+        "SELECT actor_id || ' ' || action || ' ' || subject || ' ' || reason AS text FROM platform_audit_events";
+    assert_eq!(portal.database.texts(record).await.unwrap(), ["operator sessions.ended platform a stolen key"]);
+    assert!(portal.sessions(&["end-all"]).await.is_err(), "an operator says why");
+}
+
+/// CVE-2025-49011, CVE-2025-65111, CVE-2026-55866 (a cached check answered for other inputs): whatever is asked at the same time, of whatever
+/// is remembered, each token gets what it gets alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn t30_what_is_asked_together_is_answered_as_if_it_were_asked_alone() {
+    let portal = Portal::start().await;
+    let acme = portal.acme().await;
+    let named = |name: &str, role: &str| portal.token_spec(name).organization("org_dev_acme", "acme", role);
+    let mut specs: Vec<_> = ["alice", "adam", "edith", "victor", "stranger"].map(|name| portal.token_spec(name)).into();
+    specs.extend([
+        named("alice", "viewer"),
+        named("alice", "unheard_of"),
+        named("victor", "admin"),
+        portal.token_spec("alice").without_claim("o"),
+        portal.token_spec("alice").impersonated_by("user_support"),
+        named("alice", "viewer").impersonated_by("user_support"),
+        portal.token_spec("alice").driven_by_agent("agent_1"),
+        portal.token_spec("alice").corrupt_signature(),
+    ]);
+    let tokens: Vec<_> = specs.iter().map(|spec| portal.idp.mint().encode(spec)).collect();
+    let paths = ["/v1/me".to_owned(), format!("/v1/accounts/{acme}"), format!("/v1/accounts/{acme}/api-keys")];
+    let questions: Vec<_> = tokens.iter().flat_map(|token| paths.iter().map(move |path| (token, path))).collect();
+    let ask = async |(token, path): (&String, &String)| {
+        let answer = portal.get(path, token).await;
+        (answer.status, answer.without_request_id())
+    };
+    // Twice, so that what is read again because of a token has been.
+    let mut alone = Vec::new();
+    for _ in 0..2 {
+        alone.clear();
+        for question in &questions {
+            alone.push(ask(*question).await);
+        }
+    }
+    let different = alone.iter().map(|(_, body)| body.to_string()).collect::<std::collections::BTreeSet<_>>().len();
+    assert!(different > 15, "the tokens differ in what they get: {different}");
+    // Each in another order, with strides that meet every question once.
+    for stride in [1, 2, 5, 7, 11, 16, 17, 19] {
+        let order: Vec<_> = (0..questions.len()).map(|place| place * stride % questions.len()).collect();
+        let answers = futures_util::future::join_all(order.iter().map(|place| ask(questions[*place]))).await;
+        for (place, answer) in order.iter().zip(answers) {
+            assert_eq!(answer, alone[*place], "{:?} in strides of {stride}", questions[*place]);
+        }
+    }
 }
 
 /// CVE-2026-42208 (SQL injection before authentication): what stands in `Authorization` reaches the database only as a parameter.

@@ -244,7 +244,7 @@ async fn the_log_of_the_server_is_a_file_of_signed_heads() {
     let log = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
     let line = &lines(&log)[0];
     assert_eq!((&line["target"], &line["level"]), (&json!("audit.head"), &json!("INFO")), "{log}");
-    assert_eq!((&line["trail"], &line["seq"]), (&json!(account), &json!(1)), "{log}");
+    assert_eq!((&line["trail"], &line["seq"]), (&json!(account), &json!(2)), "{log}");
     assert_eq!(line["key"].as_str().unwrap().len(), 44, "{log}");
 
     let folder = tempfile::tempdir().unwrap();
@@ -252,12 +252,12 @@ async fn the_log_of_the_server_is_a_file_of_signed_heads() {
     std::fs::write(&kept, &log).unwrap();
     let verify = ["verify", "--account", &account, "--heads", kept.to_str().unwrap()];
     let good = portal.audit(&verify).await;
-    assert!(good.good && good.text.contains("1 records, 2 signed heads"), "{}", good.text);
-    let forged = log.replace("\"seq\":1,", "\"seq\":2,");
+    assert!(good.good && good.text.contains("2 records, 2 signed heads"), "{}", good.text);
+    let forged = log.replace("\"seq\":2,", "\"seq\":3,");
     assert_ne!(forged, log);
     std::fs::write(&kept, forged).unwrap();
     let forged = portal.audit(&verify).await;
-    assert!(!forged.good && forged.text.contains("the signature of head 2 is not valid"), "{}", forged.text);
+    assert!(!forged.good && forged.text.contains("the signature of head 3 is not valid"), "{}", forged.text);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -269,7 +269,7 @@ async fn a_signature_of_a_key_that_is_not_known_any_more_is_a_finding() {
     let tools = |settings: &AuditSettings| AuditTools::new(&portal.wired.store, settings, &Surroundings::default());
     let changed = AuditSettings { signing_key: Some(vec![7; 32].into()), public_keys: Vec::new() };
     let refused = run_audit(&["verify"], &tools(&changed)).await.unwrap();
-    assert!(!refused.good && refused.text.contains("the signature of head 1 is not valid"), "{}", refused.text);
+    assert!(!refused.good && refused.text.contains("the signature of head 2 is not valid"), "{}", refused.text);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -283,7 +283,12 @@ async fn an_export_holds_every_record_with_its_hash() {
         all.iter().map(|line| (line["trail"].as_str().unwrap(), line["action"].as_str().unwrap())).collect();
     assert_eq!(
         told,
-        [("platform", "service_token.created"), (&*account, "user.provisioned"), (&*account, "api_key.created")]
+        [
+            ("platform", "service_token.created"),
+            (&*account, "user.provisioned"),
+            (&*account, "sign_in.succeeded"),
+            (&*account, "api_key.created")
+        ]
     );
     let mut record = all[0].clone();
     for (name, prefix) in [("id", "aud_"), ("subject", "svc_"), ("at", "20")] {
@@ -297,8 +302,8 @@ async fn an_export_holds_every_record_with_its_hash() {
         "request_id": null, "address_prefix": null, "reason": "new edge", "hash": null,
     });
     assert_eq!(record, expected);
-    let since = all[2]["at"].as_str().unwrap();
+    let since = all[3]["at"].as_str().unwrap();
     let part = lines(&portal.audit(&["export", "--account", &account, "--since", since]).await.text);
-    assert_eq!(part, all[2..]);
+    assert_eq!(part, all[3..]);
     assert_eq!(portal.audit(&["export", "--since", "2999-01-01T00:00:00Z"]).await.text, "");
 }

@@ -1,6 +1,6 @@
 //! `GET /v1/auth/status`: what it says, and what it does not do.
 
-use e2e::Portal;
+use e2e::{Portal, PortalBuilder};
 use reqwest::Method;
 use serde_json::json;
 
@@ -28,6 +28,7 @@ async fn it_answers_signed_in_people_with_clerks_ids_and_provisions_nobody() {
 async fn a_token_seen_before_costs_no_signature_check_no_query_and_no_call() {
     let portal = Portal::start().await;
     let token = portal.token("alice");
+    portal.hearing().await;
     portal.get("/v1/auth/status", &token).await;
     let counters = || {
         let stats = portal.wired.authenticator.stats();
@@ -49,4 +50,26 @@ async fn a_pending_session_is_nobody() {
     let answer = portal.get("/v1/auth/status", &pending).await;
     assert_eq!(answer.json(), json!({ "status": "signed-out", "reason": "session-pending" }));
     portal.get("/v1/me", &pending).await.assert_problem(401, "session_pending");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_has_just_started_knows_who_signed_out() {
+    let portal = Portal::start().await;
+    let token = portal.token("alice");
+    portal.post("/v1/auth/sign-out", &token, &json!({})).await;
+    let answer = portal.replica().get("/v1/auth/status", &token).await;
+    assert_eq!(answer.json(), json!({ "status": "signed-out", "reason": "session-ended" }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_cannot_know_who_signed_out_says_so_until_it_does() {
+    let portal = PortalBuilder::default().set("PORTAL_DATABASE__ACQUIRE_TIMEOUT_MS", "300").start().await;
+    let token = portal.token("alice");
+    portal.post("/v1/auth/sign-out", &token, &json!({})).await;
+    portal.database.refuse_connections(true).await.unwrap();
+    let other = portal.replica();
+    other.get("/v1/auth/status", &token).await.assert_problem(503, "unavailable");
+    portal.database.refuse_connections(false).await.unwrap();
+    assert_eq!(other.get("/v1/auth/status", &token).await.json()["status"], "signed-out");
+    assert_eq!(other.get("/v1/auth/status", &portal.token("stranger")).await.json()["status"], "signed-in");
 }

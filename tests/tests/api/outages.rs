@@ -52,7 +52,9 @@ async fn sign_ins_go_on_with_known_keys_and_profiles_come_later() {
 async fn without_the_database_answers_are_503_and_recovery_needs_no_restart() {
     let portal = PortalBuilder::default().set("PORTAL_DATABASE__ACQUIRE_TIMEOUT_MS", "300").start().await;
     let token = portal.token("alice");
+    portal.hearing().await;
     assert_eq!(portal.get("/v1/me", &token).await.status, 200);
+    assert_eq!(portal.get("/v1/auth/status", &token).await.json()["status"], "signed-in", "it knows who signed out");
     let gateway = portal.gateway("gateway").await;
     portal.database.refuse_connections(true).await.unwrap();
     portal.get("/v1/me", &token).await.assert_problem(503, "unavailable");

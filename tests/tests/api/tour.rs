@@ -65,6 +65,7 @@ async fn every_change_leaves_a_record_that_names_person_and_request() {
         records,
         [
             format!("system user.provisioned {user}"),
+            format!("user sign_in.succeeded {}", portal.person("stranger").session_id),
             format!("user api_key.created {key}"),
             format!("user api_key.revoked {key}"),
         ]

@@ -10,9 +10,9 @@ use actix_web::test::{TestRequest, call_service, init_service, read_body_json};
 use actix_web::{App, http::StatusCode};
 use async_trait::async_trait;
 use portal_accounts::{
-    Accounts, AccountsTx, EndedSessions, Facts, KnownMembership, KnownUser, MockAccountReader, MockEndedSessionReader,
-    MockSignInReader, Organizations, PersonalSettings, Profile, Profiles, RoleMap, Sessions, SignIn, Turns, User,
-    UserState, Versioned,
+    Accounts, AccountsTx, EndedSessions, Facts, FailedSignIns, KnownMembership, KnownUser, MockAccountReader,
+    MockEndedSessionReader, MockSignInReader, Organizations, PersonalSettings, Profile, Profiles, RoleMap,
+    SeenSessions, Sessions, SignIn, Turns, User, UserState, Versioned,
 };
 use portal_api_keys::{
     ApiKey, ApiKeys, ApiKeysTx, Brand, KeyEnvironment, KeyName, Kid, MockApiKeyReader, MockCredentialReader,
@@ -68,6 +68,8 @@ struct Ports {
     accounts: MockAccountReader,
     keys: MockApiKeyReader,
     audit: MockAuditReader,
+    /// Whether the store tells which sessions ended.
+    ends_are_known: bool,
 }
 
 impl Ports {
@@ -77,7 +79,7 @@ impl Ports {
         sign_in.expect_find().returning(|_, _| Ok(Some(Arc::new(owner()))));
         let state = RequestState::SignedIn { auth: Auth::Session(Arc::new(session())), headers: Vec::new() };
         let (accounts, keys, audit) = (MockAccountReader::new(), MockApiKeyReader::new(), MockAuditReader::new());
-        Self { state, sign_in, accounts, keys, audit }
+        Self { state, sign_in, accounts, keys, audit, ends_are_known: true }
     }
 
     fn signed_out(reason: AuthReason) -> Self {
@@ -101,7 +103,10 @@ impl Ports {
         let facts = Arc::new(Facts { role_map: RoleMap::default(), ids: ids.clone(), clock: clock.clone() });
         let accounts = Arc::new(self.accounts);
         let mut ended = MockEndedSessionReader::new();
-        ended.expect_ended_since().returning(|_, _| Ok(Vec::new()));
+        let is_known = self.ends_are_known;
+        ended.expect_ended_since().returning(move |_, _| if is_known { Ok(Vec::new()) } else { Err(down()) });
+        ended.expect_epochs_since().returning(|_, _| Ok(Vec::new()));
+        ended.expect_epoch_of().returning(|_, _| Ok(None));
         let sign_in = SignIn {
             ended_sessions: Arc::new(EndedSessions::new(Arc::new(ended), SteeredFeed::current(), clock.clone())),
             reader: Arc::new(self.sign_in),
@@ -110,6 +115,7 @@ impl Ports {
             facts: facts.clone(),
             turns: Turns::default(),
             step_up: true,
+            seen: SeenSessions::new(10),
         };
         let verifier = Arc::new(Verifier {
             reader: Arc::new(MockCredentialReader::new()),
@@ -132,6 +138,7 @@ impl Ports {
         let profiles = Profiles { store: Arc::new(Down), ids: ids.clone(), clock: Arc::new(FixedClock::default()) };
         let kit = Kit {
             authenticator: Arc::new(authenticator),
+            failed_sign_ins: Arc::new(FailedSignIns::new(Arc::new(Down), sign_in.facts.clone())),
             sign_in: Arc::new(sign_in),
             verifier: verifier.clone(),
             ids,
@@ -201,6 +208,7 @@ fn owner() -> KnownUser {
         copy: Some(Versioned { content: Profile::default(), version: now, doubtful: false }),
         settings: PersonalSettings::default(),
         asked_at: Some(now),
+        memberships_asked_at: None,
         created_at: now,
     };
     KnownUser { user, memberships: vec![membership] }
@@ -268,6 +276,17 @@ async fn a_store_that_is_down_is_503_and_keeps_its_cause_to_itself() {
         .set_json(serde_json::json!({ "name": "x" }));
     let (status, body, _) = Ports::signed_in().answer(create).await;
     assert_eq!((status.as_u16(), body["code"].as_str()), (503, Some("unavailable")));
+}
+
+#[actix_web::test]
+async fn while_nobody_knows_which_sessions_ended_nobody_is_called_signed_in_or_out() {
+    let ports = Ports { ends_are_known: false, ..Ports::signed_in() };
+    let (status, body, response) = ports.answer(TestRequest::get().uri("/v1/auth/status")).await;
+    assert_eq!((status.as_u16(), body["code"].as_str()), (503, Some("unavailable")));
+    assert!(response.headers().contains_key("retry-after"));
+    let signed_out = Ports { ends_are_known: false, ..Ports::signed_out(AuthReason::SessionTokenAndUatMissing) };
+    let (status, body, _) = signed_out.answer(TestRequest::get().uri("/v1/auth/status")).await;
+    assert_eq!((status.as_u16(), body["status"].as_str()), (200, Some("signed-out")));
 }
 
 #[actix_web::test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::{HttpMessage, HttpRequest, web};
-use portal_accounts::SignIn;
+use portal_accounts::{FailedSignIns, SignIn};
 use portal_api_keys::Verifier;
 use portal_audit::Provenance;
 use portal_identity::{AuthStatus, RequestAuthenticator, RequestState, StateHeaders};
@@ -19,6 +19,8 @@ pub struct Kit {
     pub authenticator: Arc<dyn RequestAuthenticator>,
     /// Turns sessions into principals.
     pub sign_in: Arc<SignIn>,
+    /// Counts sessions that do not count.
+    pub failed_sign_ins: Arc<FailedSignIns>,
     /// Turns service tokens into principals.
     pub verifier: Arc<Verifier>,
     /// Request ids.

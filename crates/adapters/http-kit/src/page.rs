@@ -11,7 +11,7 @@ use url::form_urlencoded;
 use crate::context::keep_reason;
 use crate::guard::{Refusal, Requirement, RequirementKind};
 use crate::problem::{Problem, SESSION_ENDED};
-use crate::session::{SESSION_PENDING, Session};
+use crate::session::{SESSION_PENDING, Session, count_failure};
 use crate::verdict::authenticate_page;
 
 /// Where people are sent who are not signed in.
@@ -50,7 +50,10 @@ impl<A: Action> Requirement for Page<A> {
                 keep_reason(req, SESSION_PENDING);
                 Err(to_sign_in(req))
             }
-            RequestState::SignedOut(_) | RequestState::Handshake(_) => Err(to_sign_in(req)),
+            state => {
+                count_failure(req, &state)?;
+                Err(to_sign_in(req))
+            }
         }
     }
 

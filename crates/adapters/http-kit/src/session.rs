@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use actix_web::HttpRequest;
 use actix_web::http::header::AUTHORIZATION;
-use portal_accounts::SignedIn;
+use portal_accounts::{SignInFailure, SignedIn};
 use portal_audit::{Caller, Provenance};
 use portal_authz::{Action, Kind, Principal};
 use portal_identity::{Auth, AuthReason, ProviderSessionId, RequestState, SessionAuth};
@@ -63,7 +63,10 @@ impl<A: Action> Requirement for Session<A> {
                     .detail("Cookies count for GET from the same site. Send Authorization: Bearer.")
                     .into())
             }
-            state => Err(not_signed_in(req, "unauthenticated", "Not signed in", &reason(&state)).into()),
+            state => {
+                count_failure(req, &state)?;
+                Err(not_signed_in(req, "unauthenticated", "Not signed in", &reason(&state)).into())
+            }
         }
     }
 
@@ -78,10 +81,29 @@ impl<A> Session<A> {
         let kit = Kit::of(req)?;
         let credential = auth.session_id.as_ref().map(ToString::to_string);
         let provenance = Provenance { credential, ..provenance(req, kit) };
-        let signed_in = kit.sign_in.sign_in(auth, &provenance).await?;
+        let signed_in = match kit.sign_in.sign_in(auth, &provenance).await {
+            Ok(signed_in) => signed_in,
+            Err(error) => {
+                if let Some(failure) = SignInFailure::of_error(&error) {
+                    kit.failed_sign_ins.count(failure, || provenance);
+                }
+                return Err(error.into());
+            }
+        };
         let caller = Caller { principal: signed_in.principal.clone(), provenance };
         Ok(Self { signed_in, caller, id: auth.session_id.clone(), action: PhantomData })
     }
+}
+
+/// Takes note of a session that was presented and does not count.
+pub(crate) fn count_failure(req: &HttpRequest, state: &RequestState) -> Result<(), Problem> {
+    let kit = Kit::of(req)?;
+    if let RequestState::SignedOut(out) = state
+        && let Some(failure) = SignInFailure::of_verdict(&out.reason)
+    {
+        kit.failed_sign_ins.count(failure, || provenance(req, kit));
+    }
+    Ok(())
 }
 
 /// Why nobody is signed in although the token verifies.

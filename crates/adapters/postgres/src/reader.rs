@@ -6,26 +6,31 @@ mod members;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use diesel::dsl::exists;
+use diesel::dsl::{exists, max};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use portal_accounts::{AccountState, EndedSessionReader, KnownUser, SignInReader, User};
+use portal_accounts::{AccountState, EndedSessionReader, Epoch, KnownUser, SignInReader, Standing, User};
 use portal_api_keys::{
     ApiKey, ApiKeyReader, CredentialReader, Kid, ServiceToken, ServiceTokenReader, StoredKey, StoredServiceToken,
 };
 use portal_authz::action::{BuildPrincipal, LookUpCredential, ManageServiceTokens, ReadKeys};
 use portal_authz::{Authorized, Platform, Unchecked};
-use portal_identity::{ProviderSessionId, ProviderUserId};
-use portal_kernel::{AccountId, ApiKeyId, Id, Page, PageRequest, Ping, StoreError, Timestamp};
+use portal_identity::{ProviderOrganizationId, ProviderSessionId, ProviderUserId};
+use portal_kernel::{AccountId, ApiKeyId, Id, Page, PageRequest, Ping, StoreError, Timestamp, UserId};
+use time::OffsetDateTime;
+use uuid::Uuid;
 
 use crate::PgStore;
 use crate::migrate::pending;
 use crate::pool::{discard, refused};
 use crate::row::account::{MembershipRow, UserRow, known_membership};
+use crate::row::epoch::{EVERYBODY, epoch};
 use crate::row::key::{KeyRow, SecretRow, api_key, stored_key};
+use crate::row::moment;
 use crate::row::service_token::ServiceTokenRow;
 use crate::schema::{
-    accounts, api_key_secrets, api_keys, buried_provider_ids, key_locator, memberships, service_tokens, users,
+    accounts, api_key_secrets, api_keys, buried_provider_ids, key_locator, memberships, service_tokens, session_epochs,
+    unconfirmed_members, users,
 };
 
 #[async_trait]
@@ -70,6 +75,32 @@ impl SignInReader for PgStore {
         let Some(person) = person else { return Ok(None) };
         Ok(Some(Arc::new(KnownUser { user: User::try_from(person)?, memberships: known })))
     }
+
+    async fn standing(
+        &self,
+        _: &Authorized<BuildPrincipal, Platform>,
+        user: UserId,
+        organization: ProviderOrganizationId,
+    ) -> Result<Option<Standing>, StoreError> {
+        let mut conn = self.connection().await?;
+        let of_user =
+            unconfirmed_members::account_id.eq(accounts::id).and(unconfirmed_members::user_id.eq(user.uuid()));
+        let marks = (unconfirmed_members::removed_at.nullable(), unconfirmed_members::trusted_since.nullable());
+        let row: Option<(Uuid, Option<OffsetDateTime>, Option<OffsetDateTime>)> = accounts::table
+            .left_join(unconfirmed_members::table.on(of_user))
+            .filter(accounts::provider_organization_id.eq(organization.as_str()))
+            .filter(accounts::state.ne(AccountState::Deleted.as_str()))
+            .select((accounts::id, marks.0, marks.1))
+            .first(&mut conn)
+            .await
+            .optional()
+            .map_err(|error| refused(&mut conn, error))?;
+        Ok(row.map(|(account, removed_at, trusted_since)| Standing {
+            account: AccountId::from_uuid(account),
+            removed_at: moment(removed_at),
+            trusted_since: moment(trusted_since),
+        }))
+    }
 }
 
 #[async_trait]
@@ -99,6 +130,36 @@ impl EndedSessionReader for PgStore {
             .get_result(&mut conn)
             .await
             .map_err(|error| refused(&mut conn, error))
+    }
+
+    async fn epochs_since(
+        &self,
+        _: &Authorized<BuildPrincipal, Platform>,
+        since: Timestamp,
+    ) -> Result<Vec<Epoch>, StoreError> {
+        let mut conn = self.connection().await?;
+        let rows: Vec<(String, OffsetDateTime)> = session_epochs::table
+            .filter(session_epochs::minted_before.ge(since.to_offset()))
+            .select((session_epochs::person, session_epochs::minted_before))
+            .load(&mut conn)
+            .await
+            .map_err(|error| refused(&mut conn, error))?;
+        rows.into_iter().map(|(person, before)| epoch(&person, before)).collect()
+    }
+
+    async fn epoch_of(
+        &self,
+        _: &Authorized<BuildPrincipal, Platform>,
+        person: ProviderUserId,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let mut conn = self.connection().await?;
+        let latest: Option<OffsetDateTime> = session_epochs::table
+            .filter(session_epochs::person.eq_any([person.as_str(), EVERYBODY]))
+            .select(max(session_epochs::minted_before))
+            .first(&mut conn)
+            .await
+            .map_err(|error| refused(&mut conn, error))?;
+        Ok(latest.map(Timestamp::new))
     }
 }
 

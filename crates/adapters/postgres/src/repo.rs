@@ -2,10 +2,13 @@
 
 mod accounts;
 mod audit;
+mod epochs;
 mod keys;
 mod provider_ids;
 mod scans;
 mod service_tokens;
+mod sightings;
 mod signed_heads;
+mod unconfirmed;
 mod users;
 mod webhooks;

@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub(crate) mod audit;
+pub(crate) mod epoch;
 pub(crate) mod key;
 pub(crate) mod service_token;
 

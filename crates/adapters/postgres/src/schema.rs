@@ -29,8 +29,18 @@ diesel::table! {
         state -> Text,
         provider_updated_at -> Nullable<Timestamptz>,
         doubtful -> Bool,
+        memberships_asked_at -> Nullable<Timestamptz>,
         username -> Nullable<Text>,
         settings -> Jsonb,
+    }
+}
+
+diesel::table! {
+    unconfirmed_members (account_id, user_id) {
+        account_id -> Uuid,
+        user_id -> Uuid,
+        removed_at -> Nullable<Timestamptz>,
+        trusted_since -> Nullable<Timestamptz>,
     }
 }
 
@@ -156,6 +166,20 @@ diesel::table! {
 }
 
 diesel::table! {
+    seen_sessions (id) {
+        id -> Text,
+        first_seen_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    session_epochs (person) {
+        person -> Text,
+        minted_before -> Timestamptz,
+    }
+}
+
+diesel::table! {
     webhook_inbox (id) {
         id -> Text,
         kind -> Text,
@@ -213,6 +237,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     accounts,
     users,
     memberships,
+    unconfirmed_members,
     audit_events,
     platform_audit_events,
     audit_heads,

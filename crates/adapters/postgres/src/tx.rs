@@ -5,7 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use diesel::{ExpressionMethods, QueryResult};
 use diesel_async::{AnsiTransactionManager, RunQueryDsl, TransactionManager};
-use portal_accounts::{AccountRepository, AccountsTx, ProviderIds, ScanCursors, UserRepository, WebhookInbox};
+use portal_accounts::{
+    AccountRepository, AccountsTx, ProviderIds, ScanCursors, SessionEpochs, SessionSightings, UnconfirmedMembers,
+    UserRepository, WebhookInbox,
+};
 use portal_api_keys::{ApiKeyRepository, ApiKeysTx, ServiceTokenRepository};
 use portal_audit::{AuditLog, AuditRecord, AuditTx, SignedHeads};
 use portal_kernel::{Begin, Change, ChangeLog, Finish, StoreError};
@@ -85,11 +88,23 @@ impl AccountsTx for PgTx {
         self
     }
 
+    fn epochs(&mut self) -> &mut dyn SessionEpochs {
+        self
+    }
+
+    fn sightings(&mut self) -> &mut dyn SessionSightings {
+        self
+    }
+
     fn users(&mut self) -> &mut dyn UserRepository {
         self
     }
 
     fn accounts(&mut self) -> &mut dyn AccountRepository {
+        self
+    }
+
+    fn unconfirmed(&mut self) -> &mut dyn UnconfirmedMembers {
         self
     }
 

@@ -9,6 +9,7 @@ pub mod members;
 pub mod scans;
 pub mod settings;
 pub mod trail;
+pub mod unconfirmed;
 pub mod users;
 
 use std::fmt::Debug;
@@ -113,6 +114,7 @@ fn person(number: u32) -> User {
         copy: None,
         settings: PersonalSettings::default(),
         asked_at: Some(at(0)),
+        memberships_asked_at: None,
         created_at: at(0),
     }
 }

@@ -128,6 +128,7 @@ impl Facts {
             copy: None,
             settings: PersonalSettings::default(),
             asked_at,
+            memberships_asked_at: None,
             created_at: at,
         };
         let owner = Membership { account: personal.id, user: user.id, role: Some(Role::Owner), copy: None };
@@ -343,11 +344,17 @@ impl Facts {
         let Some(OrganizationAccount { account, .. }) = found else { return Ok(()) };
         let Some(user) = merge.tx.users().find(merge.cleared, user).await? else { return Ok(()) };
         let found = merge.tx.accounts().find_membership(merge.cleared, account, user.id).await?;
-        let is_meant = |found: &Membership| found.copy.as_ref().is_some_and(|copy| copy.content.id == *id);
-        let Some(found) = found.filter(is_meant) else { return Ok(()) };
+        let Some(found) = found else {
+            // A token may have told of the stay before anybody else did.
+            return merge.tx.unconfirmed().removed(merge.cleared, account, user.id, self.clock.now()).await;
+        };
+        if found.copy.is_none_or(|copy| copy.content.id != *id) {
+            return Ok(());
+        }
         if found.role == Some(Role::Owner) {
             warn_of_no_owner(account);
         }
+        merge.tx.unconfirmed().removed(merge.cleared, account, user.id, self.clock.now()).await?;
         merge.tx.accounts().remove_membership(merge.cleared, account, user.id).await?;
         self.record(merge, Some(account), AuditAction::MembershipRemoved, Subject::User(user.id)).await?;
         merge.changed(Change::User(user.id)).await

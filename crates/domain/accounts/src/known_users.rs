@@ -5,11 +5,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use async_trait::async_trait;
 use portal_authz::action::BuildPrincipal;
 use portal_authz::{Authorized, Platform};
-use portal_identity::ProviderUserId;
-use portal_kernel::{Change, ChangeFeed, ChangeListener, StoreError};
+use portal_identity::{ProviderOrganizationId, ProviderUserId};
+use portal_kernel::{Change, ChangeFeed, ChangeListener, StoreError, UserId};
 use quick_cache::sync::Cache;
 
-use crate::{KnownUser, SignInReader};
+use crate::{KnownUser, SignInReader, Standing};
 
 /// A [`SignInReader`] that remembers, and answers from memory while the change feed is current.
 pub struct KnownUsers {
@@ -53,6 +53,15 @@ impl SignInReader for KnownUsers {
         }
         Ok(found)
     }
+
+    async fn standing(
+        &self,
+        cleared: &Authorized<BuildPrincipal, Platform>,
+        user: UserId,
+        organization: ProviderOrganizationId,
+    ) -> Result<Option<Standing>, StoreError> {
+        self.store.standing(cleared, user, organization).await
+    }
 }
 
 impl Memory {
@@ -78,7 +87,7 @@ impl ChangeListener for Memory {
             Change::Account(account) => {
                 self.forget(|known| known.memberships.iter().any(|member| member.account == *account));
             }
-            Change::Session(_) => {}
+            Change::Session(_) | Change::Tokens { .. } => {}
         }
     }
 
@@ -136,6 +145,7 @@ mod tests {
             (Change::Account(person.user.personal_account), 2),
             (Change::User(other), 1),
             (Change::Session("sess_1".to_owned()), 1),
+            (Change::Tokens { of: Some("user_alice".to_owned()), before: person.user.created_at }, 1),
         ] {
             let feed = SteeredFeed::current();
             let users = KnownUsers::new(store(reads), feed.clone(), 10);

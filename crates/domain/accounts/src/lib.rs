@@ -9,6 +9,8 @@ pub mod account;
 pub mod contract;
 pub mod ended_sessions;
 pub mod facts;
+pub mod failed_sign_ins;
+pub mod global_sign_out;
 pub mod known_users;
 pub mod member;
 pub mod membership;
@@ -18,6 +20,7 @@ pub mod ports;
 pub mod profile;
 pub mod read;
 pub mod reconcile;
+pub mod seen_sessions;
 pub mod sessions;
 pub mod settings;
 pub mod sign_in;
@@ -30,21 +33,25 @@ pub mod webhooks;
 pub use account::{
     Account, AccountKind, AccountName, AccountState, InvalidAccountName, OrganizationAccount, OrganizationRecord,
 };
-pub use ended_sessions::EndedSessions;
+pub use ended_sessions::{EndedSessions, Epoch};
 pub use facts::Facts;
+pub use failed_sign_ins::{FailedSignIns, SignInFailure};
+pub use global_sign_out::GlobalSignOut;
 pub use known_users::KnownUsers;
 pub use member::{Member, RoleChange};
-pub use membership::{InvalidRoleMap, KnownMembership, Membership, MembershipRecord, RoleMap};
+pub use membership::{InvalidRoleMap, KnownMembership, Membership, MembershipRecord, RoleMap, Standing};
 pub use merge::{Source, Versioned};
 pub use organizations::{EmailAddress, InvalidEmailAddress, Invitation, OrganizationError, Organizations};
 pub use ports::{
     AccountReader, AccountRepository, AccountsStore, AccountsTx, EndedSessionReader, Merging, ParkedWebhooks,
-    ProviderIds, ReconcileReader, ScanCursors, SignInReader, UserRepository, WebhookInbox,
+    ProviderIds, ReconcileReader, ScanCursors, SessionEpochs, SessionSightings, SignInReader, UnconfirmedMembers,
+    UserRepository, WebhookInbox,
 };
 #[cfg(any(test, feature = "testing"))]
 pub use ports::{
     MockAccountReader, MockAccountRepository, MockEndedSessionReader, MockParkedWebhooks, MockProviderIds,
-    MockReconcileReader, MockScanCursors, MockSignInReader, MockUserRepository, MockWebhookInbox,
+    MockReconcileReader, MockScanCursors, MockSessionEpochs, MockSessionSightings, MockSignInReader,
+    MockUnconfirmedMembers, MockUserRepository, MockWebhookInbox,
 };
 pub use profile::{Profiles, UpdateProfileError};
 pub use read::{AccountOfUser, Accounts, ReadAccountError};
@@ -52,6 +59,7 @@ pub use reconcile::{
     Counterpart, ReconcileError, ReconcileOptions, ReconcileReport, Reconciler, ScanCursor, ScanPosition, Stay,
     StayHere, Tally,
 };
+pub use seen_sessions::SeenSessions;
 pub use sessions::{Sessions, SessionsError};
 pub use settings::{
     CustomFields, FieldName, FieldValue, InvalidSettings, Locale, Patch, PersonalSettings, SettingsPatch, Theme,

@@ -1,8 +1,10 @@
 //! User × account × role, and how the provider's role keys map to ours.
 
+use std::time::Duration;
+
 use portal_authz::Role;
 use portal_identity::{ActiveOrganization, ProviderMembershipId, ProviderOrganizationId};
-use portal_kernel::{AccountId, UserId};
+use portal_kernel::{AccountId, Timestamp, UserId};
 
 use crate::Versioned;
 
@@ -50,6 +52,32 @@ impl KnownMembership {
             Some(key) if self.provider_role.as_deref() != Some(key) => map.role(key).min(self.role),
             _ => self.role,
         }
+    }
+}
+
+/// How long a membership that nobody confirmed is believed.
+const BELIEVED: Duration = Duration::from_mins(1);
+
+/// What is known of a person in an account where they are no member, while a token names them as one.
+///
+/// Such a token is believed if it was made after the last removal that we heard of, and for a minute: until then the provider has been
+/// asked, or it stays unconfirmed and nobody is let in any more before the provider confirms it. A token tells the second in which it was
+/// made, so that one of the second of the removal is not believed; one that tells no time is never.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Where.
+    pub account: AccountId,
+    /// When we heard of the last removal, or heard that there is no membership.
+    pub removed_at: Option<Timestamp>,
+    /// Since when tokens are believed.
+    pub trusted_since: Option<Timestamp>,
+}
+
+impl Standing {
+    /// Whether a token that was made at that moment is believed now.
+    pub fn believes(&self, issued_at: Option<Timestamp>, now: Timestamp) -> bool {
+        issued_at.is_some_and(|issued_at| self.removed_at.is_none_or(|removed| issued_at > removed))
+            && self.trusted_since.is_none_or(|since| now.since(since) < BELIEVED)
     }
 }
 
@@ -103,6 +131,11 @@ impl RoleMap {
     pub fn key(&self, role: Role) -> Option<&str> {
         let wanted = role.min(Role::Admin);
         self.0.iter().find(|(_, role)| *role == wanted).map(|(key, _)| key.as_str())
+    }
+
+    /// The role of somebody whom only a token names as a member: never that of an owner.
+    pub fn provisional(&self, named: &ActiveOrganization) -> Option<Role> {
+        named.role.as_deref().and_then(|key| self.role(key)).map(|role| role.min(Role::Admin))
     }
 
     /// The role of a member. Whoever owns an organization does so while the provider has them as an administrator.
@@ -178,5 +211,37 @@ mod tests {
             let active = organization(org, token_key);
             assert_eq!(stored(role, stored_key).effective_role(Some(&active), &map), expected, "{role} {token_key:?}");
         }
+    }
+
+    #[test]
+    fn a_token_is_believed_for_a_minute_if_it_is_newer_than_the_last_removal() {
+        let at = |second| Timestamp::from_unix_seconds(second).unwrap();
+        let account = "acc_00000000000000000000000001".parse().unwrap();
+        for (removed, trusted, issued, now, expected) in [
+            (None, None, Some(100), 100, true),
+            (None, None, None, 100, false),
+            (None, Some(100), Some(150), 159, true),
+            (None, Some(100), Some(150), 160, false),
+            (Some(100), None, Some(99), 100, false),
+            (Some(100), None, Some(100), 100, false),
+            (Some(100), None, Some(101), 101, true),
+            (Some(100), None, None, 101, false),
+            (Some(100), Some(100), Some(130), 159, true),
+            (Some(100), Some(90), Some(130), 150, false),
+        ] {
+            let standing = Standing { account, removed_at: removed.map(at), trusted_since: trusted.map(at) };
+            let believed = standing.believes(issued.map(at), at(now));
+            assert_eq!(believed, expected, "{standing:?} {issued:?} {now}");
+        }
+    }
+
+    #[test]
+    fn nobody_owns_an_account_because_a_token_says_so() {
+        let map = RoleMap([("org:admin".to_owned(), Role::Admin), ("org:boss".to_owned(), Role::Owner)].into());
+        for (key, expected) in [("org:admin", Some(Role::Admin)), ("org:boss", Some(Role::Admin)), ("org:member", None)]
+        {
+            assert_eq!(map.provisional(&organization("org_acme", Some(key))), expected, "{key}");
+        }
+        assert_eq!(map.provisional(&organization("org_acme", None)), None);
     }
 }

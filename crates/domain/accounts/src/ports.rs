@@ -5,15 +5,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use portal_audit::AuditLog;
 use portal_authz::action::{
-    BuildPrincipal, ManageWebhooks, MergeFacts, ReadMembers, Reconcile, SetOwner, UpdateAccount, UpdateSelf, ViewSelf,
+    BuildPrincipal, EndAllSessions, ManageWebhooks, MergeFacts, ReadMembers, Reconcile, SetOwner, UpdateAccount,
+    UpdateSelf, ViewSelf,
 };
 use portal_authz::{Authorized, Platform, Role, Unchecked};
 use portal_identity::{ProviderOrganizationId, ProviderSessionId, ProviderUserId};
 use portal_kernel::{AccountId, Begin, ChangeLog, Finish, Page, PageRequest, StoreError, Timestamp, UserId};
 
 use crate::{
-    Account, AccountName, AccountOfUser, Counterpart, InboxEntry, KnownUser, Member, Membership, OrganizationAccount,
-    ParkedWebhook, PersonalSettings, Profile, ScanCursor, ScanPosition, StayHere, User, Versioned,
+    Account, AccountName, AccountOfUser, Counterpart, Epoch, InboxEntry, KnownUser, Member, Membership,
+    OrganizationAccount, ParkedWebhook, PersonalSettings, Profile, ScanCursor, ScanPosition, Standing, StayHere, User,
+    Versioned,
 };
 
 /// The right to write what the provider told.
@@ -47,6 +49,16 @@ pub trait UserRepository: Send {
     /// Takes the right to ask the provider about a person who is unclear. False if the person is not, or if somebody asked later than
     /// `asked_before`.
     async fn claim(
+        &mut self,
+        cleared: &Merging,
+        user: UserId,
+        now: Timestamp,
+        asked_before: Timestamp,
+    ) -> Result<bool, StoreError>;
+
+    /// Takes the right to ask the provider where a person is a member, whose token contradicts what is stored. False if there is no such
+    /// person, or if somebody took it later than `asked_before`.
+    async fn claim_memberships(
         &mut self,
         cleared: &Merging,
         user: UserId,
@@ -134,6 +146,39 @@ pub trait AccountRepository: Send {
     ) -> Result<(), StoreError>;
 }
 
+/// People in accounts where they are no members, inside a transaction. The account and the person must exist.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait UnconfirmedMembers: Send {
+    /// Notes that a removal was heard of. Later tokens are believed anew, for as long as the first ones were.
+    async fn removed(
+        &mut self,
+        cleared: &Merging,
+        account: AccountId,
+        user: UserId,
+        at: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// Notes that the provider, when it was asked, knew no membership. The time for which tokens are believed goes on, and begins now if
+    /// it had not begun.
+    async fn denied(
+        &mut self,
+        cleared: &Merging,
+        account: AccountId,
+        user: UserId,
+        at: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// Begins to believe tokens, unless that had begun, and answers since when they are.
+    async fn trust(
+        &mut self,
+        cleared: &Merging,
+        account: AccountId,
+        user: UserId,
+        at: Timestamp,
+    ) -> Result<Timestamp, StoreError>;
+}
+
 /// Messages of the provider's webhooks, inside a transaction.
 #[cfg_attr(any(test, feature = "testing"), mockall::automock)]
 #[async_trait]
@@ -159,6 +204,30 @@ pub trait WebhookInbox: Send {
     ) -> Result<Option<Vec<u8>>, StoreError>;
 }
 
+/// Moments before which session tokens count no more, inside a transaction. None ever moves back.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait SessionEpochs: Send {
+    /// For the tokens of one person.
+    async fn advance(&mut self, cleared: &Merging, person: ProviderUserId, before: Timestamp)
+    -> Result<(), StoreError>;
+
+    /// For everybody's.
+    async fn advance_all(
+        &mut self,
+        cleared: &Authorized<EndAllSessions, Platform>,
+        before: Timestamp,
+    ) -> Result<(), StoreError>;
+}
+
+/// Which sessions signed in before, inside a transaction.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait SessionSightings: Send {
+    /// False if the session was seen before; waits for another transaction that is about to say so.
+    async fn see(&mut self, cleared: &Merging, session: ProviderSessionId, at: Timestamp) -> Result<bool, StoreError>;
+}
+
 /// How far scans of the provider got, inside a transaction.
 #[cfg_attr(any(test, feature = "testing"), mockall::automock)]
 #[async_trait]
@@ -177,10 +246,16 @@ pub trait ScanCursors: Send {
 pub trait AccountsTx: Finish {
     /// Ids that the provider gave.
     fn provider_ids(&mut self) -> &mut dyn ProviderIds;
+    /// Moments before which session tokens count no more.
+    fn epochs(&mut self) -> &mut dyn SessionEpochs;
+    /// Which sessions signed in before.
+    fn sightings(&mut self) -> &mut dyn SessionSightings;
     /// People.
     fn users(&mut self) -> &mut dyn UserRepository;
     /// Accounts and memberships.
     fn accounts(&mut self) -> &mut dyn AccountRepository;
+    /// People in accounts where they are no members.
+    fn unconfirmed(&mut self) -> &mut dyn UnconfirmedMembers;
     /// How far scans of the provider got.
     fn scans(&mut self) -> &mut dyn ScanCursors;
     /// Messages of the provider's webhooks.
@@ -204,9 +279,18 @@ pub trait SignInReader: Send + Sync {
         cleared: &Authorized<BuildPrincipal, Platform>,
         id: ProviderUserId,
     ) -> Result<Option<Arc<KnownUser>>, StoreError>;
+
+    /// What is known of a person in the account of an organization where they are no member. None if the organization has no account
+    /// here. Never from memory.
+    async fn standing(
+        &self,
+        cleared: &Authorized<BuildPrincipal, Platform>,
+        user: UserId,
+        organization: ProviderOrganizationId,
+    ) -> Result<Option<Standing>, StoreError>;
 }
 
-/// Reads which sessions ended, outside any transaction.
+/// Reads which sessions and tokens ended, outside any transaction.
 #[cfg_attr(any(test, feature = "testing"), mockall::automock)]
 #[async_trait]
 pub trait EndedSessionReader: Send + Sync {
@@ -223,6 +307,20 @@ pub trait EndedSessionReader: Send + Sync {
         cleared: &Authorized<BuildPrincipal, Platform>,
         session: ProviderSessionId,
     ) -> Result<bool, StoreError>;
+
+    /// The epochs of that moment or later.
+    async fn epochs_since(
+        &self,
+        cleared: &Authorized<BuildPrincipal, Platform>,
+        since: Timestamp,
+    ) -> Result<Vec<Epoch>, StoreError>;
+
+    /// The later one of this person's epoch and that of everybody.
+    async fn epoch_of(
+        &self,
+        cleared: &Authorized<BuildPrincipal, Platform>,
+        person: ProviderUserId,
+    ) -> Result<Option<Timestamp>, StoreError>;
 }
 
 /// Reads accounts, outside any transaction.

@@ -55,7 +55,7 @@ impl Sessions {
         let cleared = may_end(caller)?;
         let sessions = self.control.sessions(&user.provider_id).await?;
         sessions.iter().find(|session| session.id == *id).ok_or(SessionsError::NotFound)?;
-        self.end(&cleared, caller, user, std::slice::from_ref(id)).await
+        self.end(&cleared, caller, user, std::slice::from_ref(id), false).await
     }
 
     /// Ends the session that the caller came with.
@@ -66,10 +66,11 @@ impl Sessions {
         current: &ProviderSessionId,
     ) -> Result<(), SessionsError> {
         let cleared = may_end(caller)?;
-        self.end(&cleared, caller, user, std::slice::from_ref(current)).await
+        self.end(&cleared, caller, user, std::slice::from_ref(current), false).await
     }
 
-    /// Ends all sessions of the caller, and answers how many. The current one ends even if the provider cannot list the others.
+    /// Ends all sessions of the caller, and answers how many. The current one ends even if the provider cannot list the others, and so does
+    /// every token that was made for any of them until now.
     pub async fn sign_out_everywhere(
         &self,
         caller: &Caller,
@@ -83,7 +84,7 @@ impl Sessions {
         let mut ids: Vec<_> = current.into_iter().chain(others).cloned().collect();
         ids.sort_unstable();
         ids.dedup();
-        self.end(&cleared, caller, user, &ids).await?;
+        self.end(&cleared, caller, user, &ids, true).await?;
         listed?;
         Ok(ids.len())
     }
@@ -95,6 +96,7 @@ impl Sessions {
         caller: &Caller,
         user: &User,
         ids: &[ProviderSessionId],
+        everywhere: bool,
     ) -> Result<(), SessionsError> {
         let merge: Merging = Unchecked::new(Platform).authorize(&Principal::System(Job::Sessions))?;
         let source: (&dyn IdGen, &dyn Clock) = (&*self.facts.ids, &*self.facts.clock);
@@ -107,7 +109,7 @@ impl Sessions {
             })
             .collect();
         let mut tx = self.store.begin().await?;
-        let outcome = self.end_in(&mut *tx, &merge, caller, &attempts).await;
+        let outcome = self.end_in(&mut *tx, &merge, caller, &attempts, everywhere.then_some(user)).await;
         finish(tx, outcome).await?;
 
         let mut failed = None;
@@ -131,6 +133,7 @@ impl Sessions {
         cleared: &Merging,
         caller: &Caller,
         attempts: &[(&ProviderSessionId, AuditRecord)],
+        everywhere: Option<&User>,
     ) -> Result<(), StoreError> {
         let ids = attempts.iter().map(|(id, _)| id.to_string()).collect();
         let ended = tx.provider_ids().lock(cleared, ids).await?;
@@ -146,7 +149,13 @@ impl Sessions {
             }
             tx.audit().record(opened.clone()).await?;
         }
-        Ok(())
+        let Some(user) = everywhere else { return Ok(()) };
+        let before = self.facts.clock.now();
+        tx.epochs().advance(cleared, user.provider_id.clone(), before).await?;
+        tx.changes().changed(Change::Tokens { of: Some(user.provider_id.to_string()), before }).await?;
+        let source: (&dyn IdGen, &dyn Clock) = (&*self.facts.ids, &*self.facts.clock);
+        let (account, subject) = (Some(user.personal_account), Subject::User(user.id));
+        tx.audit().record(AuditRecord::now(source, caller, account, AuditAction::SessionsEnded, subject)).await
     }
 
     async fn close_in(
@@ -293,7 +302,14 @@ mod tests {
         let failed = sessions.sign_out_everywhere(&caller(), &user, Some(&id(2))).await.unwrap_err();
         assert!(matches!(failed, SessionsError::Provider(_)));
         assert_eq!(store.rows.lock().await.buried.iter().collect::<Vec<_>>(), ["sess_1", "sess_2"]);
-        assert_eq!(effects(&store).await, ["done", "opened", "done", "opened"], "nobody knows what the provider did");
+        assert_eq!(
+            effects(&store).await,
+            ["done", "opened", "done", "opened", "done"],
+            "nobody knows what the provider did"
+        );
+        let epochs = store.rows.lock().await.epochs.clone();
+        let now = FixedClock::default().now();
+        assert_eq!(epochs.into_iter().collect::<Vec<_>>(), [(Some("user_alice".to_owned()), now)], "of all tokens");
     }
 
     #[tokio::test]
@@ -311,7 +327,13 @@ mod tests {
         control.expect_revoke().times(2).returning(|_| Ok(()));
         let (sessions, store) = sessions(control);
         assert_eq!(sessions.sign_out_everywhere(&caller(), &known(true).user, Some(&id(1))).await.unwrap(), 2);
-        assert_eq!(store.rows.lock().await.buried.iter().collect::<Vec<_>>(), ["sess_1", "sess_2"]);
+        let rows = store.rows.lock().await;
+        assert_eq!(rows.buried.iter().collect::<Vec<_>>(), ["sess_1", "sess_2"]);
+        let before = FixedClock::default().now();
+        assert_eq!(rows.changes.last(), Some(&Change::Tokens { of: Some("user_alice".to_owned()), before }));
+        let told = rows.records.iter().find(|record| record.action == AuditAction::SessionsEnded).unwrap();
+        let user = known(true).user;
+        assert_eq!((told.account, &told.subject), (Some(user.personal_account), &Subject::User(user.id)));
     }
 
     #[tokio::test]

@@ -1,24 +1,23 @@
 //! A verified session becomes a principal; the first one of a person also makes user, personal account and ownership.
 
+mod first_sight;
+mod provider;
+
 use std::sync::Arc;
-use std::time::Duration;
 
 use portal_audit::{Caller, Provenance};
 use portal_authz::action::BuildPrincipal;
 use portal_authz::{Authorized, Delegate, Denied, Job, Platform, Principal, Roles, Unchecked, UserPrincipal};
-use portal_identity::{ActorKind, Has, IdentityDirectory, ProviderEvent, ProviderUserId, Reverification, SessionAuth};
-use portal_kernel::{AccountId, Change, StoreError, Timestamp, UserId, finish};
+use portal_identity::{ActorKind, Has, IdentityDirectory, ProviderUserId, Reverification, SessionAuth};
+use portal_kernel::{AccountId, StoreError, finish};
 
 use crate::facts::{Facts, Found, Merge};
 use crate::ports::{AccountsStore, AccountsTx, Merging, SignInReader};
-use crate::{EndedSessions, KnownUser, Source, Turns, UserState};
+use crate::{EndedSessions, KnownUser, SeenSessions, Turns, UserState};
 
 /// How recently somebody must have proved who they are for what matters most: the second factor, or the first where there is no
 /// second, in the last ten minutes.
 pub const STEP_UP: Reverification = Reverification::Strict;
-
-/// How long a failed read of a profile rests before the next request tries again.
-const PROFILE_RETRY: Duration = Duration::from_mins(1);
 
 /// Why a verified session did not become a principal.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +25,7 @@ pub enum SignInError {
     /// An impersonator or agent acts for a person who never signed in: only the person can be provisioned, by signing in.
     #[error("the person was never here, and only their own sign-in can change that")]
     DelegateOfStranger,
-    /// The session is over, though its token verifies: somebody signed out, or was signed out.
+    /// The session is over, or the token too old, though it verifies: somebody signed out, or was signed out.
     #[error("the session ended")]
     SessionEnded,
     /// The subject of the session is none that the provider gives to people; only in compatibility `exact` such sessions verify.
@@ -76,6 +75,8 @@ pub struct SignIn {
     pub turns: Turns,
     /// Whether what matters most asks for a fresh proof of identity; otherwise every session counts as one.
     pub step_up: bool,
+    /// Sessions that signed in before.
+    pub seen: SeenSessions,
 }
 
 /// What signing in needs: to look people up, and to write what the provider tells.
@@ -105,9 +106,7 @@ impl SignIn {
             return Err(SignInError::NoPerson);
         }
         let cleared = Clearance::of(provenance)?;
-        if let Some(session) = &auth.session_id
-            && self.ended_sessions.contains(&cleared.look_up, session, auth.issued_at).await?
-        {
+        if self.ended_sessions.contains(&cleared.look_up, auth).await? {
             return Err(SignInError::SessionEnded);
         }
         let known = match self.reader.find(&cleared.look_up, auth.user_id.clone()).await? {
@@ -115,21 +114,28 @@ impl SignIn {
             None if auth.actor.is_some() => return Err(SignInError::DelegateOfStranger),
             None => self.first_sign_in(&cleared, auth).await?,
         };
+        let known = self.with_memberships(&cleared, known, auth).await?;
         match known.user.state {
-            UserState::Active => Ok(self.principal(known, auth)),
+            UserState::Active => {
+                let signed_in = self.principal(known, auth);
+                self.tell_once(&cleared, auth, &signed_in).await;
+                Ok(signed_in)
+            }
             UserState::Paused => Err(SignInError::Paused),
             UserState::Deleted => Err(SignInError::Deleted),
         }
     }
 
-    /// A known person whose profile is missing or in doubt gets it now, if nobody else asked a moment ago.
-    async fn with_profile(&self, cleared: &Clearance, known: Arc<KnownUser>) -> Result<Arc<KnownUser>, SignInError> {
-        let now = self.facts.clock.now();
-        let rests = known.user.asked_at.is_some_and(|asked| now.since(asked) < PROFILE_RETRY);
-        if !known.user.is_unclear() || rests || !self.claim(cleared, known.user.id, now).await? {
-            return Ok(known);
-        }
-        self.ask_provider(cleared, known).await
+    /// Whether a session that verified is over, from memory: see [`EndedSessions::recalls`].
+    pub async fn is_over(&self, auth: &SessionAuth) -> Result<bool, SignInError> {
+        let cleared = Clearance::of(&Provenance::default())?;
+        Ok(self.ended_sessions.recalls(&cleared.look_up, auth).await?)
+    }
+
+    /// Learns what sign-ins and [`Self::is_over`] would otherwise wait for. Cheap once it is known; to be called over and over.
+    pub async fn prepare(&self) -> Result<(), SignInError> {
+        let cleared = Clearance::of(&Provenance::default())?;
+        Ok(self.ended_sessions.refresh(&cleared.look_up).await?)
     }
 
     async fn first_sign_in(&self, cleared: &Clearance, auth: &SessionAuth) -> Result<Arc<KnownUser>, SignInError> {
@@ -144,7 +150,10 @@ impl SignIn {
         };
         let known = self.reader.find(&cleared.look_up, auth.user_id.clone()).await?.ok_or(StoreError::Stale)?;
         drop(turn);
-        if made { self.ask_provider(cleared, known).await } else { Ok(known) }
+        if !made {
+            return Ok(known);
+        }
+        Ok(self.ask_provider(cleared, &known, None).await?.unwrap_or(known))
     }
 
     async fn provision(&self, cleared: &Clearance, id: &ProviderUserId) -> Result<Found, StoreError> {
@@ -166,52 +175,6 @@ impl SignIn {
         // Whoever makes a person here asks the provider next.
         let asked_at = Some(self.facts.clock.now());
         self.facts.person(&mut merge, id, asked_at).await
-    }
-
-    async fn claim(&self, cleared: &Clearance, user: UserId, now: Timestamp) -> Result<bool, StoreError> {
-        let mut tx = self.store.begin().await?;
-        let outcome = claim_in(&mut *tx, &cleared.merge, user, now).await;
-        finish(tx, outcome).await
-    }
-
-    /// Reads profile and organizations from the provider, with no transaction open, and merges them. A provider that does not answer
-    /// leaves everything as it is.
-    async fn ask_provider(&self, cleared: &Clearance, known: Arc<KnownUser>) -> Result<Arc<KnownUser>, SignInError> {
-        let id = &known.user.provider_id;
-        let answer = match self.directory.user(id).await {
-            Ok(Some(person)) => self.directory.memberships(id).await.map(|memberships| Some((person, memberships))),
-            Ok(None) => Ok(None),
-            Err(error) => Err(error),
-        };
-        match answer {
-            Ok(Some((person, memberships))) => {
-                let events = std::iter::once(ProviderEvent::User(person))
-                    .chain(memberships.into_iter().map(ProviderEvent::Membership))
-                    .collect();
-                if let Err(error) = self.merge(cleared, events).await {
-                    let cause = std::error::Error::source(&error).map(ToString::to_string);
-                    tracing::warn!(user.id = %known.user.id, %error, cause, "the profile was not stored and will be asked for again");
-                    return Ok(known);
-                }
-                Ok(self.reader.find(&cleared.look_up, id.clone()).await?.ok_or(StoreError::Stale)?)
-            }
-            Ok(None) => {
-                tracing::warn!(user.id = %known.user.id, "the identity provider does not know a person whose token it signed");
-                Ok(known)
-            }
-            Err(error) => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::warn!(user.id = %known.user.id, %error, cause, "the profile was not read and will be asked for again");
-                Ok(known)
-            }
-        }
-    }
-
-    async fn merge(&self, cleared: &Clearance, events: Vec<ProviderEvent>) -> Result<(), StoreError> {
-        let mut tx = self.store.begin().await?;
-        let mut merge = Merge::new(&mut *tx, &cleared.merge, &cleared.caller);
-        let outcome = self.facts.apply(&mut merge, events, Source::Read).await;
-        finish(tx, outcome).await
     }
 
     fn principal(&self, known: Arc<KnownUser>, auth: &SessionAuth) -> SignedIn {
@@ -249,26 +212,15 @@ impl SignIn {
     }
 }
 
-async fn claim_in(
-    tx: &mut dyn AccountsTx,
-    cleared: &Merging,
-    user: UserId,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
-    let claimed = tx.users().claim(cleared, user, now, now.minus(PROFILE_RETRY)).await?;
-    if claimed {
-        tx.changes().changed(Change::User(user)).await?;
-    }
-    Ok(claimed)
-}
-
 #[cfg(test)]
 mod tests {
     use portal_audit::AuditAction;
     use portal_authz::Role;
     use portal_identity::{Actor, DirectoryError, MockIdentityDirectory, ProviderSessionId, ProviderUser};
+    use portal_kernel::Timestamp;
     use portal_testkit::{CountingIds, FixedClock, SteeredFeed};
 
+    use super::provider::REST;
     use super::*;
     use crate::testing::{Ending, MockAccountsStore, MockTx, known, organization, session};
     use crate::{KnownMembership, Membership, MockEndedSessionReader, MockSignInReader, RoleMap};
@@ -289,8 +241,12 @@ mod tests {
             let (ids, clock) = (Arc::new(CountingIds::default()), Arc::new(FixedClock::default()));
             let mut ended = MockEndedSessionReader::new();
             ended.expect_ended_since().returning(|_, _| Ok(vec!["sess_ended".to_owned()]));
+            ended.expect_epochs_since().returning(|_, _| Ok(Vec::new()));
             let ended_sessions = Arc::new(EndedSessions::new(Arc::new(ended), SteeredFeed::current(), clock.clone()));
+            let seen = SeenSessions::new(10);
+            seen.look(&ProviderSessionId::parse("sess_alice").unwrap()).unwrap().written();
             let sign_in = SignIn {
+                seen,
                 ended_sessions,
                 reader: Arc::new(self.reader),
                 store: store.clone(),
@@ -449,7 +405,7 @@ mod tests {
             Ok(Some(Arc::new(known(asked == 2))))
         });
         fixture.tx.users.expect_claim().once().returning(|_, _, now, before| {
-            assert_eq!(now.since(before), PROFILE_RETRY);
+            assert_eq!(now.since(before), REST);
             Ok(false)
         });
         fixture.directory.expect_user().never();
@@ -467,6 +423,7 @@ mod tests {
         let mut fixture = Fixture::new();
         fixture.reader.expect_find().returning(move |_, _| {
             let mut person = known(true);
+            person.user.memberships_asked_at = Some(person.user.created_at);
             person.memberships.push(KnownMembership {
                 account: acme,
                 role: Some(Role::Owner),

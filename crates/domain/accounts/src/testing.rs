@@ -3,21 +3,27 @@
 pub(crate) mod memory;
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use portal_audit::{AuditLog, Caller, MockAuditLog, Provenance};
-use portal_authz::{Job, Principal, Role};
+use portal_authz::action::BuildPrincipal;
+use portal_authz::{Authorized, Job, Platform, Principal, Role};
 use portal_identity::{
     ActiveOrganization, ProviderOrganizationId, ProviderSessionId, ProviderUser, ProviderUserId, SessionAuth,
 };
-use portal_kernel::{Begin, Change, ChangeLog, Clock, Finish, StoreError};
+use portal_kernel::{Begin, Change, ChangeLog, Clock, Finish, StoreError, Timestamp};
 use portal_testkit::FixedClock;
 
-use crate::ports::{AccountRepository, AccountsTx, ProviderIds, ScanCursors, UserRepository, WebhookInbox};
+use crate::ports::{
+    AccountRepository, AccountsTx, EndedSessionReader, ProviderIds, ScanCursors, SessionEpochs, SessionSightings,
+    UnconfirmedMembers, UserRepository, WebhookInbox,
+};
 use crate::{
-    KnownMembership, KnownUser, MockAccountRepository, MockProviderIds, MockScanCursors, MockUserRepository,
-    MockWebhookInbox, PersonalSettings, User, UserState, Versioned,
+    Epoch, KnownMembership, KnownUser, MockAccountRepository, MockProviderIds, MockScanCursors, MockSessionEpochs,
+    MockSessionSightings, MockUnconfirmedMembers, MockUserRepository, MockWebhookInbox, PersonalSettings, User,
+    UserState, Versioned,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +35,11 @@ pub(crate) enum Ending {
 #[derive(Default)]
 pub(crate) struct MockTx {
     pub(crate) provider_ids: MockProviderIds,
+    pub(crate) epochs: MockSessionEpochs,
+    pub(crate) sightings: MockSessionSightings,
     pub(crate) users: MockUserRepository,
     pub(crate) accounts: MockAccountRepository,
+    pub(crate) unconfirmed: MockUnconfirmedMembers,
     pub(crate) scans: MockScanCursors,
     pub(crate) inbox: MockWebhookInbox,
     pub(crate) audit: MockAuditLog,
@@ -43,12 +52,24 @@ impl AccountsTx for MockTx {
         &mut self.provider_ids
     }
 
+    fn epochs(&mut self) -> &mut dyn SessionEpochs {
+        &mut self.epochs
+    }
+
+    fn sightings(&mut self) -> &mut dyn SessionSightings {
+        &mut self.sightings
+    }
+
     fn users(&mut self) -> &mut dyn UserRepository {
         &mut self.users
     }
 
     fn accounts(&mut self) -> &mut dyn AccountRepository {
         &mut self.accounts
+    }
+
+    fn unconfirmed(&mut self) -> &mut dyn UnconfirmedMembers {
+        &mut self.unconfirmed
     }
 
     fn scans(&mut self) -> &mut dyn ScanCursors {
@@ -169,6 +190,7 @@ pub(crate) fn known(with_profile: bool) -> KnownUser {
             copy: with_profile.then(|| Versioned { content: provider_user().into(), version: now, doubtful: false }),
             settings: PersonalSettings::default(),
             asked_at: None,
+            memberships_asked_at: None,
             created_at: now,
         },
         memberships: vec![KnownMembership {
@@ -177,5 +199,54 @@ pub(crate) fn known(with_profile: bool) -> KnownUser {
             provider_role: None,
             provider_organization: None,
         }],
+    }
+}
+
+/// A store that lets others go on while it answers.
+pub(crate) struct SlowEndings {
+    answer: fn() -> Result<Vec<String>, StoreError>,
+    pub(crate) lists: AtomicU64,
+}
+
+impl SlowEndings {
+    pub(crate) fn new(answer: fn() -> Result<Vec<String>, StoreError>) -> Arc<Self> {
+        Arc::new(Self { answer, lists: AtomicU64::new(0) })
+    }
+}
+
+#[async_trait]
+impl EndedSessionReader for SlowEndings {
+    async fn ended_since(
+        &self,
+        _: &Authorized<BuildPrincipal, Platform>,
+        _: Timestamp,
+    ) -> Result<Vec<String>, StoreError> {
+        self.lists.fetch_add(1, Ordering::Relaxed);
+        tokio::task::yield_now().await;
+        (self.answer)()
+    }
+
+    async fn has_ended(
+        &self,
+        _: &Authorized<BuildPrincipal, Platform>,
+        _: ProviderSessionId,
+    ) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    async fn epochs_since(
+        &self,
+        _: &Authorized<BuildPrincipal, Platform>,
+        _: Timestamp,
+    ) -> Result<Vec<Epoch>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn epoch_of(
+        &self,
+        _: &Authorized<BuildPrincipal, Platform>,
+        _: ProviderUserId,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
     }
 }

@@ -1,6 +1,6 @@
 //! A person: one row per provider user id, never keyed by e-mail.
 
-use portal_identity::{ProviderUser, ProviderUserId};
+use portal_identity::{ProviderOrganizationId, ProviderUser, ProviderUserId};
 use portal_kernel::{AccountId, Timestamp, UserId};
 
 use crate::{KnownMembership, PersonalSettings, Versioned};
@@ -47,8 +47,10 @@ pub struct User {
     pub copy: Option<Versioned<Profile>>,
     /// What the person chose here.
     pub settings: PersonalSettings,
-    /// When we asked the provider last.
+    /// When we asked the provider last for the profile.
     pub asked_at: Option<Timestamp>,
+    /// When we asked the provider last because a token named another membership than is stored.
+    pub memberships_asked_at: Option<Timestamp>,
     /// When the person appeared here.
     pub created_at: Timestamp,
 }
@@ -126,6 +128,13 @@ pub struct KnownUser {
     pub user: User,
     /// Where the person belongs; holds at least the personal account.
     pub memberships: Vec<KnownMembership>,
+}
+
+impl KnownUser {
+    /// The membership in an organization.
+    pub fn member_of(&self, organization: &ProviderOrganizationId) -> Option<&KnownMembership> {
+        self.memberships.iter().find(|member| member.provider_organization.as_ref() == Some(organization))
+    }
 }
 
 #[cfg(test)]

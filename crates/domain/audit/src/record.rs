@@ -36,6 +36,10 @@ audit_actions! {
     UserProvisioned = "user.provisioned";
     /// A person changed what they chose here.
     ProfileUpdated = "profile.updated";
+    /// A session signed in for the first time.
+    SignInSucceeded = "sign_in.succeeded";
+    /// Sessions were presented that did not count; the reason tells why, and how many it were.
+    SignInFailed = "sign_in.failed";
     /// An organization appeared with its first member.
     AccountCreated = "account.created";
     /// An account got another name.
@@ -64,6 +68,8 @@ audit_actions! {
     SessionEnded = "session.ended";
     /// The identity provider was asked to make no further token for a session.
     SessionRevoked = "session.revoked";
+    /// All session tokens made until then ended, a person's or everybody's.
+    SessionsEnded = "sessions.ended";
     /// An API key was made.
     ApiKeyCreated = "api_key.created";
     /// An API key was ended for good.
@@ -89,10 +95,12 @@ pub enum Subject {
     Session(String),
     /// An invitation; the identity provider's id.
     Invitation(String),
+    /// The program as a whole.
+    Platform,
 }
 
 impl std::fmt::Display for Subject {
-    /// The id; its prefix tells the kind.
+    /// The id; its prefix tells the kind. `platform` for the whole.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::User(id) => id.fmt(f),
@@ -100,6 +108,7 @@ impl std::fmt::Display for Subject {
             Self::ApiKey(id) => id.fmt(f),
             Self::ServiceToken(id) => id.fmt(f),
             Self::Session(id) | Self::Invitation(id) => id.fmt(f),
+            Self::Platform => f.write_str("platform"),
         }
     }
 }

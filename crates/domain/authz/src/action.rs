@@ -92,6 +92,8 @@ actions! {
     Reconcile = "reconcile";
     /// Say who owns an account that lost its owner.
     SetOwner = "set-owner";
+    /// Sign everybody out.
+    EndAllSessions = "end-all-sessions";
     /// List and replay webhooks that were put aside.
     ManageWebhooks = "manage-webhooks";
     /// Look up the record behind a presented credential.

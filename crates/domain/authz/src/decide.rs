@@ -98,9 +98,11 @@ const fn rule(kind: Kind) -> Rule {
         }
         Kind::Reconcile => Rule::Jobs(&[Job::Reconciler, Job::Operator]),
         Kind::LookUpCredential => Rule::Jobs(&[Job::VerifyKey]),
-        Kind::SetOwner | Kind::ManageServiceTokens | Kind::ManageWebhooks | Kind::InspectAuditTrails => {
-            Rule::Jobs(&[Job::Operator])
-        }
+        Kind::SetOwner
+        | Kind::EndAllSessions
+        | Kind::ManageServiceTokens
+        | Kind::ManageWebhooks
+        | Kind::InspectAuditTrails => Rule::Jobs(&[Job::Operator]),
         Kind::SignAuditHeads => Rule::Jobs(&[Job::Audit]),
     }
 }

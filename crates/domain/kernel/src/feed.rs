@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::{AccountId, StoreError, UserId};
+use crate::{AccountId, StoreError, Timestamp, UserId};
 
 /// What changed. Says where to look again, not what is there now.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -19,6 +19,13 @@ pub enum Change {
     Account(AccountId),
     /// A session ended; the identity provider's id.
     Session(String),
+    /// Session tokens that were made before a moment ended. The moment only ever moves on.
+    Tokens {
+        /// Whose, by the identity provider's id; none for everybody's.
+        of: Option<String>,
+        /// The moment.
+        before: Timestamp,
+    },
 }
 
 impl Change {
@@ -28,6 +35,7 @@ impl Change {
             Self::User(_) => "user",
             Self::Account(_) => "account",
             Self::Session(_) => "session",
+            Self::Tokens { .. } => "tokens",
         }
     }
 
@@ -37,6 +45,8 @@ impl Change {
             Self::User(id) => id.to_string(),
             Self::Account(id) => id.to_string(),
             Self::Session(id) => id.clone(),
+            Self::Tokens { of: None, before } => before.to_string(),
+            Self::Tokens { of: Some(person), before } => format!("{before} {person}"),
         }
     }
 
@@ -46,6 +56,11 @@ impl Change {
             "user" => subject.parse().ok().map(Self::User),
             "account" => subject.parse().ok().map(Self::Account),
             "session" => Some(Self::Session(subject.to_owned())),
+            "tokens" => {
+                let (before, of) =
+                    subject.split_once(' ').map_or((subject, None), |(at, of)| (at, Some(of.to_owned())));
+                Some(Self::Tokens { of, before: before.parse().ok()? })
+            }
             _ => None,
         }
     }
@@ -83,10 +98,13 @@ mod tests {
 
     #[test]
     fn what_is_stored_is_read_back() {
+        let before = "2026-02-03T04:05:06.123457Z".parse().unwrap();
         for change in [
             Change::User("usr_00000000000000000000000001".parse().unwrap()),
             Change::Account("acc_00000000000000000000000001".parse().unwrap()),
             Change::Session("sess_1".to_owned()),
+            Change::Tokens { of: Some("user_1".to_owned()), before },
+            Change::Tokens { of: None, before },
         ] {
             assert_eq!(Change::parse(change.kind(), &change.subject()), Some(change));
         }
@@ -96,5 +114,6 @@ mod tests {
     fn what_is_not_known_is_none() {
         assert_eq!(Change::parse("galaxy", "gal_1"), None);
         assert_eq!(Change::parse("user", "acc_00000000000000000000000001"), None);
+        assert_eq!(Change::parse("tokens", "user_1"), None);
     }
 }

@@ -52,14 +52,14 @@ impl<'a> From<&'a RequestState> for AuthState<'a> {
 
 /// Whether somebody is signed in
 ///
-/// Answers 200 also when nobody is. Reads the token only: no database, and no network for a token that was seen before. An outage that
-/// keeps the token from being judged is 503.
+/// Answers 200 also when nobody is. Reads the token only: no database, and no network for a token that was seen before. What keeps the
+/// token from being judged is 503: an outage of Clerk's keys, or of the database while the server does not know yet which sessions ended.
 #[utoipa::path(get, path = "/v1/auth/status", operation_id = "getAuthStatus", tag = "auth",
     responses((status = 200, description = "The verdict", body = AuthState)))]
 async fn status(_: Public, kit: web::Data<Kit>, req: HttpRequest) -> Result<HttpResponse, Problem> {
     let state = authenticate(&req).await?;
-    if let RequestState::SignedIn { auth: Auth::Session(auth), .. } = &state
-        && auth.session_id.as_ref().is_some_and(|session| kit.sign_in.ended_sessions.remembers(session))
+    if let Some(auth) = state.session()
+        && kit.sign_in.is_over(auth).await?
     {
         return Ok(HttpResponse::Ok().json(AuthState::signed_out("session-ended".into())));
     }

@@ -55,6 +55,23 @@ impl UserRepository for PgTx {
         Ok(self.noted(claimed)? == 1)
     }
 
+    async fn claim_memberships(
+        &mut self,
+        _: &Merging,
+        user: UserId,
+        now: Timestamp,
+        asked_before: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let rested = users::memberships_asked_at.is_null().or(users::memberships_asked_at.le(asked_before.to_offset()));
+        let claimed = diesel::update(users::table.find(user.uuid()))
+            .filter(users::state.eq(UserState::Active.as_str()))
+            .filter(rested)
+            .set(users::memberships_asked_at.eq(now.to_offset()))
+            .execute(&mut self.conn)
+            .await;
+        Ok(self.noted(claimed)? == 1)
+    }
+
     async fn save_profile(&mut self, _: &Merging, user: UserId, copy: Versioned<Profile>) -> Result<(), StoreError> {
         let Versioned { content: profile, version, doubtful } = copy;
         let state = profile.state();

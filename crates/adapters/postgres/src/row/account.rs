@@ -100,6 +100,7 @@ pub(crate) struct UserRow {
     state: String,
     provider_updated_at: Option<OffsetDateTime>,
     doubtful: bool,
+    memberships_asked_at: Option<OffsetDateTime>,
     #[diesel(embed)]
     settings: SettingsRow,
 }
@@ -168,6 +169,7 @@ impl From<User> for UserRow {
             provider_updated_at,
             doubtful,
             settings: user.settings.into(),
+            memberships_asked_at: user.memberships_asked_at.map(Timestamp::to_offset),
         }
     }
 }
@@ -192,6 +194,7 @@ impl TryFrom<UserRow> for User {
             copy: copy(profile, row.provider_updated_at, row.doubtful),
             settings: row.settings.try_into()?,
             asked_at: row.profile_asked_at.map(Timestamp::new),
+            memberships_asked_at: row.memberships_asked_at.map(Timestamp::new),
             created_at: Timestamp::new(row.created_at),
         })
     }

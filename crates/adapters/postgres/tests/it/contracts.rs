@@ -46,6 +46,7 @@ mod of_accounts {
             a_claim_that_is_rolled_back_is_free_again
             a_known_profile_is_never_claimed
             a_doubtful_profile_is_claimed
+            the_right_to_ask_for_memberships_goes_to_one_caller_per_rest
             a_person_is_found_inside_a_transaction
             a_deleted_person_is_erased_and_a_member_nowhere
             a_profile_is_read_back_as_written
@@ -70,6 +71,10 @@ mod of_accounts {
             of_two_concurrent_deliveries_one_takes_the_message
             a_parked_message_is_kept_until_it_is_unparked
             an_ended_session_is_found
+            an_epoch_only_ever_advances
+            there_is_no_epoch_at_first
+            a_session_is_seen_for_the_first_time_once
+            of_two_who_see_a_session_one_is_the_first
         }
         members {
             a_member_is_read_back_as_written
@@ -89,6 +94,11 @@ mod of_accounts {
         trail {
             a_record_stays_once_it_is_committed
             a_record_needs_its_account
+        }
+        unconfirmed {
+            nobody_stands_in_an_organization_without_account
+            a_removal_lets_tokens_be_believed_anew_and_a_denial_does_not
+            of_two_who_begin_to_believe_the_first_one_counts
         }
     }
 }

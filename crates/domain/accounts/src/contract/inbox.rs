@@ -1,20 +1,21 @@
-//! Messages of the provider's webhooks, and sessions that ended: the ports `WebhookInbox`, `ParkedWebhooks` and `EndedSessionReader`.
+//! Messages of the provider's webhooks, and sessions that ended: the ports `WebhookInbox`, `ParkedWebhooks`, `SessionEpochs`, `SessionSightings` and
+//! `EndedSessionReader`.
 
 use futures_util::future::join;
-use portal_authz::action::ManageWebhooks;
-use portal_authz::{Authorized, Job, Platform, Principal, Unchecked};
-use portal_identity::ProviderSessionId;
+use portal_authz::action::EndAllSessions;
+use portal_authz::{Action, Authorized, Job, Platform, Principal, Unchecked};
+use portal_identity::{ProviderSessionId, ProviderUserId};
 
 use super::{Ports, at, cleared, looking_up};
-use crate::{InboxEntry, ParkedWebhook};
+use crate::{Epoch, InboxEntry, ParkedWebhook};
 
 fn entry(id: &str) -> InboxEntry {
     InboxEntry { id: id.to_owned(), kind: "user.updated".to_owned(), received_at: at(3) }
 }
 
-fn operator() -> Authorized<ManageWebhooks, Platform> {
+fn operator<A: Action>() -> Authorized<A, Platform> {
     let who = Principal::System(Job::Operator);
-    Unchecked::new(Platform).authorize(&who).expect("an operator may manage webhooks")
+    Unchecked::new(Platform).authorize(&who).expect("an operator may do this")
 }
 
 async fn parked(ports: Ports<'_>) -> Vec<ParkedWebhook> {
@@ -85,4 +86,65 @@ pub async fn an_ended_session_is_found(ports: Ports<'_>) {
         let ended = ports.ended.has_ended(&looking_up(), session).await.expect("an answer");
         assert_eq!(ended, expected, "{id}");
     }
+}
+
+/// An epoch is that of a person or of everybody, never moves back, and counts with its commit.
+pub async fn an_epoch_only_ever_advances(ports: Ports<'_>) {
+    let person = |name: &str| ProviderUserId::parse(name).expect("a provider id");
+    let everybody: Authorized<EndAllSessions, Platform> = operator();
+    for (name, second, commit) in
+        [("user_1", 10, true), ("user_1", 30, true), ("user_1", 20, true), ("user_2", 40, true), ("user_1", 90, false)]
+    {
+        let mut tx = ports.begin().await;
+        tx.epochs().advance(&cleared(), person(name), at(second)).await.expect("an epoch begins");
+        let ended = if commit { tx.commit().await } else { tx.rollback().await };
+        ended.expect("the transaction ends");
+    }
+    for (second, expected) in [(35, [35, 40, 35]), (34, [35, 40, 35]), (50, [50, 50, 50])] {
+        let mut tx = ports.begin().await;
+        tx.epochs().advance_all(&everybody, at(second)).await.expect("an epoch begins");
+        tx.commit().await.expect("a commit");
+        for (name, expected) in ["user_1", "user_2", "user_3"].into_iter().zip(expected) {
+            let found = ports.ended.epoch_of(&looking_up(), person(name)).await.expect("an answer");
+            assert_eq!(found, Some(at(expected)), "{name} after {second}");
+        }
+    }
+    for (since, expected) in [(0, 3), (31, 2), (41, 1), (50, 1), (51, 0)] {
+        let found = ports.ended.epochs_since(&looking_up(), at(since)).await.expect("a list of epochs");
+        assert_eq!(found.len(), expected, "since {since}: {found:?}");
+        assert!(since > 40 || found.contains(&Epoch { person: Some(person("user_2")), before: at(40) }));
+        assert!(since > 50 || found.contains(&Epoch { person: None, before: at(50) }));
+    }
+}
+
+/// Without an epoch of theirs or of everybody a person has none.
+pub async fn there_is_no_epoch_at_first(ports: Ports<'_>) {
+    let person = ProviderUserId::parse("user_1").expect("a provider id");
+    assert_eq!(ports.ended.epoch_of(&looking_up(), person).await.expect("an answer"), None);
+}
+
+fn session() -> ProviderSessionId {
+    ProviderSessionId::parse("sess_1").expect("a session id")
+}
+
+/// A session is seen for the first time once, and is new again if the transaction is rolled back.
+pub async fn a_session_is_seen_for_the_first_time_once(ports: Ports<'_>) {
+    for (commit, expected) in [(false, true), (true, true), (true, false)] {
+        let mut tx = ports.begin().await;
+        let is_new = tx.sightings().see(&cleared(), session(), at(1)).await.expect("an answer");
+        let ended = if commit { tx.commit().await } else { tx.rollback().await };
+        ended.expect("the transaction ends");
+        assert_eq!(is_new, expected);
+    }
+}
+
+/// Of two requests that see a session at the same time the second waits, and is told that it was seen.
+pub async fn of_two_who_see_a_session_one_is_the_first(ports: Ports<'_>) {
+    let (mut winner, mut loser) = (ports.begin().await, ports.begin().await);
+    assert!(winner.sightings().see(&cleared(), session(), at(1)).await.expect("an answer"));
+    let late = async { loser.sightings().see(&cleared(), session(), at(1)).await.expect("an answer after the wait") };
+    let (is_new, committed) = join(late, winner.commit()).await;
+    committed.expect("a commit");
+    assert!(!is_new);
+    loser.rollback().await.expect("a rollback");
 }

@@ -180,6 +180,31 @@ pub async fn a_profile_is_read_back_as_written(ports: Ports<'_>) {
     assert_eq!(ports.known(&other).await, Some(as_known(other)));
 }
 
+/// Where a person is a member can be asked by one caller per rest, known profile or not, and nowhere once they were deleted.
+pub async fn the_right_to_ask_for_memberships_goes_to_one_caller_per_rest(ports: Ports<'_>) {
+    let mut user = provision(ports.store, 1).await;
+    let mut tx = ports.begin().await;
+    tx.users().save_profile(&cleared(), user.id, told(profile(), at(5))).await.expect("a profile is saved");
+    tx.commit().await.expect("a commit");
+    for (now, asked_before, expected) in
+        [(at(30), at(29), true), (at(60), at(29), false), (at(89), at(29), false), (at(90), at(30), true)]
+    {
+        let mut tx = ports.begin().await;
+        let claimed = tx.users().claim_memberships(&cleared(), user.id, now, asked_before).await.expect("an answer");
+        tx.commit().await.expect("a commit");
+        assert_eq!(claimed, expected, "at {now}, if nobody asked after {asked_before}");
+    }
+    (user.copy, user.memberships_asked_at) = (Some(told(profile(), at(5))), Some(at(90)));
+    assert_eq!(ports.known(&user).await, Some(as_known(user.clone())));
+    let mut tx = ports.begin().await;
+    tx.users().delete(&cleared(), user.id).await.expect("an answer");
+    for id in [user.id, person(9).id] {
+        let claimed = tx.users().claim_memberships(&cleared(), id, at(900), at(800)).await.expect("an answer");
+        assert!(!claimed, "{id}");
+    }
+    tx.rollback().await.expect("a rollback");
+}
+
 /// Who is in doubt can be asked for again.
 pub async fn a_doubtful_profile_is_claimed(ports: Ports<'_>) {
     let user = provision(ports.store, 1).await;

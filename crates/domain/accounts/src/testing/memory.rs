@@ -1,29 +1,33 @@
 //! A store in memory, for tests of what happens over many transactions.
 
+mod readers;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use portal_audit::{AuditLog, AuditRecord};
-use portal_authz::action::{ManageWebhooks, ReadMembers, Reconcile, SetOwner, UpdateAccount, UpdateSelf, ViewSelf};
-use portal_authz::{Authorized, Platform, Role, Unchecked};
-use portal_identity::{ProviderOrganizationId, ProviderUserId};
-use portal_kernel::{AccountId, Begin, Change, ChangeLog, Finish, Page, PageRequest, StoreError, Timestamp, UserId};
+use portal_authz::action::{EndAllSessions, ManageWebhooks, Reconcile, UpdateAccount, UpdateSelf};
+use portal_authz::{Authorized, Platform, Role};
+use portal_identity::{ProviderOrganizationId, ProviderSessionId, ProviderUserId};
+use portal_kernel::{AccountId, Begin, Change, ChangeLog, Finish, StoreError, Timestamp, UserId};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::ports::{
-    AccountReader, AccountRepository, AccountsTx, Merging, ProviderIds, ReconcileReader, ScanCursors, UserRepository,
-    WebhookInbox,
+    AccountRepository, AccountsTx, Merging, ProviderIds, ScanCursors, SessionEpochs, SessionSightings,
+    UnconfirmedMembers, UserRepository, WebhookInbox,
 };
 use crate::{
-    Account, AccountName, AccountOfUser, Counterpart, InboxEntry, Member, Membership, OrganizationAccount,
-    PersonalSettings, Profile, ScanCursor, ScanPosition, Stay, StayHere, User, UserState, Versioned,
+    Account, AccountName, InboxEntry, Membership, OrganizationAccount, PersonalSettings, Profile, ScanCursor,
+    ScanPosition, User, UserState, Versioned,
 };
 
 /// Everything that is stored.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rows {
     pub(crate) buried: BTreeSet<String>,
+    /// By the provider's id of the person; everybody's by none.
+    pub(crate) epochs: BTreeMap<Option<String>, Timestamp>,
     pub(crate) cursor: Option<ScanCursor>,
     /// Messages that came, with the body while they are parked.
     pub(crate) inbox: BTreeMap<String, Option<Vec<u8>>>,
@@ -32,6 +36,9 @@ pub(crate) struct Rows {
     pub(crate) organizations: BTreeMap<String, OrganizationAccount>,
     pub(crate) deleted: BTreeSet<String>,
     pub(crate) memberships: BTreeMap<(String, String), Membership>,
+    /// When the last removal was heard of, and since when tokens are believed.
+    pub(crate) unconfirmed: BTreeMap<(String, String), (Option<Timestamp>, Option<Timestamp>)>,
+    pub(crate) seen: BTreeSet<String>,
     pub(crate) records: Vec<AuditRecord>,
     pub(crate) changes: Vec<Change>,
 }
@@ -73,11 +80,23 @@ impl AccountsTx for MemoryTx {
         self
     }
 
+    fn epochs(&mut self) -> &mut dyn SessionEpochs {
+        self
+    }
+
+    fn sightings(&mut self) -> &mut dyn SessionSightings {
+        self
+    }
+
     fn users(&mut self) -> &mut dyn UserRepository {
         self
     }
 
     fn accounts(&mut self) -> &mut dyn AccountRepository {
+        self
+    }
+
+    fn unconfirmed(&mut self) -> &mut dyn UnconfirmedMembers {
         self
     }
 
@@ -111,6 +130,32 @@ impl ProviderIds for MemoryTx {
 
     async fn settle(&mut self, _: &Merging, _: String, _: Timestamp) -> Result<(), StoreError> {
         Ok(())
+    }
+}
+
+#[async_trait]
+impl SessionEpochs for MemoryTx {
+    async fn advance(&mut self, _: &Merging, person: ProviderUserId, before: Timestamp) -> Result<(), StoreError> {
+        let epoch = self.rows.epochs.entry(Some(person.to_string())).or_insert(before);
+        *epoch = before.max(*epoch);
+        Ok(())
+    }
+
+    async fn advance_all(
+        &mut self,
+        _: &Authorized<EndAllSessions, Platform>,
+        before: Timestamp,
+    ) -> Result<(), StoreError> {
+        let epoch = self.rows.epochs.entry(None).or_insert(before);
+        *epoch = before.max(*epoch);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl SessionSightings for MemoryTx {
+    async fn see(&mut self, _: &Merging, session: ProviderSessionId, _: Timestamp) -> Result<bool, StoreError> {
+        Ok(self.rows.seen.insert(session.to_string()))
     }
 }
 
@@ -175,6 +220,19 @@ impl UserRepository for MemoryTx {
 
     async fn claim(&mut self, _: &Merging, user: UserId, _: Timestamp, _: Timestamp) -> Result<bool, StoreError> {
         Ok(self.user(user)?.is_unclear())
+    }
+
+    async fn claim_memberships(
+        &mut self,
+        _: &Merging,
+        user: UserId,
+        now: Timestamp,
+        asked_before: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let asked_at = &mut self.user(user)?.memberships_asked_at;
+        let rested = asked_at.is_none_or(|asked| asked <= asked_before);
+        *asked_at = if rested { Some(now) } else { *asked_at };
+        Ok(rested)
     }
 
     async fn save_profile(&mut self, _: &Merging, user: UserId, copy: Versioned<Profile>) -> Result<(), StoreError> {
@@ -278,6 +336,37 @@ impl AccountRepository for MemoryTx {
     }
 }
 
+impl MemoryTx {
+    fn standing(&mut self, account: AccountId, user: UserId) -> &mut (Option<Timestamp>, Option<Timestamp>) {
+        self.rows.unconfirmed.entry((account.to_string(), user.to_string())).or_default()
+    }
+}
+
+#[async_trait]
+impl UnconfirmedMembers for MemoryTx {
+    async fn removed(&mut self, _: &Merging, on: AccountId, user: UserId, at: Timestamp) -> Result<(), StoreError> {
+        *self.standing(on, user) = (Some(at), None);
+        Ok(())
+    }
+
+    async fn denied(&mut self, _: &Merging, on: AccountId, user: UserId, at: Timestamp) -> Result<(), StoreError> {
+        let (removed, trusted) = self.standing(on, user);
+        *removed = Some(at);
+        trusted.get_or_insert(at);
+        Ok(())
+    }
+
+    async fn trust(
+        &mut self,
+        _: &Merging,
+        on: AccountId,
+        user: UserId,
+        at: Timestamp,
+    ) -> Result<Timestamp, StoreError> {
+        Ok(*self.standing(on, user).1.get_or_insert(at))
+    }
+}
+
 #[async_trait]
 impl AuditLog for MemoryTx {
     async fn record(&mut self, record: AuditRecord) -> Result<(), StoreError> {
@@ -291,119 +380,5 @@ impl ChangeLog for MemoryTx {
     async fn changed(&mut self, change: Change) -> Result<(), StoreError> {
         self.rows.changes.push(change);
         Ok(())
-    }
-}
-
-#[async_trait]
-impl ReconcileReader for MemoryStore {
-    async fn cursor(&self, _: &Authorized<Reconcile, Platform>) -> Result<ScanCursor, StoreError> {
-        let long_ago = Timestamp::from_unix_seconds(0).ok_or(StoreError::Stale)?;
-        let never = ScanCursor { position: ScanPosition::Idle, version: 0, moved_at: long_ago };
-        Ok(self.rows.lock().await.cursor.unwrap_or(never))
-    }
-
-    async fn users(
-        &self,
-        _: &Authorized<Reconcile, Platform>,
-        after: Option<UserId>,
-        most: usize,
-    ) -> Result<Vec<Counterpart<UserId, ProviderUserId>>, StoreError> {
-        let rows = self.rows.lock().await;
-        let listed = rows.users.values().filter(|user| user.state != UserState::Deleted && Some(user.id) > after);
-        let counterpart = |user: &User| Counterpart {
-            id: user.id,
-            provider_id: user.provider_id.clone(),
-            created_at: user.created_at,
-        };
-        Ok(listed.take(most).map(counterpart).collect())
-    }
-
-    async fn organizations(
-        &self,
-        _: &Authorized<Reconcile, Platform>,
-        after: Option<AccountId>,
-        most: usize,
-    ) -> Result<Vec<Counterpart<AccountId, ProviderOrganizationId>>, StoreError> {
-        let rows = self.rows.lock().await;
-        let listed = rows.accounts.values().filter(|account| Some(account.id) > after);
-        let listed = listed.filter(|account| !rows.deleted.contains(&account.id.to_string())).filter_map(|account| {
-            let provider_id = account.provider_organization.clone()?;
-            Some(Counterpart { id: account.id, provider_id, created_at: account.created_at })
-        });
-        Ok(listed.take(most).collect())
-    }
-
-    async fn memberships(
-        &self,
-        _: &Authorized<Reconcile, Platform>,
-        after: Option<(AccountId, UserId)>,
-        most: usize,
-    ) -> Result<Vec<StayHere>, StoreError> {
-        let rows = self.rows.lock().await;
-        let listed = rows.memberships.values().filter(|member| Some((member.account, member.user)) > after);
-        let listed = listed.filter_map(|member| {
-            let stay = Stay {
-                membership: member.copy.as_ref()?.content.id.clone(),
-                organization: rows.accounts.get(&member.account.to_string())?.provider_organization.clone()?,
-                user: rows.users.get(&member.user.to_string())?.provider_id.clone(),
-            };
-            let created_at = Timestamp::from_unix_seconds(0)?;
-            Some(Counterpart { id: (member.account, member.user), provider_id: stay, created_at })
-        });
-        Ok(listed.take(most).collect())
-    }
-}
-
-impl MemoryStore {
-    async fn one_member(&self, account: AccountId, user: UserId) -> Option<Member> {
-        let rows = self.rows.lock().await;
-        let held = rows.memberships.get(&(account.to_string(), user.to_string()))?;
-        let user = rows.users.get(&user.to_string())?;
-        let record = held.copy.as_ref().map(|copy| copy.content.clone());
-        Some(Member {
-            account,
-            organization: rows.accounts.get(&account.to_string())?.provider_organization.clone(),
-            user: user.id,
-            provider_id: user.provider_id.clone(),
-            profile: user.profile().clone(),
-            role: held.role,
-            provider_role: record.as_ref().map(|record| record.role.clone()),
-            membership: record.map(|record| record.id),
-            created_at: user.created_at,
-        })
-    }
-}
-
-#[async_trait]
-impl AccountReader for MemoryStore {
-    async fn find(&self, id: AccountId) -> Result<Option<Unchecked<Account>>, StoreError> {
-        let rows = self.rows.lock().await;
-        let found = rows.accounts.get(&id.to_string()).filter(|_| !rows.deleted.contains(&id.to_string()));
-        Ok(found.cloned().map(Unchecked::new))
-    }
-
-    async fn member(&self, account: AccountId, user: UserId) -> Result<Option<Unchecked<Member>>, StoreError> {
-        Ok(self.one_member(account, user).await.map(Unchecked::new))
-    }
-
-    async fn member_for(
-        &self,
-        _: &Authorized<SetOwner, Platform>,
-        account: AccountId,
-        user: UserId,
-    ) -> Result<Option<Member>, StoreError> {
-        Ok(self.one_member(account, user).await)
-    }
-
-    async fn members(
-        &self,
-        _: &Authorized<ReadMembers, AccountId>,
-        _: PageRequest<UserId>,
-    ) -> Result<Page<Member, UserId>, StoreError> {
-        Err(StoreError::Stale)
-    }
-
-    async fn of_user(&self, _: &Authorized<ViewSelf, Platform>, _: UserId) -> Result<Vec<AccountOfUser>, StoreError> {
-        Err(StoreError::Stale)
     }
 }

@@ -1,0 +1,2 @@
+DROP TABLE unconfirmed_members;
+ALTER TABLE users DROP COLUMN memberships_asked_at;

@@ -1,0 +1,7 @@
+-- Sessions that signed in here, each of which is in the audit trail once, by the identity provider's id.
+
+CREATE TABLE seen_sessions (
+    id text NOT NULL,
+    first_seen_at timestamptz NOT NULL,
+    CONSTRAINT seen_sessions_pkey PRIMARY KEY (id)
+);
