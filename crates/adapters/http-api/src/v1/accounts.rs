@@ -146,7 +146,7 @@ async fn transfer(
 pub(crate) fn routes() -> Routes {
     Routes::default()
         .with(Endpoint::new::<__path_get, _, _, _>(get))
-        .with(Endpoint::new::<__path_update, _, _, _>(update))
-        .with(Endpoint::new::<__path_delete, _, _, _>(delete))
-        .with(Endpoint::new::<__path_transfer, _, _, _>(transfer))
+        .with(Endpoint::new::<__path_update, _, _, _>(update).asks_provider())
+        .with(Endpoint::new::<__path_delete, _, _, _>(delete).asks_provider())
+        .with(Endpoint::new::<__path_transfer, _, _, _>(transfer).asks_provider())
 }

@@ -156,7 +156,7 @@ async fn revoke(
 
 pub(crate) fn routes() -> Routes {
     Routes::default()
-        .with(Endpoint::new::<__path_list, _, _, _>(list))
-        .with(Endpoint::new::<__path_create, _, _, _>(create))
-        .with(Endpoint::new::<__path_revoke, _, _, _>(revoke))
+        .with(Endpoint::new::<__path_list, _, _, _>(list).asks_provider())
+        .with(Endpoint::new::<__path_create, _, _, _>(create).asks_provider())
+        .with(Endpoint::new::<__path_revoke, _, _, _>(revoke).asks_provider())
 }

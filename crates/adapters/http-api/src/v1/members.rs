@@ -176,6 +176,6 @@ pub(crate) fn routes() -> Routes {
     Routes::default()
         .with(Endpoint::new::<__path_list, _, _, _>(list))
         .with(Endpoint::new::<__path_get, _, _, _>(get))
-        .with(Endpoint::new::<__path_update, _, _, _>(update))
-        .with(Endpoint::new::<__path_remove, _, _, _>(remove))
+        .with(Endpoint::new::<__path_update, _, _, _>(update).asks_provider())
+        .with(Endpoint::new::<__path_remove, _, _, _>(remove).asks_provider())
 }
