@@ -188,7 +188,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    audit_signed_heads (account_id, seq) {
+    audit_signed_heads (account_id, seq, hash) {
         account_id -> Uuid,
         seq -> BigInt,
         hash -> Binary,
@@ -198,7 +198,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    platform_audit_signed_heads (seq) {
+    platform_audit_signed_heads (seq, hash) {
         seq -> BigInt,
         hash -> Binary,
         at -> Timestamptz,

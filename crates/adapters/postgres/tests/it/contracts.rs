@@ -109,6 +109,9 @@ mod of_audit {
         }
         heads {
             a_chain_that_grew_wants_a_signature
+            chains_that_want_a_signature_are_found_in_parts
+            what_was_planted_is_no_signature
+            records_are_read_for_signing
             signed_heads_are_read_back_by_number
             a_head_is_signed_once
         }
