@@ -127,7 +127,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         public_origin: settings.public_origin,
         trusted_proxies: settings.http.trusted_proxies,
     };
-    let metrics = HttpMetrics::new(metrics(&store, &authenticator, webhooks.as_deref()))
+    let metrics = HttpMetrics::new(metrics(&store, &authenticator, webhooks.as_deref(), &head_signing))
         .map_err(|error| WireError::Metrics(error.into()))?;
     let api = Api {
         kit: Arc::new(kit),
@@ -209,8 +209,13 @@ pub fn parked_webhooks(store: Arc<PgStore>, surroundings: &Surroundings) -> Webh
     }
 }
 
-fn metrics(store: &Arc<PgStore>, authenticator: &Arc<ClerkAuthenticator>, webhooks: Option<&Webhooks>) -> Vec<Metric> {
-    let database = store.clone();
+fn metrics(
+    store: &Arc<PgStore>,
+    authenticator: &Arc<ClerkAuthenticator>,
+    webhooks: Option<&Webhooks>,
+    head_signing: &Arc<HeadSigning>,
+) -> Vec<Metric> {
+    let (database, head_signing) = (store.clone(), head_signing.clone());
     let clerk = |name, help, read: fn(&portal_clerk::ClerkStats) -> u64| {
         let authenticator = authenticator.clone();
         Metric { name, kind: MetricKind::Counter, help, read: Arc::new(move || read(&authenticator.stats())) }
@@ -226,6 +231,12 @@ fn metrics(store: &Arc<PgStore>, authenticator: &Arc<ClerkAuthenticator>, webhoo
             kind: MetricKind::Counter,
             help: "Connections taken from the pool.",
             read: Arc::new(move || database.checkouts()),
+        },
+        Metric {
+            name: "portal_audit_chain_broken",
+            kind: MetricKind::Gauge,
+            help: "Audit trails that did not fit when this process last signed.",
+            read: Arc::new(move || head_signing.broken()),
         },
         clerk("portal_clerk_signature_checks_total", "Session tokens whose signature was checked.", |stats| {
             stats.signature_checks

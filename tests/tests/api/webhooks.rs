@@ -141,7 +141,7 @@ async fn what_is_not_kept_is_acknowledged_and_what_cannot_be_read_is_put_aside()
     assert!(!listed.contains("user_1"), "what was sent is not shown: {listed}");
     let again = portal.webhooks(&["replay", "msg_bad", "--reason", "mended"]).await.unwrap_err();
     assert!(again.contains("parked again"), "{again}");
-    let unknown = portal.webhooks(&["replay", "msg_good"]).await.unwrap_err();
+    let unknown = portal.webhooks(&["replay", "msg_good", "--reason", "mended"]).await.unwrap_err();
     assert!(unknown.contains("no message of this id is parked"), "{unknown}");
 
     let metrics = portal.wired.api.metrics.render();

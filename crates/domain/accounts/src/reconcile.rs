@@ -13,14 +13,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portal_audit::{Caller, Provenance};
+use portal_audit::{AuditAction, AuditRecord, Caller, Provenance, Subject};
 use portal_authz::action::Reconcile;
 use portal_authz::{Authorized, Denied, Job, Platform, Principal, Unchecked};
 use portal_identity::{
     DirectoryError, DirectoryListing, IdentityDirectory, Listed, ProviderEvent, ProviderMembershipId,
     ProviderOrganizationId, ProviderUserId,
 };
-use portal_kernel::{AccountId, Change, StoreError, Timestamp, UserId, finish};
+use portal_kernel::{AccountId, Change, Clock, IdGen, StoreError, Timestamp, UserId, finish};
 
 use crate::Source;
 use crate::facts::{Facts, Merge};
@@ -162,6 +162,8 @@ struct Scan {
     /// The provider's ids of everything that was listed.
     seen: HashSet<String>,
     report: ReconcileReport,
+    /// That an operator began it; written with the first move of the cursor.
+    opening: Option<AuditRecord>,
 }
 
 /// What may be gone at the provider.
@@ -216,8 +218,20 @@ impl Reconciler {
         let position = if from_the_start { ScanPosition::Users(0) } else { cursor.position };
         let merge = Unchecked::new(Platform).authorize(&Principal::System(Job::Reconciler))?;
         let report = ReconcileReport { dry_run: options.dry_run, ..ReconcileReport::default() };
-        let caller = caller.clone();
-        let mut scan = Scan { cleared, merge, caller, options, cursor, started_at, seen: HashSet::new(), report };
+        let mut scan = Scan {
+            cleared,
+            merge,
+            caller: caller.clone(),
+            options,
+            cursor,
+            started_at,
+            seen: HashSet::new(),
+            report,
+            opening: None,
+        };
+        if caller.principal == Principal::System(Job::Operator) && !options.dry_run {
+            scan.opening = Some(self.opening(caller));
+        }
         // Whoever moves the cursor first scans.
         match self.apply_at_once(&mut scan, &[], Some(position)).await {
             Err(StoreError::Stale) => return Err(ReconcileError::Busy(started_at)),
@@ -230,6 +244,12 @@ impl Reconciler {
         }
         self.apply(&mut scan, Vec::new(), ScanPosition::Idle).await?;
         Ok(scan.report)
+    }
+
+    /// What is mended leaves records of its own; this one tells of the scan, whatever comes of it.
+    fn opening(&self, caller: &Caller) -> AuditRecord {
+        let source: (&dyn IdGen, &dyn Clock) = (&*self.facts.ids, &*self.facts.clock);
+        AuditRecord::now(source, caller, None, AuditAction::DirectoryReconciled, Subject::Platform)
     }
 
     async fn read_everything(&self, scan: &mut Scan, mut position: ScanPosition) -> Result<(), ReconcileError> {
@@ -307,6 +327,9 @@ impl Reconciler {
         let mut moved = None;
         let outcome = async {
             if let Some(to) = to.filter(|_| !scan.options.dry_run) {
+                if let Some(opening) = scan.opening.take() {
+                    tx.audit().record(opening).await?;
+                }
                 moved = Some(tx.scans().advance(&scan.cleared, scan.cursor, to, now).await?.ok_or(StoreError::Stale)?);
             }
             let mut changed = Vec::new();

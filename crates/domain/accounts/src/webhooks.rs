@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use portal_audit::{Caller, Provenance};
+use portal_audit::{AuditAction, AuditRecord, Caller, Provenance, Subject};
 use portal_authz::action::ManageWebhooks;
 use portal_authz::{Authorized, Denied, Job, Platform, Principal, Unchecked};
 use portal_identity::{ProviderEvent, WebhookHeaders, WebhookMessage, WebhookNews, WebhookRefused, WebhookVerifier};
-use portal_kernel::{StoreError, Timestamp, finish};
+use portal_kernel::{Clock, IdGen, StoreError, Timestamp, finish};
 
 use crate::Source;
 use crate::facts::{Facts, Merge};
@@ -220,6 +220,10 @@ impl Webhooks {
         id: &str,
     ) -> Result<(), ReplayWebhookError> {
         let body = tx.inbox().unpark(manage, id.to_owned()).await?.ok_or(ReplayWebhookError::NotParked)?;
+        let source: (&dyn IdGen, &dyn Clock) = (&*self.facts.ids, &*self.facts.clock);
+        let subject = Subject::Webhook(id.to_owned());
+        let replayed = AuditRecord::now(source, &cleared.caller, None, AuditAction::WebhookReplayed, subject);
+        tx.audit().record(replayed).await?;
         match self.verifier.read(&body).news {
             WebhookNews::Nothing => Ok(()),
             WebhookNews::Unreadable(reason) => Err(ReplayWebhookError::ParkedAgain(reason.to_owned())),
@@ -372,8 +376,12 @@ mod tests {
         assert!(matches!(again, ReplayWebhookError::ParkedAgain(reason) if reason == "no id"));
         let mended = webhooks(verifier(about_alice), shared);
         assert!(matches!(mended.replay(&signing_in(), "msg_1").await, Err(ReplayWebhookError::Denied(_))));
+        assert!(store.rows.lock().await.records.is_empty(), "what failed left no record");
         mended.replay(&operator(), "msg_1").await.unwrap();
         assert_eq!(store.rows.lock().await.users.len(), 1);
+        let first = store.rows.lock().await.records[0].clone();
+        assert_eq!((first.action, first.account), (AuditAction::WebhookReplayed, None));
+        assert_eq!((first.subject.to_string().as_str(), first.actor.id.as_str()), ("msg_1", "operator"));
         assert!(matches!(mended.replay(&operator(), "msg_1").await, Err(ReplayWebhookError::NotParked)));
     }
 

@@ -113,11 +113,7 @@ pub trait ChainReader: Send + Sync {
     async fn has_account(&self, cleared: &Inspecting, account: AccountId) -> Result<bool, StoreError>;
 
     /// Numbers and ids of the records of a part, in the order of [`Self::links`]; also of those that cannot be read.
-    async fn places(
-        &self,
-        cleared: &Inspecting,
-        range: LinkRange,
-    ) -> Result<Vec<(i64, AuditEventId)>, StoreError>;
+    async fn places(&self, cleared: &Inspecting, range: LinkRange) -> Result<Vec<(i64, AuditEventId)>, StoreError>;
 
     /// In the order of their numbers, then of their ids: also what stands there twice.
     async fn links(&self, cleared: &Inspecting, range: LinkRange) -> Result<Vec<Link>, StoreError>;

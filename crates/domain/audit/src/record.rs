@@ -58,6 +58,10 @@ audit_actions! {
     ServiceTokenCreated = "service_token.created";
     /// A service token was ended for good.
     ServiceTokenRevoked = "service_token.revoked";
+    /// An operator had a message of the identity provider read again that had been put aside.
+    WebhookReplayed = "webhook.replayed";
+    /// An operator had everything compared with the identity provider, and mended.
+    DirectoryReconciled = "directory.reconciled";
 }
 
 /// What it was done to.
@@ -73,6 +77,10 @@ pub enum Subject {
     ServiceToken(ServiceTokenId),
     /// A session; the identity provider's id.
     Session(String),
+    /// A message of the identity provider; its id.
+    Webhook(String),
+    /// Everything.
+    Platform,
 }
 
 impl std::fmt::Display for Subject {
@@ -83,7 +91,8 @@ impl std::fmt::Display for Subject {
             Self::Account(id) => id.fmt(f),
             Self::ApiKey(id) => id.fmt(f),
             Self::ServiceToken(id) => id.fmt(f),
-            Self::Session(id) => id.fmt(f),
+            Self::Session(id) | Self::Webhook(id) => id.fmt(f),
+            Self::Platform => f.write_str("platform"),
         }
     }
 }

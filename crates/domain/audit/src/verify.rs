@@ -176,8 +176,16 @@ impl Inspector {
         trail: Trail,
         elsewhere: &[SignedHead],
     ) -> Result<Verdict, InspectError> {
-        let mut walk =
-            Walk { inspector: self, cleared: cleared(who)?, trail, elsewhere, at: Head::EMPTY, last: None, vouched: 0, signed: 0 };
+        let mut walk = Walk {
+            inspector: self,
+            cleared: cleared(who)?,
+            trail,
+            elsewhere,
+            at: Head::EMPTY,
+            last: None,
+            vouched: 0,
+            signed: 0,
+        };
         let finding = match walk.walk().await {
             Ok(finding) => finding,
             Err(StoreError::Corrupt(_)) => Some(Finding::Unreadable { seq: walk.at.seq }),

@@ -160,7 +160,11 @@ async fn a_broken_chain_keeps_no_other_from_being_signed() {
 async fn a_planted_signature_stops_nothing_and_vouches_for_nothing() {
     for seq in [2, 5, 8, 99] {
         let mut stored = chain(8, &[4]);
-        let planted = stored.links.iter().find(|link| link.seq == seq && seq != 8).map_or(Head { seq, ..Head::EMPTY }, Link::head);
+        let planted = stored
+            .links
+            .iter()
+            .find(|link| link.seq == seq && seq != 8)
+            .map_or(Head { seq, ..Head::EMPTY }, Link::head);
         stored.signed.push(SignedHead::new(&Key(2), Trail::Platform, planted, now()));
         let (told, _) = World::of_platform(stored).sign().await;
         assert_eq!(signed(&told), [(Trail::Platform, 8)], "{seq}");
