@@ -205,7 +205,10 @@ fn told(report: &ReconcileReport) -> String {
              it: --max-removals {missing}"
         );
     }
-    if report.unusable > 0 || report.too_many_missing.is_some() {
+    for position in &report.left_out {
+        let _ = writeln!(text, "what the provider has from {position} on cannot be read and is left out (see the log)");
+    }
+    if report.unusable > 0 || report.too_many_missing.is_some() || !report.left_out.is_empty() {
         text.push_str("the comparison is not finished\n");
         return text;
     }

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use portal_accounts::{
-    Accounts, AccountsStore, EndedSessions, Facts, KnownUsers, Reconciler, RoleMap, Sessions, SignIn, Turns,
-    WebhookHealth, Webhooks,
+    Accounts, AccountsStore, EndedSessions, Facts, KnownUsers, Reconciler, RoleMap, Sessions, SignIn, Turns, Webhooks,
 };
 use portal_api_keys::{ApiKeys, ApiKeysStore, Peppers, ServiceTokens, Verifier};
 use portal_audit::AuditTrail;
@@ -12,13 +11,14 @@ use portal_clerk::{
     ClerkAuthenticator, ClerkDirectory, ClerkListing, ClerkSessions, ClerkSettings, ClerkWebhooks, WebhookVerifier,
 };
 use portal_http_api::Api;
-use portal_http_kit::{HttpMetrics, Kit, Metric, MetricKind};
+use portal_http_kit::{HttpMetrics, Kit};
 use portal_identity::{DirectoryListing, IdentityDirectory};
 use portal_kernel::{Clock, Entropy, IdGen};
 use portal_postgres::{PgFeed, PgStore};
 use portal_web::Web;
 
 use crate::audit::{AuditTools, HeadSigning};
+use crate::metrics::Sources;
 use crate::settings::{KeySettings, Settings};
 use crate::system::{OsEntropy, SystemClock, V7Ids};
 
@@ -101,13 +101,15 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         directory: directory.clone(),
         facts: facts.clone(),
         turns: Turns::default(),
+        health: Arc::default(),
     };
+    let sign_ins = sign_in.health.clone();
     let sessions = Sessions {
         control: Arc::new(sessions_at_provider),
         store: store.clone() as Arc<AccountsStore>,
         facts: facts.clone(),
     };
-    let reconciler = reconciler(&store, facts, directory, listing);
+    let reconciler = reconciler(&store, facts, listing);
     let verifier = Arc::new(Verifier { reader: store.clone(), peppers: peppers.clone(), brand: brand.clone() });
     let keys = ApiKeys {
         store: store.clone() as Arc<ApiKeysStore>,
@@ -127,8 +129,15 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         public_origin: settings.public_origin,
         trusted_proxies: settings.http.trusted_proxies,
     };
-    let metrics = HttpMetrics::new(metrics(&store, &authenticator, webhooks.as_deref(), &head_signing))
-        .map_err(|error| WireError::Metrics(error.into()))?;
+    let sources = Sources {
+        store: store.clone(),
+        authenticator: authenticator.clone(),
+        webhooks: webhooks.as_ref().map(|webhooks| webhooks.health.clone()).unwrap_or_default(),
+        reconciler: reconciler.health.clone(),
+        sign_ins,
+        head_signing: head_signing.clone(),
+    };
+    let metrics = HttpMetrics::new(sources.metrics()).map_err(|error| WireError::Metrics(error.into()))?;
     let api = Api {
         kit: Arc::new(kit),
         accounts: Arc::new(Accounts::new(store.clone())),
@@ -163,21 +172,17 @@ fn provider(settings: &ClerkSettings) -> Result<Provider, WireError> {
     Ok((Arc::new(directory), Arc::new(listing)))
 }
 
-fn reconciler(
-    store: &Arc<PgStore>,
-    facts: Arc<Facts>,
-    directory: Arc<dyn IdentityDirectory>,
-    listing: Arc<dyn DirectoryListing>,
-) -> Reconciler {
-    Reconciler { listing, directory, reader: store.clone(), store: store.clone() as Arc<AccountsStore>, facts }
+fn reconciler(store: &Arc<PgStore>, facts: Arc<Facts>, listing: Arc<dyn DirectoryListing>) -> Reconciler {
+    let health = Arc::default();
+    Reconciler { listing, reader: store.clone(), store: store.clone() as Arc<AccountsStore>, facts, health }
 }
 
 /// The use case of an operator who does not wait for the job.
 pub fn reconciler_of(settings: &Settings, surroundings: &Surroundings) -> Result<Reconciler, WireError> {
     let Surroundings { clock, ids, .. } = surroundings.clone();
     let store = Arc::new(PgStore::new(&settings.database).map_err(|error| WireError::Database(error.into()))?);
-    let (directory, listing) = provider(&settings.clerk)?;
-    Ok(reconciler(&store, Arc::new(Facts { role_map: RoleMap::default(), ids, clock }), directory, listing))
+    let (_, listing) = provider(&settings.clerk)?;
+    Ok(reconciler(&store, Arc::new(Facts { role_map: RoleMap::default(), ids, clock }), listing))
 }
 
 /// The use cases of an operator's command.
@@ -207,70 +212,4 @@ pub fn parked_webhooks(store: Arc<PgStore>, surroundings: &Surroundings) -> Webh
         facts: Arc::new(Facts { role_map: RoleMap::default(), ids, clock }),
         health: Arc::default(),
     }
-}
-
-fn metrics(
-    store: &Arc<PgStore>,
-    authenticator: &Arc<ClerkAuthenticator>,
-    webhooks: Option<&Webhooks>,
-    head_signing: &Arc<HeadSigning>,
-) -> Vec<Metric> {
-    let (database, head_signing) = (store.clone(), head_signing.clone());
-    let clerk = |name, help, read: fn(&portal_clerk::ClerkStats) -> u64| {
-        let authenticator = authenticator.clone();
-        Metric { name, kind: MetricKind::Counter, help, read: Arc::new(move || read(&authenticator.stats())) }
-    };
-    let health = webhooks.map(|webhooks| webhooks.health.clone()).unwrap_or_default();
-    let webhook = |name, kind, help, read: fn(&WebhookHealth) -> u64| {
-        let health = health.clone();
-        Metric { name, kind, help, read: Arc::new(move || read(&health)) }
-    };
-    vec![
-        Metric {
-            name: "portal_database_checkouts_total",
-            kind: MetricKind::Counter,
-            help: "Connections taken from the pool.",
-            read: Arc::new(move || database.checkouts()),
-        },
-        Metric {
-            name: "portal_audit_chain_broken",
-            kind: MetricKind::Gauge,
-            help: "Audit trails that did not fit when this process last signed.",
-            read: Arc::new(move || head_signing.broken()),
-        },
-        clerk("portal_clerk_signature_checks_total", "Session tokens whose signature was checked.", |stats| {
-            stats.signature_checks
-        }),
-        clerk("portal_clerk_jwks_fetches_total", "Requests for the provider's signing keys.", |stats| {
-            stats.jwks_fetches
-        }),
-        clerk("portal_clerk_token_cache_hits_total", "Session tokens that were known.", |stats| stats.cache_hits),
-        clerk("portal_clerk_token_cache_misses_total", "Session tokens that were not known.", |stats| {
-            stats.cache_misses
-        }),
-        webhook(
-            "portal_webhooks_accepted_total",
-            MetricKind::Counter,
-            "Deliveries of the provider that were acknowledged.",
-            WebhookHealth::accepted,
-        ),
-        webhook(
-            "portal_webhooks_refused_total",
-            MetricKind::Counter,
-            "Deliveries that nobody signed, or too long ago.",
-            WebhookHealth::refused,
-        ),
-        webhook(
-            "portal_webhooks_parked_total",
-            MetricKind::Counter,
-            "Deliveries that were put aside for a person to look at.",
-            WebhookHealth::parked,
-        ),
-        webhook(
-            "portal_webhook_last_accepted_timestamp_seconds",
-            MetricKind::Gauge,
-            "When this process took the last delivery in, in seconds since 1970; 0 before the first.",
-            WebhookHealth::last_accepted,
-        ),
-    ]
 }

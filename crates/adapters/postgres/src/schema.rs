@@ -176,6 +176,9 @@ diesel::table! {
         position -> Text,
         version -> BigInt,
         moved_at -> Timestamptz,
+        failures -> Integer,
+        completed_at -> Nullable<Timestamptz>,
+        drift -> Nullable<Integer>,
     }
 }
 

@@ -40,11 +40,11 @@ pub use ports::{
 };
 pub use read::{AccountOfUser, Accounts, ReadAccountError};
 pub use reconcile::{
-    Counterpart, ReconcileError, ReconcileOptions, ReconcileReport, Reconciler, ScanCursor, ScanPosition, Stay,
-    StayHere, Tally,
+    CompleteScan, Counterpart, ReconcileError, ReconcileHealth, ReconcileOptions, ReconcileReport, Reconciler,
+    ScanCursor, ScanMove, ScanPosition, Stay, StayHere, Tally,
 };
 pub use sessions::{Sessions, SessionsError};
-pub use sign_in::{SignIn, SignInError, SignedIn};
+pub use sign_in::{SignIn, SignInError, SignInHealth, SignedIn};
 pub use turns::Turns;
 pub use user::{KnownUser, Profile, User, UserState};
 pub use webhooks::{

@@ -1,5 +1,7 @@
 //! A verified session becomes a principal; the first one of a person also makes user, personal account and ownership.
 
+mod health;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +14,8 @@ use portal_kernel::{AccountId, Change, StoreError, Timestamp, UserId, finish};
 use crate::facts::{Facts, Found, Merge};
 use crate::ports::{AccountsStore, AccountsTx, Merging, SignInReader};
 use crate::{EndedSessions, KnownUser, Source, Turns, UserState};
+
+pub use health::SignInHealth;
 
 /// How long a failed read of a profile rests before the next request tries again.
 const PROFILE_RETRY: Duration = Duration::from_mins(1);
@@ -67,6 +71,8 @@ pub struct SignIn {
     pub facts: Arc<Facts>,
     /// Who is being made at the moment.
     pub turns: Turns,
+    /// How many signed in.
+    pub health: Arc<SignInHealth>,
 }
 
 /// What signing in needs: to look people up, and to write what the provider tells.
@@ -107,7 +113,10 @@ impl SignIn {
             None => self.first_sign_in(&cleared, auth).await?,
         };
         match known.user.state {
-            UserState::Active => Ok(self.principal(known, auth)),
+            UserState::Active => {
+                self.health.note();
+                Ok(self.principal(known, auth))
+            }
             UserState::Deleted => Err(SignInError::Deleted),
         }
     }
@@ -134,7 +143,11 @@ impl SignIn {
         };
         let known = self.reader.find(&cleared.look_up, auth.user_id.clone()).await?.ok_or(StoreError::Stale)?;
         drop(turn);
-        if made { self.ask_provider(cleared, known).await } else { Ok(known) }
+        if !made {
+            return Ok(known);
+        }
+        self.health.note_first();
+        self.ask_provider(cleared, known).await
     }
 
     async fn provision(&self, cleared: &Clearance, id: &ProviderUserId) -> Result<Found, StoreError> {
@@ -281,6 +294,7 @@ mod tests {
                 directory: Arc::new(self.directory),
                 facts: Arc::new(Facts { role_map: RoleMap::default(), ids, clock }),
                 turns: Turns::default(),
+                health: Arc::default(),
             };
             (sign_in, store)
         }
@@ -326,6 +340,7 @@ mod tests {
         fixture.directory.expect_user().once().returning(|_| Err(down()));
         let (sign_in, store) = fixture.build();
         sign_in.sign_in(&session(), &Provenance::default()).await.unwrap();
+        assert_eq!((sign_in.health.all(), sign_in.health.first()), (1, 1));
         assert_eq!(
             store.endings(),
             [Ending::Committed],
@@ -347,6 +362,7 @@ mod tests {
         let (sign_in, _) = fixture.build();
         let signed_in = sign_in.sign_in(&session(), &Provenance::default()).await.unwrap();
         assert_eq!(signed_in.known.user, known(false).user);
+        assert_eq!((sign_in.health.all(), sign_in.health.first()), (1, 0));
     }
 
     #[tokio::test]
@@ -362,6 +378,7 @@ mod tests {
             let (sign_in, _) = fixture.build();
             let outcome = sign_in.sign_in(&session(), &Provenance::default()).await;
             assert!(matches!(outcome, Err(SignInError::Deleted)));
+            assert_eq!((sign_in.health.all(), sign_in.health.first()), (0, 0));
         }
     }
 

@@ -7,12 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use portal_audit::{AuditAction, AuditRecord, Caller, Provenance, Subject};
 use portal_authz::action::ManageWebhooks;
 use portal_authz::{Authorized, Denied, Job, Platform, Principal, Unchecked};
-use portal_identity::{ProviderEvent, WebhookHeaders, WebhookMessage, WebhookNews, WebhookRefused, WebhookVerifier};
+use portal_identity::{
+    ProviderEvent, ProviderMembershipId, WebhookHeaders, WebhookMessage, WebhookNews, WebhookRefused, WebhookVerifier,
+};
 use portal_kernel::{Clock, IdGen, StoreError, Timestamp, finish};
 
-use crate::Source;
 use crate::facts::{Facts, Merge};
 use crate::ports::{AccountsStore, AccountsTx, Merging, ParkedWebhooks};
+use crate::{Source, Stay};
 
 /// What became of a delivery. All of these are acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +120,7 @@ impl WebhookHealth {
         match outcome {
             Ok(outcome) => {
                 self.accepted.fetch_add(1, Ordering::Relaxed);
-                self.last_accepted.store(u64::try_from(now.unix_seconds()).unwrap_or_default(), Ordering::Relaxed);
+                self.note_last(now);
                 if *outcome == WebhookOutcome::Parked {
                     self.parked.fetch_add(1, Ordering::Relaxed);
                 }
@@ -129,6 +131,10 @@ impl WebhookHealth {
             }
             Err(ReceiveWebhookError::Denied(_) | ReceiveWebhookError::Store(_)) => {}
         }
+    }
+
+    fn note_last(&self, at: Timestamp) {
+        self.last_accepted.fetch_max(u64::try_from(at.unix_seconds()).unwrap_or_default(), Ordering::Relaxed);
     }
 
     /// How many were acknowledged, those that were put aside included.
@@ -146,7 +152,7 @@ impl WebhookHealth {
         self.parked.load(Ordering::Relaxed)
     }
 
-    /// When the last one was acknowledged, in seconds since 1970; 0 before the first.
+    /// When the last one was acknowledged, by whichever process that is known of, in seconds since 1970; 0 before the first.
     pub fn last_accepted(&self) -> u64 {
         self.last_accepted.load(Ordering::Relaxed)
     }
@@ -158,6 +164,17 @@ struct Clearance {
 }
 
 impl Webhooks {
+    /// Refuses a delivery whose headers already say that it is not the provider's, before anybody waits for its body.
+    pub fn screen(&self, headers: &WebhookHeaders<'_>) -> Result<(), ReceiveWebhookError> {
+        let now = self.facts.clock.now();
+        let refused = self.verifier.screen(headers, now).err();
+        refused.map_or(Ok(()), |refused| {
+            let outcome = Err(ReceiveWebhookError::Refused(refused));
+            self.health.note(&outcome, now);
+            outcome.map(drop)
+        })
+    }
+
     /// Verifies, reads and applies a delivery. When this returns, the effect is committed, or the message is parked, or it is as if it
     /// had never come.
     pub async fn receive(
@@ -183,18 +200,27 @@ impl Webhooks {
         let WebhookMessage { kind, news } = self.verifier.read(body);
         let entry = InboxEntry { id, kind, received_at };
         let cleared = Self::clearance(Caller { principal: Principal::System(Job::Webhooks), provenance })?;
-        let event = match news {
-            WebhookNews::Event(event) => Some(*event),
-            WebhookNews::Nothing => None,
+        let outcome = match news {
+            WebhookNews::Event(_) | WebhookNews::MembershipDeleted(_) => WebhookOutcome::Applied,
+            WebhookNews::Nothing => WebhookOutcome::Ignored,
             WebhookNews::Unreadable(reason) => return Ok(self.park(&cleared, entry, body, reason.to_owned()).await?),
         };
-        let outcome = if event.is_some() { WebhookOutcome::Applied } else { WebhookOutcome::Ignored };
-        match self.take(&cleared, entry.clone(), event).await {
+        match self.take(&cleared, entry.clone(), news).await {
             Ok(true) => Ok(outcome),
             Ok(false) => Ok(WebhookOutcome::Repeated),
-            Err(error) if error.may_pass() => Err(error.into()),
-            Err(error) => Ok(self.park(&cleared, entry, body, error.to_string()).await?),
+            Err(error) if error.never_passes() => Ok(self.park(&cleared, entry, body, error.to_string()).await?),
+            // The provider repeats it for days: also a defect may be mended meanwhile.
+            Err(error) => Err(error.into()),
         }
+    }
+
+    /// Learns when the last message came, also to other processes and before this one began.
+    pub async fn recall(&self) -> Result<(), StoreError> {
+        let Ok(cleared) = Unchecked::new(Platform).authorize(&Principal::System(Job::Webhooks)) else { return Ok(()) };
+        if let Some(at) = self.parked.last_received(&cleared).await? {
+            self.health.note_last(at);
+        }
+        Ok(())
     }
 
     /// All messages that were put aside, the oldest first.
@@ -224,18 +250,44 @@ impl Webhooks {
         let subject = Subject::Webhook(id.to_owned());
         let replayed = AuditRecord::now(source, &cleared.caller, None, AuditAction::WebhookReplayed, subject);
         tx.audit().record(replayed).await?;
-        match self.verifier.read(&body).news {
-            WebhookNews::Nothing => Ok(()),
-            WebhookNews::Unreadable(reason) => Err(ReplayWebhookError::ParkedAgain(reason.to_owned())),
-            WebhookNews::Event(event) => {
-                let mut merge = Merge::new(tx, &cleared.merge, &cleared.caller);
-                let applied = self.facts.apply(&mut merge, vec![*event], Source::Told).await;
-                applied.map_err(|error| match error {
-                    error if error.may_pass() => error.into(),
-                    error => ReplayWebhookError::ParkedAgain(error.to_string()),
-                })
-            }
+        let news = self.verifier.read(&body).news;
+        if let WebhookNews::Unreadable(reason) = news {
+            return Err(ReplayWebhookError::ParkedAgain(reason.to_owned()));
         }
+        self.apply(tx, cleared, news).await.map_err(|error| match error {
+            error if error.never_passes() => ReplayWebhookError::ParkedAgain(error.to_string()),
+            error => error.into(),
+        })
+    }
+
+    async fn apply(&self, tx: &mut dyn AccountsTx, cleared: &Clearance, news: WebhookNews) -> Result<(), StoreError> {
+        let event = match news {
+            WebhookNews::Event(event) => *event,
+            WebhookNews::MembershipDeleted(id) => match tx.accounts().find_stay(&cleared.merge, id.clone()).await? {
+                Some(Stay { membership, organization, user }) => {
+                    ProviderEvent::MembershipDeleted { id: membership, organization, user }
+                }
+                None => return self.bury(tx, cleared, id).await,
+            },
+            WebhookNews::Nothing | WebhookNews::Unreadable(_) => return Ok(()),
+        };
+        let mut merge = Merge::new(tx, &cleared.merge, &cleared.caller);
+        self.facts.apply(&mut merge, vec![event], Source::Told).await
+    }
+
+    /// A membership that is not here will not come any more, either.
+    async fn bury(
+        &self,
+        tx: &mut dyn AccountsTx,
+        cleared: &Clearance,
+        id: ProviderMembershipId,
+    ) -> Result<(), StoreError> {
+        tx.provider_ids().lock(&cleared.merge, vec![id.to_string()]).await?;
+        // It came between the question and the lock: the next attempt finds it.
+        if tx.accounts().find_stay(&cleared.merge, id.clone()).await?.is_some() {
+            return Err(StoreError::Stale);
+        }
+        tx.provider_ids().bury(&cleared.merge, id.to_string(), self.facts.clock.now()).await
     }
 
     fn may_manage(caller: &Caller) -> Result<Authorized<ManageWebhooks, Platform>, Denied> {
@@ -249,14 +301,9 @@ impl Webhooks {
     }
 
     /// False if the message had come before.
-    async fn take(
-        &self,
-        cleared: &Clearance,
-        entry: InboxEntry,
-        event: Option<ProviderEvent>,
-    ) -> Result<bool, StoreError> {
+    async fn take(&self, cleared: &Clearance, entry: InboxEntry, news: WebhookNews) -> Result<bool, StoreError> {
         let mut tx = self.store.begin().await?;
-        let outcome = self.take_in(&mut *tx, cleared, entry, event).await;
+        let outcome = self.take_in(&mut *tx, cleared, entry, news).await;
         finish(tx, outcome).await
     }
 
@@ -265,13 +312,12 @@ impl Webhooks {
         tx: &mut dyn AccountsTx,
         cleared: &Clearance,
         entry: InboxEntry,
-        event: Option<ProviderEvent>,
+        news: WebhookNews,
     ) -> Result<bool, StoreError> {
         if !tx.inbox().take(&cleared.merge, entry).await? {
             return Ok(false);
         }
-        let mut merge = Merge::new(tx, &cleared.merge, &cleared.caller);
-        self.facts.apply(&mut merge, event.into_iter().collect(), Source::Told).await?;
+        self.apply(tx, cleared, news).await?;
         Ok(true)
     }
 
@@ -292,7 +338,9 @@ impl Webhooks {
 
 #[cfg(test)]
 mod tests {
-    use portal_identity::{MockWebhookVerifier, ProviderSessionId};
+    use portal_identity::{
+        MockWebhookVerifier, ProviderMembership, ProviderOrganization, ProviderOrganizationId, ProviderSessionId,
+    };
     use portal_kernel::Change;
     use portal_testkit::{CountingIds, FixedClock};
 
@@ -324,6 +372,21 @@ mod tests {
         Caller { principal: Principal::System(Job::Operator), provenance: Provenance::default() }
     }
 
+    fn member() -> ProviderMembership {
+        ProviderMembership {
+            id: ProviderMembershipId::parse("orgmem_1").unwrap(),
+            organization: ProviderOrganization {
+                id: ProviderOrganizationId::parse("org_1").unwrap(),
+                name: "Acme".to_owned(),
+                created_by: None,
+                updated_at: provider_user().updated_at,
+            },
+            user: provider_user().id,
+            role: "org:admin".to_owned(),
+            updated_at: provider_user().updated_at,
+        }
+    }
+
     fn about_alice(_: &[u8]) -> WebhookNews {
         WebhookNews::Event(Box::new(ProviderEvent::User(provider_user())))
     }
@@ -340,6 +403,20 @@ mod tests {
         assert_eq!((users, records, changes), (after_one.users, after_one.records, after_one.changes));
         assert_eq!((webhooks.health.accepted(), webhooks.health.refused()), (2, 0));
         assert_eq!(webhooks.health.last_accepted(), 1_767_225_600, "the time of the clock");
+    }
+
+    #[tokio::test]
+    async fn the_last_message_is_known_that_came_to_another_process_and_never_an_older_one() {
+        let mut webhooks = webhooks(verifier(about_alice), Arc::new(MemoryStore::default()));
+        for (stored, expected) in
+            [(None, 0), (Some(1_700_000_000), 1_700_000_000), (Some(1_600_000_000), 1_700_000_000)]
+        {
+            let mut parked = MockParkedWebhooks::new();
+            parked.expect_last_received().return_once(move |_| Ok(stored.and_then(Timestamp::from_unix_seconds)));
+            webhooks.parked = Arc::new(parked);
+            webhooks.recall().await.unwrap();
+            assert_eq!(webhooks.health.last_accepted(), expected);
+        }
     }
 
     #[tokio::test]
@@ -362,6 +439,47 @@ mod tests {
         let rows = store.rows.lock().await;
         assert!(rows.buried.contains("sess_1"));
         assert_eq!(rows.changes, [Change::Session("sess_1".to_owned())]);
+    }
+
+    #[tokio::test]
+    async fn a_membership_that_ended_is_found_by_its_id_alone() {
+        let store = MemoryStore::default();
+        let joined = |_: &[u8]| WebhookNews::Event(Box::new(ProviderEvent::Membership(member())));
+        let joining = webhooks(verifier(joined), Arc::new(store.clone()));
+        let gone = |_: &[u8]| WebhookNews::MembershipDeleted(member().id);
+        let leaving = webhooks(verifier(gone), Arc::new(store.clone()));
+        let members =
+            async || store.rows.lock().await.memberships.values().filter(|member| member.copy.is_some()).count();
+        receive(&joining, "msg_1").await.unwrap();
+        assert_eq!(members().await, 1);
+        assert_eq!(receive(&leaving, "msg_2").await.unwrap(), WebhookOutcome::Applied);
+        assert_eq!(members().await, 0);
+        // What was told late changes nothing.
+        receive(&joining, "msg_3").await.unwrap();
+        assert_eq!(members().await, 0);
+        // Nor if the end is told first.
+        let store = MemoryStore::default();
+        receive(&webhooks(verifier(gone), Arc::new(store.clone())), "msg_2").await.unwrap();
+        receive(&webhooks(verifier(joined), Arc::new(store.clone())), "msg_1").await.unwrap();
+        assert!(store.rows.lock().await.memberships.values().all(|member| member.copy.is_none()));
+    }
+
+    #[tokio::test]
+    async fn a_membership_that_comes_while_its_end_is_stored_asks_for_another_attempt() {
+        let mut tx = MockTx::default();
+        tx.inbox.expect_take().once().returning(|_, _| Ok(true));
+        let mut asked = 0;
+        tx.accounts.expect_find_stay().times(2).returning(move |_, id| {
+            asked += 1;
+            let ProviderMembership { organization, user, .. } = member();
+            Ok((asked == 2).then_some(Stay { membership: id, organization: organization.id, user }))
+        });
+        tx.provider_ids.expect_lock().once().returning(|_, _| Ok(Vec::new()));
+        tx.provider_ids.expect_bury().never();
+        let store = Arc::new(MockAccountsStore::new([tx]));
+        let webhooks = webhooks(verifier(|_| WebhookNews::MembershipDeleted(member().id)), store.clone());
+        assert!(matches!(receive(&webhooks, "msg_1").await, Err(ReceiveWebhookError::Store(StoreError::Stale))));
+        assert_eq!(store.endings(), [Ending::RolledBack]);
     }
 
     #[tokio::test]
@@ -394,9 +512,12 @@ mod tests {
 
     #[tokio::test]
     async fn an_outage_asks_for_another_attempt() {
-        for error in
-            [StoreError::Unavailable("down".into()), StoreError::Retryable("deadlock".into()), StoreError::Stale]
-        {
+        for error in [
+            StoreError::Unavailable("down".into()),
+            StoreError::Retryable("deadlock".into()),
+            StoreError::Stale,
+            StoreError::Other("a defect, which may be mended".into()),
+        ] {
             let store = Arc::new(MockAccountsStore::new([failing(error)]));
             let webhooks = webhooks(verifier(about_alice), store.clone());
             assert!(matches!(receive(&webhooks, "msg_1").await, Err(ReceiveWebhookError::Store(_))));
@@ -407,11 +528,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_can_never_be_stored_is_put_aside() {
-        for error in [
-            StoreError::Other("a defect".into()),
-            StoreError::Corrupt("a row".into()),
-            StoreError::Duplicate { constraint: "x".to_owned() },
-        ] {
+        for error in [StoreError::Corrupt("a row".into()), StoreError::Duplicate { constraint: "x".to_owned() }] {
             let mut parking = MockTx::default();
             parking.inbox.expect_park().once().returning(|_, entry, body, _| {
                 assert_eq!((entry.id.as_str(), entry.kind.as_str(), &*body), ("msg_1", "kind", &b"msg_1"[..]));
@@ -428,9 +545,12 @@ mod tests {
     async fn nothing_is_read_of_what_is_not_the_providers() {
         let mut forged = MockWebhookVerifier::new();
         forged.expect_verify().returning(|_, _, _| Err(WebhookRefused("webhook-signature-invalid")));
+        forged.expect_screen().returning(|_, _| Err(WebhookRefused("webhook-too-old")));
         let store = Arc::new(MockAccountsStore::new([]));
         let webhooks = webhooks(forged, store);
         assert!(matches!(receive(&webhooks, "msg_1").await, Err(ReceiveWebhookError::Refused(_))));
         assert_eq!((webhooks.health.accepted(), webhooks.health.refused()), (0, 1));
+        assert!(matches!(webhooks.screen(&[]), Err(ReceiveWebhookError::Refused(_))));
+        assert_eq!((webhooks.health.accepted(), webhooks.health.refused()), (0, 2));
     }
 }

@@ -14,6 +14,7 @@ mod has;
 mod header_path;
 mod key_faults;
 mod key_freshness;
+mod listing;
 mod machine_api;
 mod machine_jwt;
 mod machine_setup;

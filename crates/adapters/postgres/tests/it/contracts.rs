@@ -68,11 +68,13 @@ mod of_accounts {
             a_message_is_taken_once
             of_two_concurrent_deliveries_one_takes_the_message
             a_parked_message_is_kept_until_it_is_unparked
+            the_youngest_message_is_known
             an_ended_session_is_found
         }
         scans {
             a_new_store_was_never_scanned
             a_cursor_is_moved_by_one
+            failures_and_the_last_complete_scan_are_read_back
             what_is_known_is_listed_in_parts
         }
         trail {

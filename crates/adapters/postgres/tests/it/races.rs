@@ -62,6 +62,7 @@ fn sign_in(store: &Arc<PgStore>, directory: impl IdentityDirectory + 'static) ->
         directory: Arc::new(directory),
         facts: facts(Arc::new(CountingIds::default())),
         turns: Turns::default(),
+        health: Arc::default(),
     })
 }
 
@@ -145,6 +146,7 @@ async fn colleagues_who_sign_in_together_share_one_account_and_never_deadlock() 
             directory: Arc::new(colleagues),
             facts: facts(ids.clone()),
             turns: Turns::default(),
+            health: Arc::default(),
         });
         let mut tasks = JoinSet::new();
         for person in [boss.clone(), member] {

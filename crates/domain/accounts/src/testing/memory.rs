@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use portal_audit::{AuditLog, AuditRecord};
 use portal_authz::action::{ManageWebhooks, Reconcile};
 use portal_authz::{Authorized, Platform};
-use portal_identity::{ProviderOrganizationId, ProviderUserId};
+use portal_identity::{ProviderMembershipId, ProviderOrganizationId, ProviderUserId};
 use portal_kernel::{AccountId, Begin, Change, ChangeLog, Finish, StoreError, Timestamp, UserId};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
@@ -15,8 +15,8 @@ use crate::ports::{
     AccountRepository, AccountsTx, Merging, ProviderIds, ReconcileReader, ScanCursors, UserRepository, WebhookInbox,
 };
 use crate::{
-    Account, Counterpart, InboxEntry, Membership, OrganizationAccount, Profile, ScanCursor, ScanPosition, Stay,
-    StayHere, User, UserState, Versioned,
+    Account, Counterpart, InboxEntry, Membership, OrganizationAccount, Profile, ScanCursor, ScanMove, ScanPosition,
+    Stay, StayHere, User, UserState, Versioned,
 };
 
 /// Everything that is stored.
@@ -119,10 +119,10 @@ impl ScanCursors for MemoryTx {
         &mut self,
         _: &Authorized<Reconcile, Platform>,
         from: ScanCursor,
-        to: ScanPosition,
+        to: ScanMove,
         at: Timestamp,
     ) -> Result<Option<ScanCursor>, StoreError> {
-        let now = ScanCursor { position: to, version: from.version + 1, moved_at: at };
+        let now = from.after(to, at);
         let is_ours = self.rows.cursor.is_none_or(|stored| stored.version == from.version);
         self.rows.cursor = self.rows.cursor.filter(|_| !is_ours).or(Some(now));
         Ok(is_ours.then_some(now))
@@ -234,6 +234,15 @@ impl AccountRepository for MemoryTx {
         Ok(self.rows.memberships.get(&(account.to_string(), user.to_string())).cloned())
     }
 
+    async fn find_stay(&mut self, _: &Merging, id: ProviderMembershipId) -> Result<Option<Stay>, StoreError> {
+        let rows = &self.rows;
+        Ok(rows.memberships.values().find_map(|member| {
+            let membership = member.copy.as_ref().map(|copy| copy.content.id.clone()).filter(|known| *known == id)?;
+            let organization = rows.accounts.get(&member.account.to_string())?.provider_organization.clone()?;
+            Some(Stay { membership, organization, user: rows.users.get(&member.user.to_string())?.provider_id.clone() })
+        }))
+    }
+
     async fn save_membership(&mut self, _: &Merging, membership: Membership, _: Timestamp) -> Result<(), StoreError> {
         let key = (membership.account.to_string(), membership.user.to_string());
         self.rows.memberships.insert(key, membership);
@@ -266,7 +275,8 @@ impl ChangeLog for MemoryTx {
 impl ReconcileReader for MemoryStore {
     async fn cursor(&self, _: &Authorized<Reconcile, Platform>) -> Result<ScanCursor, StoreError> {
         let long_ago = Timestamp::from_unix_seconds(0).ok_or(StoreError::Stale)?;
-        let never = ScanCursor { position: ScanPosition::Idle, version: 0, moved_at: long_ago };
+        let (position, version, failures, last_complete) = (ScanPosition::Idle, 0, 0, None);
+        let never = ScanCursor { position, version, moved_at: long_ago, failures, last_complete };
         Ok(self.rows.lock().await.cursor.unwrap_or(never))
     }
 
