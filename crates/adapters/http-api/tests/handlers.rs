@@ -106,6 +106,7 @@ impl Ports {
             directory: Arc::new(MockIdentityDirectory::new()),
             facts: Arc::new(Facts { role_map: RoleMap::default(), ids: ids.clone(), clock: clock.clone() }),
             turns: Turns::default(),
+            health: Arc::default(),
         };
         let verifier = Arc::new(Verifier {
             reader: Arc::new(MockCredentialReader::new()),

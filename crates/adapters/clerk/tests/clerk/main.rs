@@ -25,4 +25,5 @@ mod public_key;
 mod refresh;
 mod server;
 mod setup;
+mod svix;
 mod verification;
