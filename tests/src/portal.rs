@@ -211,7 +211,17 @@ impl Portal {
     /// # Panics
     /// If it does not start.
     pub fn process(&self, test: &str) -> Process {
-        let variables = serde_json::to_string(&self.variables).expect("texts");
+        self.process_on(test, self.database.url())
+    }
+
+    /// The same, which reaches the database by another address.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn process_on(&self, test: &str, database: &str) -> Process {
+        let mut variables = self.variables.clone();
+        variables.insert("DATABASE_URL".to_owned(), database.to_owned());
+        let variables = serde_json::to_string(&variables).expect("texts");
         let mut command = Command::new(std::env::current_exe().expect("the test binary"));
         command.args([test, "--exact", "--nocapture"]).env(SERVER, variables);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("a process");
