@@ -36,15 +36,12 @@ impl Way {
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let losing = losing.clone();
-                match &socket {
-                    Some(socket) => {
-                        let server = UnixStream::connect(socket).await.unwrap();
-                        tokio::spawn(pass(client, server.into_split(), losing));
-                    }
-                    None => {
-                        let server = TcpStream::connect(&host).await.unwrap();
-                        tokio::spawn(pass(client, server.into_split(), losing));
-                    }
+                if let Some(socket) = &socket {
+                    let server = UnixStream::connect(socket).await.unwrap();
+                    tokio::spawn(pass(client, server.into_split(), losing));
+                } else {
+                    let server = TcpStream::connect(&host).await.unwrap();
+                    tokio::spawn(pass(client, server.into_split(), losing));
                 }
             }
         });

@@ -295,11 +295,11 @@ mod tests {
     }
 
     fn check(headers: &[(&str, &[u8])], body: &[u8], now: Timestamp) -> Result<(), WebhookError> {
-        let verifier = WebhookVerifier::new(secret(SECRET));
+        let webhooks = WebhookVerifier::new(secret(SECRET));
         let headers = || headers.iter().map(|(name, value)| (*name, *value));
-        let verified = verifier.verify(headers(), body, now);
+        let verified = webhooks.verify(headers(), body, now);
         // What the headers alone say is never another error, and never against what verifies.
-        let screened = verifier.screen(headers(), now);
+        let screened = webhooks.screen(headers(), now);
         assert!(screened.is_ok() || screened == verified.map(drop), "{screened:?} {verified:?}");
         if !matches!(verified, Ok(_) | Err(WebhookError::InvalidSignature)) {
             assert!(screened.is_err(), "{verified:?}");
