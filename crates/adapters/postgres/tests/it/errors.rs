@@ -183,7 +183,7 @@ fn random_letters(count: usize) -> String {
     let mut state = 1_u64;
     let mut letter = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        char::from(b'a' + u8::try_from((state >> 33) % 26).unwrap())
+        char::from(b"abcdefghijklmnopqrstuvwxyz"[usize::try_from((state >> 33) % 26).expect("a small number")])
     };
     (0..count).map(|_| letter()).collect()
 }

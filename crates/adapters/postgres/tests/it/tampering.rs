@@ -73,7 +73,7 @@ impl World {
         let signing = SignHeads { store: self.store.clone(), signer, verifier, clock: Arc::new(FixedClock::default()) };
         let mut broken = None;
         let tell = |news| match news {
-            SigningNews::Signed(signed) => self.elsewhere.push(signed),
+            SigningNews::Signed(head) => self.elsewhere.push(head),
             SigningNews::Broken { finding, .. } => broken = Some(finding),
         };
         assert_eq!(signing.run(tell).await.expect("signatures"), 0);
