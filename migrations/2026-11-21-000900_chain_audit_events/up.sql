@@ -2,6 +2,11 @@
 -- its number and the hash before it. The rows that are there are chained here, in the order of their ids; what happened to them before
 -- this migration nobody can tell. The encoding is that of portal_audit::chain, once more in SQL; docs/audit.md describes it.
 
+-- In the order of the program, which writes accounts first and its records last, those of the platform before those of accounts. A
+-- running server then waits, and never holds what this waits for.
+LOCK TABLE accounts IN SHARE ROW EXCLUSIVE MODE;
+LOCK TABLE platform_audit_events, audit_events IN ACCESS EXCLUSIVE MODE;
+
 ALTER TABLE audit_events
     ADD COLUMN seq bigint,
     ADD COLUMN hash bytea,

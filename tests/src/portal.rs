@@ -117,6 +117,12 @@ impl PortalBuilder {
     }
 }
 
+/// The arguments of an operator who says why.
+fn reasoned<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+    let reason: &[&str] = if arguments.contains(&"--reason") { &[] } else { &["--reason", "a test"] };
+    [arguments, reason].concat()
+}
+
 fn serve(variables: &BTreeMap<String, String>, surroundings: &Surroundings) -> (String, Wired, Stopper) {
     let environment = Environment(variables.clone());
     let settings = Settings::load(None, &environment).unwrap_or_else(|mistakes| panic!("{mistakes}"));
@@ -241,6 +247,14 @@ impl Portal {
     /// If it does not start.
     pub fn process(&self, test: &str) -> Process {
         self.process_with(test, &[])
+    }
+
+    /// As [`Portal::process`], with a server that reaches the database by another address.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn process_on(&self, test: &str, database: &str) -> Process {
+        self.process_with(test, &[("DATABASE_URL", database)])
     }
 
     /// As [`Portal::process`], with further settings.
@@ -388,12 +402,14 @@ impl Portal {
         (created.text_at("/api_key/id"), created.text_at("/secret"))
     }
 
-    /// Runs `portal service-token …` and returns what it prints.
+    /// Runs `portal service-token …`, with a reason unless there is one, and returns what it prints.
     ///
     /// # Panics
     /// If it fails.
     pub async fn service_token(&self, arguments: &[&str]) -> String {
-        let printed = run_service_token(arguments, &self.wired.service_tokens).await;
+        let is_list = arguments == ["list"];
+        let arguments = if is_list { arguments.to_vec() } else { reasoned(arguments) };
+        let printed = run_service_token(&arguments, &self.wired.service_tokens).await;
         printed.unwrap_or_else(|error| panic!("{error}")).text.trim().to_owned()
     }
 
@@ -438,12 +454,12 @@ impl Portal {
         run_webhooks(arguments, &webhooks).await.map_err(|error| error.to_string())
     }
 
-    /// Runs `portal reconcile …` and returns what it prints.
+    /// Runs `portal reconcile …`, with a reason unless there is one, and returns what it prints.
     ///
     /// # Panics
     /// If it fails.
     pub async fn reconcile(&self, arguments: &[&str]) -> String {
-        let printed = run_reconcile(arguments, &self.wired.reconciler).await;
+        let printed = run_reconcile(&reasoned(arguments), &self.wired.reconciler).await;
         printed.unwrap_or_else(|error| panic!("{error}"))
     }
 

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use clap::Subcommand;
 use portal_audit::{
-    Hash, Head, HeadSigner, InspectError, Inspector, Link, SignHeads, SignHeadsError, SignedHead, Trail,
+    Finding, Hash, Head, HeadSigner, Inspector, Link, SignHeads, SignHeadsError, SignedHead, SigningNews, Trail,
+    Unreadable, Verdict,
 };
 use portal_authz::Principal;
 use portal_kernel::Timestamp;
@@ -23,15 +25,12 @@ use crate::settings::AuditSettings;
 use crate::telemetry;
 use crate::wire::Surroundings;
 
-/// How often the server signs. What a forger does within this time of a record is not told by a signature.
-const EVERY: Duration = Duration::from_mins(1);
-
 /// Target of the log lines that hold signed heads.
 const TARGET: &str = "audit.head";
 
 #[derive(Subcommand)]
 pub(crate) enum AuditCommand {
-    /// Verify the chains: one line for each, and exit code 1 if anything is wrong
+    /// Verify the chains: one line for each, which tells how much is signed for, and exit code 1 if anything is wrong
     Verify {
         /// Only this one: acc_… or platform
         #[arg(long, value_name = "ACCOUNT")]
@@ -42,7 +41,7 @@ pub(crate) enum AuditCommand {
         #[command(flatten)]
         from: SettingsSource,
     },
-    /// Print the records as JSON lines
+    /// Print the records as JSON lines; exit code 1 if one cannot be read
     Export {
         /// Only of this one: acc_… or platform
         #[arg(long, value_name = "ACCOUNT")]
@@ -53,7 +52,7 @@ pub(crate) enum AuditCommand {
         #[command(flatten)]
         from: SettingsSource,
     },
-    /// Sign how far each chain has come, and print it as JSON lines; the server does so every minute
+    /// Verify what grew, sign how far each chain has come, and print it as JSON lines; the server does so every minute
     Sign {
         #[command(flatten)]
         from: SettingsSource,
@@ -72,6 +71,19 @@ impl AuditCommand {
 pub struct HeadSigning {
     sign_heads: SignHeads,
     public_key: String,
+    every: Duration,
+    broken: AtomicUsize,
+}
+
+/// What became of the chains that grew.
+#[derive(Debug, Default)]
+pub struct SigningRun {
+    /// Signatures that were stored.
+    pub signed: Vec<SignedHead>,
+    /// Chains that do not fit, and were not signed.
+    pub broken: Vec<(Trail, Finding)>,
+    /// Chains that are so long that another run goes on with them.
+    pub unfinished: usize,
 }
 
 impl HeadSigning {
@@ -80,26 +92,39 @@ impl HeadSigning {
         let signer = Ed25519Signer::new(settings)?;
         let public_key = signer.public_key();
         let signer: Arc<dyn HeadSigner> = Arc::new(signer);
-        let sign_heads = SignHeads { store, signer, clock: surroundings.clock.clone() };
-        Some(Self { sign_heads, public_key })
+        let verifier = Arc::new(Ed25519Verifier::new(settings));
+        let sign_heads = SignHeads { store, signer, verifier, clock: surroundings.clock.clone() };
+        Some(Self { sign_heads, public_key, every: settings.sign_every, broken: AtomicUsize::new(0) })
     }
 
-    /// Signs what grew since it was last signed, and returns it.
-    pub async fn once(&self) -> Result<Vec<SignedHead>, SignHeadsError> {
-        let mut told = Vec::new();
-        let tell = |signed: &SignedHead| {
-            let SignedHead { trail, head: Head { seq, hash }, at, signature } = signed;
-            let key = &self.public_key;
-            tracing::info!(target: TARGET, %trail, seq, %hash, %at, %signature, key, "an audit trail has come this far");
-            told.push(*signed);
+    /// Verifies and signs what grew since it was last signed.
+    pub async fn once(&self) -> Result<SigningRun, SignHeadsError> {
+        let mut run = SigningRun::default();
+        let tell = |news| match news {
+            SigningNews::Signed(signed) => {
+                let SignedHead { trail, head: Head { seq, hash }, at, signature } = &signed;
+                let key = &self.public_key;
+                tracing::info!(target: TARGET, %trail, seq, %hash, %at, %signature, key, "an audit trail has come this far");
+                run.signed.push(signed);
+            }
+            SigningNews::Broken { trail, finding } => {
+                tracing::error!(%trail, %finding, "an audit trail is broken and was not signed; run: portal audit verify");
+                run.broken.push((trail, finding));
+            }
         };
-        self.sign_heads.run(tell).await?;
-        Ok(told)
+        run.unfinished = self.sign_heads.run(tell).await?;
+        self.broken.store(run.broken.len(), Ordering::Relaxed);
+        Ok(run)
     }
 
-    /// Signs every minute, for as long as the server runs.
+    /// How many chains did not fit when this process last signed.
+    pub fn broken(&self) -> u64 {
+        u64::try_from(self.broken.load(Ordering::Relaxed)).unwrap_or(u64::MAX)
+    }
+
+    /// Signs again and again, for as long as the server runs. What a forger does between two runs is not told by a signature.
     pub async fn run(self: Arc<Self>) {
-        let mut turns = interval_at(Instant::now() + EVERY, EVERY);
+        let mut turns = interval_at(Instant::now() + self.every, self.every);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             turns.tick().await;
@@ -137,14 +162,17 @@ pub(crate) async fn run(command: AuditCommand) -> Result<ExitCode, Failure> {
     }
     let store = Arc::new(PgStore::new(&settings.database)?);
     let tools = AuditTools::new(&store, keys, &Surroundings::default());
-    let good = execute(command, &tools, &mut |text| print(text)).await?;
+    let good = execute(command, &tools, &mut Terminal).await?;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// What a command says.
+#[derive(Default)]
 pub struct Told {
     /// On standard output.
     pub text: String,
+    /// On standard error.
+    pub aside: String,
     /// Whether the exit code is 0.
     pub good: bool,
 }
@@ -157,50 +185,90 @@ pub async fn run_audit(arguments: &[&str], tools: &AuditTools) -> Result<Told, F
         command: AuditCommand,
     }
     let line = <Line as clap::Parser>::try_parse_from(["audit"].iter().chain(arguments))?;
-    let mut text = String::new();
-    let mut tell = |more: &str| {
-        text.push_str(more);
-        Ok(())
-    };
-    let good = execute(line.command, tools, &mut tell).await?;
-    Ok(Told { text, good })
+    let mut told = Told::default();
+    told.good = execute(line.command, tools, &mut told).await?;
+    Ok(told)
 }
 
 /// Where a command prints to.
-type Tell<'a> = &'a mut (dyn FnMut(&str) -> Result<(), Failure> + Send);
+trait Tell: Send {
+    /// On standard output.
+    fn tell(&mut self, text: &str) -> Result<(), Failure>;
+    /// On standard error.
+    fn warn(&mut self, text: &str) -> Result<(), Failure>;
+}
 
-async fn execute(command: AuditCommand, tools: &AuditTools, tell: Tell<'_>) -> Result<bool, Failure> {
+struct Terminal;
+
+impl Tell for Terminal {
+    fn tell(&mut self, text: &str) -> Result<(), Failure> {
+        print(text)
+    }
+
+    fn warn(&mut self, text: &str) -> Result<(), Failure> {
+        Ok(std::io::Write::write_all(&mut std::io::stderr().lock(), text.as_bytes())?)
+    }
+}
+
+impl Tell for Told {
+    fn tell(&mut self, text: &str) -> Result<(), Failure> {
+        self.text.push_str(text);
+        Ok(())
+    }
+
+    fn warn(&mut self, text: &str) -> Result<(), Failure> {
+        self.aside.push_str(text);
+        Ok(())
+    }
+}
+
+async fn execute(command: AuditCommand, tools: &AuditTools, out: &mut dyn Tell) -> Result<bool, Failure> {
     let who = operator(None).principal;
     match command {
         AuditCommand::Verify { account, heads, .. } => {
             let elsewhere = heads.as_deref().map(read_heads).transpose()?.unwrap_or_default();
-            verify(tools, &who, account, &elsewhere, tell).await
+            verify(tools, &who, account, &elsewhere, out).await
         }
         AuditCommand::Export { account, since, .. } => {
             let inspector = &tools.inspector;
+            let mut good = true;
             for trail in trails(inspector, &who, account, BTreeSet::new()).await? {
-                export(inspector, &who, trail, since, tell).await?;
+                good &= export(inspector, &who, trail, since, out).await?;
             }
-            Ok(true)
+            Ok(good)
         }
         AuditCommand::Sign { .. } => {
             let signing = tools.signing.as_ref().ok_or("audit.signing_key is missing")?;
-            for signed in signing.once().await? {
-                tell(&format!("{}\n", serde_json::to_string(&HeadLine::from(signed))?))?;
+            loop {
+                let run = signing.once().await?;
+                for signed in run.signed {
+                    out.tell(&format!("{}\n", serde_json::to_string(&HeadLine::from(signed))?))?;
+                }
+                if run.unfinished == 0 {
+                    for (trail, finding) in &run.broken {
+                        out.warn(&format!("{trail} is broken and was not signed: {finding}\n"))?;
+                    }
+                    return Ok(run.broken.is_empty());
+                }
             }
-            Ok(true)
         }
     }
 }
 
-/// The one that was asked for; or the platform's, those of all accounts, and those that are known from elsewhere.
+/// The one that was asked for, which must be there; or the platform's, those of all accounts, and those that are known from elsewhere.
 async fn trails(
     inspector: &Inspector,
     who: &Principal,
     only: Option<Trail>,
     mut trails: BTreeSet<Trail>,
-) -> Result<BTreeSet<Trail>, InspectError> {
+) -> Result<BTreeSet<Trail>, Failure> {
     if let Some(only) = only {
+        if let Trail::Account(account) = only
+            && !trails.contains(&only)
+            && !inspector.has_account(who, account).await?
+        {
+            return Err(format!("there is no account {account}").into());
+        }
         return Ok(BTreeSet::from([only]));
     }
     trails.insert(Trail::Platform);
@@ -218,24 +286,32 @@ async fn verify(
     who: &Principal,
     only: Option<Trail>,
     elsewhere: &BTreeMap<Trail, Vec<SignedHead>>,
-    tell: Tell<'_>,
+    out: &mut dyn Tell,
 ) -> Result<bool, Failure> {
     let known = elsewhere.keys().copied().collect();
-    let mut wrong = 0_usize;
+    let (mut wrong, mut unsigned) = (0_usize, 0_usize);
     let trails = trails(&tools.inspector, who, only, known).await?;
     for trail in &trails {
         let kept = elsewhere.get(trail).map(Vec::as_slice).unwrap_or_default();
-        let verdict = tools.inspector.verify(who, *trail, kept).await?;
-        let (records, signed) = (verdict.records, verdict.signed);
-        match verdict.finding {
-            None => tell(&format!("ok    {trail:<30}  {records} records, {signed} signed heads\n"))?,
+        let Verdict { records, vouched, signed, finding } = tools.inspector.verify(who, *trail, kept).await?;
+        let (word, says) = match finding {
             Some(finding) => {
                 wrong += 1;
-                tell(&format!("FAIL  {trail:<30}  {finding}; {records} records before that are good\n"))?;
+                ("FAIL", format!("{finding}; {records} records before that are good, {vouched} of them signed for"))
             }
-        }
+            None if records == 0 => ("empty", "nothing was recorded".to_owned()),
+            None if signed == 0 => {
+                unsigned += 1;
+                ("unsigned", format!("{records} records, no signed head yet"))
+            }
+            None => ("ok", format!("{records} records, {vouched} of them signed for by {signed} signed heads")),
+        };
+        out.tell(&format!("{word:<8}  {trail:<30}  {says}\n"))?;
     }
-    tell(&format!("{} chains verified, {wrong} with a finding\n", trails.len()))?;
+    out.tell(&format!(
+        "{} chains verified, {wrong} with a finding, {unsigned} without any signed head\n",
+        trails.len()
+    ))?;
     Ok(wrong == 0)
 }
 
@@ -286,20 +362,31 @@ impl From<Link> for RecordLine {
     }
 }
 
+/// False if records could not be read.
 async fn export(
     inspector: &Inspector,
     who: &Principal,
     trail: Trail,
     since: Option<Timestamp>,
-    tell: Tell<'_>,
-) -> Result<(), Failure> {
-    let mut after = None;
+    out: &mut dyn Tell,
+) -> Result<bool, Failure> {
+    let (mut after, mut good) = (None, true);
     loop {
-        let links = inspector.records(who, trail, after, since).await?;
-        let Some(last) = links.last() else { return Ok(()) };
-        after = Some((last.seq, last.entry.id));
-        for link in links {
-            tell(&format!("{}\n", serde_json::to_string(&RecordLine::from(link))?))?;
+        let records = inspector.records(who, trail, after, since).await?;
+        if records.is_empty() {
+            return Ok(good);
+        }
+        for record in records {
+            match record {
+                Ok(link) => {
+                    after = Some((link.seq, link.entry.id));
+                    out.tell(&format!("{}\n", serde_json::to_string(&RecordLine::from(link))?))?;
+                }
+                Err(Unreadable { seq, id }) => {
+                    (after, good) = (Some((seq, id)), false);
+                    out.warn(&format!("{trail}: record {seq} ({id}) cannot be read and is left out\n"))?;
+                }
+            }
         }
     }
 }

@@ -52,10 +52,16 @@ impl HeadVerifier for Ed25519Verifier {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn settings(seed: Option<[u8; 32]>, public_keys: Vec<[u8; 32]>) -> AuditSettings {
-        AuditSettings { signing_key: seed.map(|seed| seed.to_vec().into()), public_keys }
+        AuditSettings {
+            signing_key: seed.map(|seed| seed.to_vec().into()),
+            public_keys,
+            sign_every: Duration::from_mins(1),
+        }
     }
 
     /// RFC 8032, 7.1, test 1.

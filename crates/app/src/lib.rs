@@ -7,6 +7,7 @@ pub mod cli;
 pub mod dev;
 mod doctor;
 mod head_keys;
+mod metrics;
 pub mod operator;
 pub mod serve;
 pub mod settings;

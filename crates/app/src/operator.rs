@@ -14,7 +14,7 @@ use portal_kernel::ExposeSecret;
 use portal_postgres::PgStore;
 
 use crate::cli::{Failure, SettingsSource, print};
-use crate::settings::{OperatorSettings, Settings, process_environment};
+use crate::settings::{Environment, OperatorSettings, Settings, process_environment};
 use crate::telemetry;
 use crate::wire::{Surroundings, facts, global_sign_out, parked_webhooks, reconciler_of, service_tokens};
 
@@ -28,7 +28,7 @@ pub(crate) enum ServiceTokenCommand {
         /// What it may do, separated by commas: keys:verify, metrics:read
         #[arg(long, value_delimiter = ',', required = true)]
         scope: Vec<String>,
-        /// Why, for the audit trail
+        /// Why, for the audit trail; may be left out in development only
         #[arg(long, value_parser = reason)]
         reason: Option<String>,
         #[command(flatten)]
@@ -39,7 +39,7 @@ pub(crate) enum ServiceTokenCommand {
         /// Its name
         #[arg(long)]
         name: String,
-        /// Why, for the audit trail
+        /// Why, for the audit trail; may be left out in development only
         #[arg(long, value_parser = reason)]
         reason: Option<String>,
         #[command(flatten)]
@@ -63,7 +63,7 @@ pub(crate) enum WebhooksCommand {
     Replay {
         /// Its id, as `list` shows it
         id: String,
-        /// Why, for the audit trail
+        /// Why, for the audit trail; may be left out in development only
         #[arg(long, value_parser = reason)]
         reason: Option<String>,
         #[command(flatten)]
@@ -91,18 +91,46 @@ pub(crate) struct ReconcileArgs {
     /// Remove so many records at most that are gone at the provider; unless given, a twentieth of what is known
     #[arg(long, value_name = "N")]
     max_removals: Option<usize>,
-    /// Why, for the audit trail
+    /// Why, for the audit trail; may be left out in development, and for a dry run
     #[arg(long, value_parser = reason)]
     reason: Option<String>,
     #[command(flatten)]
     from: SettingsSource,
 }
 
+/// Whether a reason must be given.
+#[derive(Clone, Copy)]
+enum Reasons {
+    Required,
+    /// In development: an operator without one gets this.
+    Supplied(&'static str),
+}
+
+impl Reasons {
+    /// Where no settings of a production server are given, there is nobody to explain oneself to.
+    fn of(from: &SettingsSource) -> Self {
+        if is_development(from, &process_environment()) { Self::Supplied("development") } else { Self::Required }
+    }
+
+    fn caller(self, given: Option<String>) -> Result<Caller, Failure> {
+        match (given, self) {
+            (Some(given), _) => Ok(operator(Some(given))),
+            (None, Self::Supplied(reason)) => Ok(operator(Some(reason.to_owned()))),
+            (None, Self::Required) => Err("say why, for the audit trail: --reason \"…\"".into()),
+        }
+    }
+}
+
+/// Whether the development server is meant, because nothing else was given.
+fn is_development(from: &SettingsSource, environment: &Environment) -> bool {
+    cfg!(feature = "dev") && from.config.is_none() && !environment.is_for_production()
+}
+
 /// The operator's settings: given ones, or those of the development database where nothing is given.
 pub(crate) async fn settings(from: &SettingsSource) -> Result<OperatorSettings, Failure> {
     let environment = process_environment();
     #[cfg(feature = "dev")]
-    if from.config.is_none() && !environment.is_for_production() {
+    if is_development(from, &environment) {
         return crate::dev::operator_settings(&environment).await;
     }
     std::future::ready(Ok(OperatorSettings::load(from.config.as_deref(), &environment)?)).await
@@ -123,20 +151,20 @@ pub(crate) async fn migrate(from: &SettingsSource) -> Result<(), Failure> {
 }
 
 pub(crate) async fn service_token(command: ServiceTokenCommand) -> Result<(), Failure> {
-    let settings = settings(command.source()).await?;
+    let (settings, reasons) = (settings(command.source()).await?, Reasons::of(command.source()));
     telemetry::start(&settings.log);
     let store = Arc::new(PgStore::new(&settings.database)?);
     let tokens = service_tokens(store, Arc::new(settings.keys.peppers), &Surroundings::default());
-    let Printed { aside, text } = execute(command, &tokens).await?;
+    let Printed { aside, text } = execute(command, &tokens, reasons).await?;
     // Standard error is for the person, standard output for whatever takes the token.
     std::io::Write::write_all(&mut std::io::stderr().lock(), aside.as_bytes())?;
     print(&text)
 }
 
 pub(crate) async fn reconcile(arguments: ReconcileArgs) -> Result<(), Failure> {
-    let settings = whole_settings(&arguments.from).await?;
+    let (settings, reasons) = (whole_settings(&arguments.from).await?, Reasons::of(&arguments.from));
     telemetry::start(&settings.log);
-    print(&compare(arguments, &reconciler_of(&settings, &Surroundings::default())?).await?)
+    print(&compare(arguments, &reconciler_of(&settings, &Surroundings::default())?, reasons).await?)
 }
 
 /// Runs `portal reconcile …`; `arguments` begins after `reconcile`.
@@ -147,20 +175,21 @@ pub async fn run_reconcile(arguments: &[&str], reconciler: &Reconciler) -> Resul
         arguments: ReconcileArgs,
     }
     let line = <Line as clap::Parser>::try_parse_from(["reconcile"].iter().chain(arguments))?;
-    compare(line.arguments, reconciler).await
+    compare(line.arguments, reconciler, Reasons::Required).await
 }
 
-async fn compare(arguments: ReconcileArgs, reconciler: &Reconciler) -> Result<String, Failure> {
+async fn compare(arguments: ReconcileArgs, reconciler: &Reconciler, reasons: Reasons) -> Result<String, Failure> {
     let ReconcileArgs { dry_run, max_removals, reason, .. } = arguments;
+    let caller = if dry_run { operator(reason) } else { reasons.caller(reason)? };
     let options = ReconcileOptions { dry_run, most_removals: max_removals };
-    Ok(told(&reconciler.run(&operator(reason), options).await?))
+    Ok(told(&reconciler.run(&caller, options).await?))
 }
 
 /// The settings of a server, for what needs the identity provider too.
 pub(crate) async fn whole_settings(from: &SettingsSource) -> Result<Settings, Failure> {
     let environment = process_environment();
     #[cfg(feature = "dev")]
-    if from.config.is_none() && !environment.is_for_production() {
+    if is_development(from, &environment) {
         return crate::dev::server_settings(&environment).await;
     }
     std::future::ready(Ok(Settings::load(from.config.as_deref(), &environment)?)).await
@@ -190,7 +219,10 @@ fn told(report: &ReconcileReport) -> String {
              it: --max-removals {missing}"
         );
     }
-    if report.unusable > 0 || report.too_many_missing.is_some() {
+    for position in &report.left_out {
+        let _ = writeln!(text, "what the provider has from {position} on cannot be read and is left out (see the log)");
+    }
+    if report.unusable > 0 || report.too_many_missing.is_some() || !report.left_out.is_empty() {
         text.push_str("the comparison is not finished\n");
         return text;
     }
@@ -206,10 +238,11 @@ fn told(report: &ReconcileReport) -> String {
 
 pub(crate) async fn webhooks(command: WebhooksCommand) -> Result<(), Failure> {
     let (WebhooksCommand::List { from } | WebhooksCommand::Replay { from, .. }) = &command;
-    let settings = settings(from).await?;
+    let (settings, reasons) = (settings(from).await?, Reasons::of(from));
     telemetry::start(&settings.log);
     let store = Arc::new(PgStore::new(&settings.database)?);
-    print(&manage_webhooks(command, &parked_webhooks(store, facts(settings.role_map, &Surroundings::default()))).await?)
+    let webhooks = parked_webhooks(store, facts(settings.role_map, &Surroundings::default()));
+    print(&manage_webhooks(command, &webhooks, reasons).await?)
 }
 
 /// Runs `portal webhooks …` on the given messages; `arguments` begins after `webhooks`.
@@ -220,10 +253,10 @@ pub async fn run_webhooks(arguments: &[&str], webhooks: &Webhooks) -> Result<Str
         command: WebhooksCommand,
     }
     let line = <Line as clap::Parser>::try_parse_from(["webhooks"].iter().chain(arguments))?;
-    manage_webhooks(line.command, webhooks).await
+    manage_webhooks(line.command, webhooks, Reasons::Required).await
 }
 
-async fn manage_webhooks(command: WebhooksCommand, webhooks: &Webhooks) -> Result<String, Failure> {
+async fn manage_webhooks(command: WebhooksCommand, webhooks: &Webhooks, reasons: Reasons) -> Result<String, Failure> {
     match command {
         WebhooksCommand::List { .. } => {
             let parked = webhooks.parked(&operator(None)).await?;
@@ -237,7 +270,7 @@ async fn manage_webhooks(command: WebhooksCommand, webhooks: &Webhooks) -> Resul
             Ok(text)
         }
         WebhooksCommand::Replay { id, reason, .. } => {
-            webhooks.replay(&operator(reason), &id).await?;
+            webhooks.replay(&reasons.caller(reason)?, &id).await?;
             Ok(format!("replayed {id}\n"))
         }
     }
@@ -284,21 +317,21 @@ pub async fn run_service_token(arguments: &[&str], tokens: &ServiceTokens) -> Re
         command: ServiceTokenCommand,
     }
     let line = <Line as clap::Parser>::try_parse_from(["service-token"].iter().chain(arguments))?;
-    execute(line.command, tokens).await
+    execute(line.command, tokens, Reasons::Required).await
 }
 
-async fn execute(command: ServiceTokenCommand, tokens: &ServiceTokens) -> Result<Printed, Failure> {
+async fn execute(command: ServiceTokenCommand, tokens: &ServiceTokens, reasons: Reasons) -> Result<Printed, Failure> {
     match command {
         ServiceTokenCommand::Create { name, scope, reason, .. } => {
             let name = ServiceName::parse(&name)?;
             let scopes = scope.iter().map(|text| Scope::parse(text.trim())).collect::<Result<Scopes, _>>()?;
-            let (token, text) = tokens.create(&operator(reason), name, scopes).await?;
+            let (token, text) = tokens.create(&reasons.caller(reason)?, name, scopes).await?;
             let (id, name, scopes) = (token.id, &token.name, list(&token.scopes));
             let aside = format!("service token {name} ({id}) with {scopes}; it is shown only now:\n");
             Ok(Printed { aside, text: format!("{}\n", text.expose_secret()) })
         }
         ServiceTokenCommand::Revoke { name, reason, .. } => {
-            let token = tokens.revoke(&operator(reason), ServiceName::parse(&name)?).await?;
+            let token = tokens.revoke(&reasons.caller(reason)?, ServiceName::parse(&name)?).await?;
             Ok(Printed { aside: String::new(), text: format!("revoked {} ({})\n", token.name, token.id) })
         }
         ServiceTokenCommand::List { .. } => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::{Condition, from_fn};
 use actix_web::{App, HttpServer, web};
-use portal_accounts::{FailedSignIns, Reconciler, SignIn};
+use portal_accounts::{FailedSignIns, Reconciler, SignIn, Webhooks};
 use portal_http_api::mount_metrics;
 use portal_http_kit::{cors, observe};
 use portal_postgres::PgFeed;
@@ -62,6 +62,7 @@ pub struct Bound {
     metrics: Option<Server>,
     feed: Arc<PgFeed>,
     reconciler: Arc<Reconciler>,
+    webhooks: Option<Arc<Webhooks>>,
     head_signing: Arc<HeadSigning>,
     sign_in: Arc<SignIn>,
     failed_sign_ins: Arc<FailedSignIns>,
@@ -89,7 +90,7 @@ impl Bound {
     pub async fn run(self) -> Result<(), ServeError> {
         let metrics = self.metrics.map(tokio::spawn);
         let feed = tokio::spawn(self.feed.run());
-        let jobs = tokio::spawn(jobs(self.reconciler));
+        let jobs = tokio::spawn(jobs(self.reconciler, self.webhooks));
         let head_signing = tokio::spawn(self.head_signing.run());
         let preparing = tokio::spawn(prepare(self.sign_in));
         let telling = tokio::spawn(tell(self.failed_sign_ins.clone()));
@@ -158,6 +159,7 @@ pub fn bind(
         reconciler: wired.reconciler.clone(),
         sign_in: wired.api.kit.sign_in.clone(),
         failed_sign_ins: wired.api.kit.failed_sign_ins.clone(),
+        webhooks: wired.api.webhooks.clone(),
     })
 }
 
@@ -182,8 +184,9 @@ async fn tell(failed_sign_ins: Arc<FailedSignIns>) {
 }
 
 /// What the program does on its own, for as long as it serves. Every replica tries, and one does it.
-async fn jobs(reconciler: Arc<Reconciler>) {
+async fn jobs(reconciler: Arc<Reconciler>, webhooks: Option<Arc<Webhooks>>) {
     loop {
+        recall(&reconciler, webhooks.as_deref()).await;
         tokio::time::sleep(JOB_INTERVAL).await;
         match reconciler.run_if_due(RECONCILE_EVERY).await {
             Ok(None) => {}
@@ -194,6 +197,7 @@ async fn jobs(reconciler: Arc<Reconciler>) {
                 drift = report.drift(),
                 unusable = report.unusable,
                 complete = report.complete,
+                left_out = report.left_out.len(),
                 "the identity provider was compared with"
             ),
             Err(error) => {
@@ -201,6 +205,18 @@ async fn jobs(reconciler: Arc<Reconciler>) {
                 tracing::warn!(%error, cause, "the comparison with the identity provider stopped and will go on");
             }
         }
+    }
+}
+
+/// Brings the metrics up to date with what happened before this process began, and happens in others.
+async fn recall(reconciler: &Reconciler, webhooks: Option<&Webhooks>) {
+    if let Err(error) = reconciler.recall().await {
+        tracing::debug!(%error, "what the last scan found is not known");
+    }
+    if let Some(webhooks) = webhooks
+        && let Err(error) = webhooks.recall().await
+    {
+        tracing::debug!(%error, "when the last webhook came is not known");
     }
 }
 

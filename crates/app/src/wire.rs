@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use portal_accounts::{
     Accounts, AccountsStore, EndedSessions, Facts, FailedSignIns, GlobalSignOut, KnownUsers, Organizations, Profiles,
-    Reconciler, RoleMap, SeenSessions, Sessions, SignIn, Turns, WebhookHealth, Webhooks,
+    Reconciler, RoleMap, SeenSessions, Sessions, SignIn, Turns, Webhooks,
 };
 use portal_api_keys::{ApiKeys, ApiKeysStore, Peppers, ServiceTokens, Verifier};
 use portal_audit::AuditTrail;
@@ -13,13 +13,14 @@ use portal_clerk::{
     WebhookVerifier,
 };
 use portal_http_api::Api;
-use portal_http_kit::{HttpMetrics, Kit, Metric, MetricKind, RateLimits};
+use portal_http_kit::{HttpMetrics, Kit, RateLimits};
 use portal_identity::{DirectoryListing, IdentityDirectory};
 use portal_kernel::{Clock, Entropy, IdGen};
 use portal_postgres::{PgFeed, PgStore};
 use portal_web::Web;
 
 use crate::audit::{AuditTools, HeadSigning};
+use crate::metrics::Sources;
 use crate::settings::{AccountsSettings, KeySettings, Settings};
 use crate::system::{OsEntropy, SystemClock, V7Ids};
 
@@ -109,7 +110,9 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         turns: Turns::default(),
         step_up,
         seen: SeenSessions::new(cache_entries),
+        health: Arc::default(),
     };
+    let sign_ins = sign_in.health.clone();
     let profiles = Profiles { store: store.clone() as Arc<AccountsStore>, ids: ids.clone(), clock: clock.clone() };
     let organizations = organizations(&store, &facts, &settings.clerk)?;
     let sessions = Sessions {
@@ -118,7 +121,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         facts: facts.clone(),
     };
     let failed_sign_ins = Arc::new(FailedSignIns::new(store.clone(), facts.clone()));
-    let reconciler = reconciler(&store, facts.clone(), directory, listing);
+    let reconciler = reconciler(&store, facts.clone(), listing);
     let verifier = Arc::new(Verifier { reader: store.clone(), peppers: peppers.clone(), brand: brand.clone() });
     let keys = ApiKeys {
         store: store.clone() as Arc<ApiKeysStore>,
@@ -131,8 +134,6 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     };
     let web = Web { public_origin: settings.public_origin.clone(), sign_in_url: settings.sign_in_url };
     let rate_limits = Arc::new(RateLimits::new(&settings.limits, clock.clone()));
-    let mut numbers = metrics(&store, &authenticator, webhooks.as_deref());
-    numbers.extend(limit_metrics(&rate_limits));
     let kit = Kit {
         authenticator: authenticator.clone(),
         sign_in: Arc::new(sign_in),
@@ -141,9 +142,18 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         ids,
         public_origin: settings.public_origin,
         trusted_proxies: settings.http.trusted_proxies,
-        rate_limits,
+        rate_limits: rate_limits.clone(),
     };
-    let metrics = HttpMetrics::new(numbers).map_err(|error| WireError::Metrics(error.into()))?;
+    let sources = Sources {
+        store: store.clone(),
+        authenticator: authenticator.clone(),
+        webhooks: webhooks.as_ref().map(|webhooks| webhooks.health.clone()).unwrap_or_default(),
+        reconciler: reconciler.health.clone(),
+        sign_ins,
+        rate_limits,
+        head_signing: head_signing.clone(),
+    };
+    let metrics = HttpMetrics::new(sources.metrics()).map_err(|error| WireError::Metrics(error.into()))?;
     let api = Api {
         kit: Arc::new(kit),
         accounts: Arc::new(Accounts::new(store.clone())),
@@ -182,20 +192,16 @@ fn provider(settings: &ClerkSettings) -> Result<Provider, WireError> {
     Ok((Arc::new(directory), Arc::new(listing)))
 }
 
-fn reconciler(
-    store: &Arc<PgStore>,
-    facts: Arc<Facts>,
-    directory: Arc<dyn IdentityDirectory>,
-    listing: Arc<dyn DirectoryListing>,
-) -> Reconciler {
-    Reconciler { listing, directory, reader: store.clone(), store: store.clone() as Arc<AccountsStore>, facts }
+fn reconciler(store: &Arc<PgStore>, facts: Arc<Facts>, listing: Arc<dyn DirectoryListing>) -> Reconciler {
+    let health = Arc::default();
+    Reconciler { listing, reader: store.clone(), store: store.clone() as Arc<AccountsStore>, facts, health }
 }
 
 /// The use case of an operator who does not wait for the job.
 pub fn reconciler_of(settings: &Settings, surroundings: &Surroundings) -> Result<Reconciler, WireError> {
     let store = Arc::new(PgStore::new(&settings.database).map_err(|error| WireError::Database(error.into()))?);
-    let (directory, listing) = provider(&settings.clerk)?;
-    Ok(reconciler(&store, facts(settings.accounts.role_map.clone(), surroundings), directory, listing))
+    let (_, listing) = provider(&settings.clerk)?;
+    Ok(reconciler(&store, facts(settings.accounts.role_map.clone(), surroundings), listing))
 }
 
 /// The use cases of an operator who repairs an account.
@@ -248,80 +254,7 @@ pub fn facts(role_map: RoleMap, surroundings: &Surroundings) -> Arc<Facts> {
     Arc::new(Facts { role_map, ids, clock })
 }
 
-fn limit_metrics(limits: &Arc<RateLimits>) -> [Metric; 2] {
-    let (refusing, remembering) = (limits.clone(), limits.clone());
-    [
-        Metric {
-            name: "portal_rate_limited_total",
-            kind: MetricKind::Counter,
-            help: "Requests refused because a person or an address made too many.",
-            read: Arc::new(move || refusing.refused()),
-        },
-        Metric {
-            name: "portal_rate_limit_entries",
-            kind: MetricKind::Gauge,
-            help: "People and addresses that the limits remember.",
-            read: Arc::new(move || remembering.remembered() as u64),
-        },
-    ]
-}
-
 /// The use case of an operator who signs everybody out.
 pub fn global_sign_out(store: Arc<PgStore>, facts: Arc<Facts>) -> GlobalSignOut {
     GlobalSignOut { store, facts }
-}
-
-fn metrics(store: &Arc<PgStore>, authenticator: &Arc<ClerkAuthenticator>, webhooks: Option<&Webhooks>) -> Vec<Metric> {
-    let database = store.clone();
-    let clerk = |name, help, read: fn(&portal_clerk::ClerkStats) -> u64| {
-        let authenticator = authenticator.clone();
-        Metric { name, kind: MetricKind::Counter, help, read: Arc::new(move || read(&authenticator.stats())) }
-    };
-    let health = webhooks.map(|webhooks| webhooks.health.clone()).unwrap_or_default();
-    let webhook = |name, kind, help, read: fn(&WebhookHealth) -> u64| {
-        let health = health.clone();
-        Metric { name, kind, help, read: Arc::new(move || read(&health)) }
-    };
-    vec![
-        Metric {
-            name: "portal_database_checkouts_total",
-            kind: MetricKind::Counter,
-            help: "Connections taken from the pool.",
-            read: Arc::new(move || database.checkouts()),
-        },
-        clerk("portal_clerk_signature_checks_total", "Session tokens whose signature was checked.", |stats| {
-            stats.signature_checks
-        }),
-        clerk("portal_clerk_jwks_fetches_total", "Requests for the provider's signing keys.", |stats| {
-            stats.jwks_fetches
-        }),
-        clerk("portal_clerk_token_cache_hits_total", "Session tokens that were known.", |stats| stats.cache_hits),
-        clerk("portal_clerk_token_cache_misses_total", "Session tokens that were not known.", |stats| {
-            stats.cache_misses
-        }),
-        webhook(
-            "portal_webhooks_accepted_total",
-            MetricKind::Counter,
-            "Deliveries of the provider that were acknowledged.",
-            WebhookHealth::accepted,
-        ),
-        webhook(
-            "portal_webhooks_refused_total",
-            MetricKind::Counter,
-            "Deliveries that nobody signed, or too long ago.",
-            WebhookHealth::refused,
-        ),
-        webhook(
-            "portal_webhooks_parked_total",
-            MetricKind::Counter,
-            "Deliveries that were put aside for a person to look at.",
-            WebhookHealth::parked,
-        ),
-        webhook(
-            "portal_webhook_last_accepted_timestamp_seconds",
-            MetricKind::Gauge,
-            "When this process took the last delivery in, in seconds since 1970; 0 before the first.",
-            WebhookHealth::last_accepted,
-        ),
-    ]
 }

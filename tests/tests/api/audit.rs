@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use e2e::{Answer, Portal};
+use e2e::{Answer, Portal, PortalBuilder};
 use portal_app::audit::{AuditTools, run_audit};
+use portal_app::operator::{run_reconcile, run_service_token};
 use portal_app::settings::{AuditSettings, LogFormat, LogSettings};
 use portal_app::telemetry;
 use portal_app::wire::Surroundings;
@@ -168,9 +170,10 @@ async fn an_operator_verifies_every_chain_and_finds_what_was_done_to_one() {
     let good = portal.audit(&["verify"]).await;
     assert!(good.good, "{}", good.text);
     // Acme, four people, and the platform.
-    assert!(good.text.ends_with("6 chains verified, 0 with a finding\n"), "{}", good.text);
-    assert!(good.text.contains("ok    platform"), "{}", good.text);
-    assert_eq!(good.text.matches("1 signed heads").count(), 6, "{}", good.text);
+    let end = "6 chains verified, 0 with a finding, 0 without any signed head\n";
+    assert!(good.text.ends_with(end), "{}", good.text);
+    assert!(good.text.contains("ok        platform"), "{}", good.text);
+    assert_eq!(good.text.matches("by 1 signed heads").count(), 6, "{}", good.text);
 
     let folder = tempfile::tempdir().unwrap();
     let (kept, broken) = (folder.path().join("kept"), folder.path().join("broken"));
@@ -178,7 +181,7 @@ async fn an_operator_verifies_every_chain_and_finds_what_was_done_to_one() {
     std::fs::write(&kept, log).unwrap();
     let kept = kept.to_str().unwrap();
     let twice = portal.audit(&["verify", "--heads", kept]).await;
-    assert!(twice.good && twice.text.matches("2 signed heads").count() == 6, "{}", twice.text);
+    assert!(twice.good && twice.text.matches("by 2 signed heads").count() == 6, "{}", twice.text);
 
     let seq = "(SELECT max(seq) FROM audit_events WHERE action = 'api_key.created')";
     portal
@@ -233,18 +236,22 @@ impl Write for Buffer {
 async fn the_log_of_the_server_is_a_file_of_signed_heads() {
     let portal = Portal::start().await;
     let account = portal.personal_account("stranger").await;
+    // Once without a log: whether anybody listens to a line is remembered when it is first met, and other tests may be about to meet it.
+    assert_eq!(portal.wired.head_signing.once().await.unwrap().signed.len(), 1);
+    portal.create_key("stranger", &account).await;
     let buffer = Buffer::default();
     let writer = buffer.clone();
     let settings = LogSettings { format: LogFormat::Json, ..LogSettings::default() };
     let logging = tracing::subscriber::set_default(telemetry::subscriber(&settings, move || writer.clone()));
-    let signed = portal.wired.head_signing.once().await.unwrap();
+    tracing::callsite::rebuild_interest_cache();
+    let run = portal.wired.head_signing.once().await.unwrap();
     tracing::info!("something else");
     drop(logging);
-    assert_eq!(signed.len(), 1);
+    assert_eq!(run.signed.len(), 1);
     let log = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
     let line = &lines(&log)[0];
     assert_eq!((&line["target"], &line["level"]), (&json!("audit.head"), &json!("INFO")), "{log}");
-    assert_eq!((&line["trail"], &line["seq"]), (&json!(account), &json!(2)), "{log}");
+    assert_eq!((&line["trail"], &line["seq"]), (&json!(account), &json!(3)), "{log}");
     assert_eq!(line["key"].as_str().unwrap().len(), 44, "{log}");
 
     let folder = tempfile::tempdir().unwrap();
@@ -252,12 +259,12 @@ async fn the_log_of_the_server_is_a_file_of_signed_heads() {
     std::fs::write(&kept, &log).unwrap();
     let verify = ["verify", "--account", &account, "--heads", kept.to_str().unwrap()];
     let good = portal.audit(&verify).await;
-    assert!(good.good && good.text.contains("2 records, 2 signed heads"), "{}", good.text);
-    let forged = log.replace("\"seq\":2,", "\"seq\":3,");
+    assert!(good.good && good.text.contains("3 records, 3 of them signed for by 3 signed heads"), "{}", good.text);
+    let forged = log.replace("\"seq\":3,", "\"seq\":2,");
     assert_ne!(forged, log);
     std::fs::write(&kept, forged).unwrap();
     let forged = portal.audit(&verify).await;
-    assert!(!forged.good && forged.text.contains("the signature of head 3 is not valid"), "{}", forged.text);
+    assert!(!forged.good && forged.text.contains("the signature of head 2 is not valid"), "{}", forged.text);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -267,7 +274,8 @@ async fn a_signature_of_a_key_that_is_not_known_any_more_is_a_finding() {
     let log = portal.audit(&["sign"]).await;
     assert_eq!(log.text.lines().count(), 1);
     let tools = |settings: &AuditSettings| AuditTools::new(&portal.wired.store, settings, &Surroundings::default());
-    let changed = AuditSettings { signing_key: Some(vec![7; 32].into()), public_keys: Vec::new() };
+    let sign_every = Duration::from_mins(1);
+    let changed = AuditSettings { signing_key: Some(vec![7; 32].into()), public_keys: Vec::new(), sign_every };
     let refused = run_audit(&["verify"], &tools(&changed)).await.unwrap();
     assert!(!refused.good && refused.text.contains("the signature of head 2 is not valid"), "{}", refused.text);
 }
@@ -307,3 +315,115 @@ async fn an_export_holds_every_record_with_its_hash() {
     assert_eq!(part, all[3..]);
     assert_eq!(portal.audit(&["export", "--since", "2999-01-01T00:00:00Z"]).await.text, "");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_goes_on_behind_a_record_that_cannot_be_read_and_says_so() {
+    let portal = Portal::start().await;
+    let account = portal.personal_account("stranger").await;
+    for _ in 0..3 {
+        portal.create_key("stranger", &account).await;
+    }
+    let whole = portal.audit(&["export"]).await;
+    assert!(whole.good && whole.aside.is_empty(), "{}", whole.aside);
+    let spoil = "ALTER TABLE audit_events DISABLE TRIGGER USER; UPDATE audit_events SET at = 'infinity' WHERE seq = 3";
+    portal.database.execute(spoil).await.unwrap();
+    let part = portal.audit(&["export"]).await;
+    let mut expected = lines(&whole.text);
+    let lost = expected.remove(2);
+    assert_eq!(lines(&part.text), expected);
+    let said = format!("{account}: record 3 ({}) cannot be read and is left out\n", lost["id"].as_str().unwrap());
+    assert_eq!((part.good, part.aside), (false, said));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verifying_says_how_much_is_signed_for_and_refuses_an_account_that_is_not_there() {
+    let portal = Portal::start().await;
+    let account = portal.personal_account("stranger").await;
+    let verify = ["verify", "--account", &account];
+    let unsigned = portal.audit(&verify).await;
+    let line = format!("unsigned  {account}  2 records, no signed head yet\n");
+    assert!(unsigned.good && unsigned.text.starts_with(&line), "{}", unsigned.text);
+    assert!(unsigned.text.ends_with("1 chains verified, 0 with a finding, 1 without any signed head\n"));
+    portal.audit(&["sign"]).await;
+    portal.create_key("stranger", &account).await;
+    let signed = portal.audit(&verify).await.text;
+    let line = format!("ok        {account}  3 records, 2 of them signed for by 1 signed heads\n");
+    assert!(signed.starts_with(&line), "{signed}");
+    assert!(portal.audit(&["verify"]).await.text.contains("empty     platform"));
+    for command in ["verify", "export"] {
+        let arguments = [command, "--account", "acc_01jdzqzr4ne5z8p5t2z6fj7x3b"];
+        let refused = run_audit(&arguments, &portal.wired.audit_tools).await.err().unwrap().to_string();
+        assert_eq!(refused, "there is no account acc_01jdzqzr4ne5z8p5t2z6fj7x3b");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_signs_on_its_own_what_fits_and_counts_what_does_not() {
+    let portal = PortalBuilder::default().set("PORTAL_AUDIT__SIGN_EVERY_MS", "20").start().await;
+    let account = portal.personal_account("stranger").await;
+    let other = portal.personal_account("alice").await;
+    let signed = |person: &str| {
+        format!(
+            "SELECT coalesce(max(seq), 0) AS count FROM audit_signed_heads
+             WHERE account_id = (SELECT personal_account_id FROM users WHERE provider_id = 'user_dev_{person}')"
+        )
+    };
+    let until = async |what: &str, sql: &str, expected: i64| {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while portal.database.count(sql).await.unwrap() != expected {
+            assert!(Instant::now() < deadline, "waited in vain until {what}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    until("one is signed", &signed("stranger"), 2).await;
+    until("the other is signed", &signed("alice"), 2).await;
+    let forged = "UPDATE audit_heads SET hash = sha256('forged') FROM users
+        WHERE account_id = personal_account_id AND provider_id = 'user_dev_stranger'";
+    portal.database.execute(forged).await.unwrap();
+    portal.create_key("stranger", &account).await;
+    portal.create_key("alice", &other).await;
+    until("the other is signed again", &signed("alice"), 3).await;
+    let run = portal.wired.head_signing.once().await.unwrap();
+    assert_eq!((run.signed.len(), run.broken.len()), (0, 1));
+    assert_eq!(portal.database.count(&signed("stranger")).await.unwrap(), 2, "nobody vouches for what does not fit");
+    let metrics = portal.wired.api.metrics.render();
+    assert!(metrics.contains("\nportal_audit_chain_broken 1\n"), "{metrics}");
+    let told = portal.audit(&["sign"]).await;
+    let said = format!("{account} is broken and was not signed: record 3 was changed\n");
+    assert_eq!((told.good, told.text.as_str(), told.aside), (false, "", said));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_operator_changes_needs_a_reason_and_is_recorded_with_it() {
+    let portal = Portal::start().await;
+    let needs_reason = |error: String| assert!(error.contains("--reason"), "{error}");
+    let tokens = &portal.wired.service_tokens;
+    for arguments in [&["create", "--name", "edge", "--scope", "keys:verify"][..], &["revoke", "--name", "edge"]] {
+        needs_reason(run_service_token(arguments, tokens).await.err().unwrap().to_string());
+    }
+    needs_reason(run_reconcile(&[], &portal.wired.reconciler).await.unwrap_err().to_string());
+    needs_reason(portal.webhooks(&["replay", "msg_1"]).await.unwrap_err());
+    assert_eq!(portal.audit(&["export", "--account", "platform"]).await.text, "", "nothing was done");
+
+    portal.database.execute(PARKED).await.unwrap();
+    let why = |number: u32| format!("reason {number}");
+    let create = ["create", "--name", "edge", "--scope", "keys:verify", "--reason", &why(1)];
+    portal.service_token(&create).await;
+    portal.service_token(&["revoke", "--name", "edge", "--reason", &why(2)]).await;
+    run_reconcile(&["--dry-run"], &portal.wired.reconciler).await.unwrap();
+    portal.reconcile(&["--reason", &why(3)]).await;
+    portal.webhooks(&["replay", "msg_1", "--reason", &why(4)]).await.unwrap();
+    let records = lines(&portal.audit(&["export", "--account", "platform"]).await.text);
+    let text = |record: &Value, name: &str| record[name].as_str().unwrap_or_default().to_owned();
+    let told: Vec<_> = records.iter().map(|record| (text(record, "action"), text(record, "reason"))).collect();
+    let actions = ["service_token.created", "service_token.revoked", "directory.reconciled", "webhook.replayed"];
+    let expected: Vec<_> = (1..).zip(actions).map(|(number, action)| (action.to_owned(), why(number))).collect();
+    assert_eq!(told, expected);
+    assert_eq!(text(&records[3], "subject"), "msg_1");
+    let operator = json!({ "kind": "system", "id": "operator", "behind": null });
+    assert!(records.iter().all(|record| record["actor"] == operator), "{records:?}");
+}
+
+/// A message that could not be read once, and tells nothing that is kept.
+const PARKED: &str = "INSERT INTO webhook_inbox (id, kind, received_at, body, reason)
+    VALUES ('msg_1', 'email.created', now(), '{\"object\":\"event\",\"type\":\"email.created\",\"data\":{}}', 'once')";

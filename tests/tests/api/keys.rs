@@ -141,5 +141,8 @@ async fn operators_make_list_and_revoke_service_tokens_and_each_act_is_recorded(
         .texts("SELECT concat_ws(' ', actor_kind, actor_id, action, reason) AS text FROM platform_audit_events ORDER BY id")
         .await
         .unwrap();
-    assert_eq!(records, ["system operator service_token.created new edge", "system operator service_token.revoked"]);
+    assert_eq!(
+        records,
+        ["system operator service_token.created new edge", "system operator service_token.revoked a test"]
+    );
 }

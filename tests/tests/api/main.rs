@@ -9,6 +9,7 @@ mod auth_status;
 mod bad_input;
 mod cors;
 mod coverage;
+mod crashes;
 mod keys;
 mod limits;
 mod logs;

@@ -290,3 +290,42 @@ async fn a_provider_that_asks_to_slow_down_is_waited_for() {
     let told = portal.reconcile(&[]).await;
     assert!(told.contains("as the provider has it"), "{told}");
 }
+
+/// The value of a metric without labels.
+fn metric(text: &str, name: &str) -> i64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("{name}: {text}")).parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_begins_knows_the_last_message_and_the_last_complete_scan() {
+    const MESSAGE: &str = "portal_webhook_last_accepted_timestamp_seconds";
+    const SCAN: &str = "portal_reconcile_last_complete_timestamp_seconds";
+    let portal = Portal::start().await;
+    portal.get("/v1/me", &portal.token("alice")).await;
+    portal.get("/v1/me", &portal.token("alice")).await;
+    let begun = portal.now().unix_seconds();
+    portal.send_webhooks();
+    portal.idp.add_person(Person { first_name: "Alicia".to_owned(), ..portal.person("alice") });
+    portal.idp.webhooks_settled().await;
+    let told = portal.reconcile(&[]).await;
+    let here = portal.wired.api.metrics.render();
+    assert_eq!((metric(&here, "portal_sign_ins_total"), metric(&here, "portal_first_sign_ins_total")), (2, 1));
+    let drift = metric(&here, "portal_reconcile_drift");
+    assert!(drift > 0 && told.contains("was not as the provider has it"), "{drift} {told}");
+    assert!(metric(&here, MESSAGE) >= begun && metric(&here, SCAN) >= begun, "{here}");
+    let replica = portal.replica();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let there = replica.wired.api.metrics.render();
+        if metric(&there, MESSAGE) > 0 && metric(&there, SCAN) > 0 {
+            for name in [MESSAGE, SCAN, "portal_reconcile_drift"] {
+                assert_eq!(metric(&there, name), metric(&here, name), "{name}");
+            }
+            assert_eq!(metric(&there, "portal_webhooks_accepted_total"), 0, "it took none in itself");
+            break;
+        }
+        assert!(Instant::now() < deadline, "{there}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

@@ -1,9 +1,13 @@
 //! What the provider sends on its own: who is believed, and that each message takes effect once.
 
+use std::time::Duration;
+
 use e2e::{Answer, Portal, PortalBuilder};
 use portal_dev_idp::webhook_signature;
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 fn now(portal: &Portal) -> i64 {
     portal.now().unix_seconds()
@@ -141,7 +145,7 @@ async fn what_is_not_kept_is_acknowledged_and_what_cannot_be_read_is_put_aside()
     assert!(!listed.contains("user_1"), "what was sent is not shown: {listed}");
     let again = portal.webhooks(&["replay", "msg_bad", "--reason", "mended"]).await.unwrap_err();
     assert!(again.contains("parked again"), "{again}");
-    let unknown = portal.webhooks(&["replay", "msg_good"]).await.unwrap_err();
+    let unknown = portal.webhooks(&["replay", "msg_good", "--reason", "mended"]).await.unwrap_err();
     assert!(unknown.contains("no message of this id is parked"), "{unknown}");
 
     let metrics = portal.wired.api.metrics.render();
@@ -178,4 +182,42 @@ async fn an_outage_of_the_database_is_503_and_the_next_attempt_arrives() {
     portal.database.refuse_connections(false).await.unwrap();
     assert_eq!(delivery.send(&portal).await.text_at("/status"), "applied");
     assert_eq!(first_name(&portal, "alice").await, "Alicia");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_that_cannot_be_the_providers_is_refused_before_its_body_comes() {
+    let portal = Portal::start().await;
+    let now = now(&portal);
+    let too_old = format!("svix-id: msg_1\r\nsvix-timestamp: {}\r\nsvix-signature: v1,c2VjcmV0\r\n", now - 600);
+    for headers in
+        ["", "svix-id: msg_1\r\n", &too_old, "svix-id: msg_1\r\nsvix-timestamp: soon\r\nsvix-signature: v1,x\r\n"]
+    {
+        let head = format!("POST /webhooks/clerk HTTP/1.1\r\nHost: x\r\n{headers}Content-Length: 1000000\r\n\r\n");
+        let mut stream = TcpStream::connect(portal.base.trim_start_matches("http://")).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut line = [0; 24];
+        // The body never comes, and nobody waits the seconds that a body may take.
+        tokio::time::timeout(Duration::from_secs(5), stream.read_exact(&mut line)).await.unwrap().unwrap();
+        assert_eq!(String::from_utf8_lossy(&line), "HTTP/1.1 400 Bad Request", "{headers}");
+    }
+    let metrics = portal.wired.api.metrics.render();
+    assert!(metrics.contains("portal_webhooks_refused_total 4"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_membership_that_ended_is_told_by_its_id_alone() {
+    let portal = Portal::start().await;
+    let acme = portal.acme().await;
+    let secret = portal.idp.instance().webhook_secret().to_owned();
+    let path = format!("/v1/accounts/{acme}");
+    assert_eq!(portal.get(&path, &portal.token("edith")).await.status, 200);
+    let id = portal.person("edith").memberships[0].id.clone();
+    let body = event(
+        "organizationMembership.deleted",
+        &json!({ "id": id, "object": "organization_membership", "deleted": true }),
+    );
+    let answer = Delivery::signed(&secret, "msg_1", now(&portal), &body).send(&portal).await;
+    assert_eq!(answer.text_at("/status"), "applied");
+    portal.get(&path, &portal.token("edith")).await.assert_problem(404, "not_found");
+    assert_eq!(portal.get(&path, &portal.token("adam")).await.status, 200);
 }

@@ -41,7 +41,10 @@ impl ClerkDirectory {
         }
     }
 
-    async fn all_memberships(api: &BackendApi, id: &ProviderUserId) -> Result<Vec<ProviderMembership>, DirectoryError> {
+    pub(crate) async fn all_memberships(
+        api: &BackendApi,
+        id: &ProviderUserId,
+    ) -> Result<Vec<ProviderMembership>, DirectoryError> {
         let mut found = Vec::new();
         let mut seen = HashSet::new();
         for page in 0..MAX_PAGES {

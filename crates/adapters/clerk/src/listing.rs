@@ -1,5 +1,6 @@
 //! Everybody and everything, listed by Clerk's Backend API.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,7 +10,7 @@ use portal_identity::{
 };
 use serde_json::Value;
 
-use crate::http::BackendApi;
+use crate::http::{BackendApi, CallError};
 use crate::{ClerkDirectory, ClerkSettings, ClientError, directory, records};
 
 /// Records in one answer; people have kilobytes each.
@@ -30,26 +31,102 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How often a question is asked that Clerk asks to put off.
 const TRIES: u32 = 20;
 
+/// How many records are asked for at once.
+#[derive(Debug)]
+struct PageSize {
+    most: usize,
+    now: AtomicUsize,
+}
+
+impl PageSize {
+    const fn new(most: usize) -> Self {
+        Self { most, now: AtomicUsize::new(most) }
+    }
+
+    fn now(&self) -> usize {
+        self.now.load(Ordering::Relaxed)
+    }
+
+    /// False if there is no less to ask for.
+    fn halve(&self, asked: usize) -> bool {
+        self.now.store((asked / 2).max(1), Ordering::Relaxed);
+        asked > 1
+    }
+
+    /// What was too much for one part of the list need not be for the next.
+    fn double(&self, asked: usize) {
+        self.now.store((asked * 2).min(self.most), Ordering::Relaxed);
+    }
+}
+
 /// Lists what Clerk knows. Waits as long as Clerk asks to, several minutes in all.
 #[derive(Debug)]
 pub struct ClerkListing {
     api: BackendApi,
+    people: PageSize,
+    organizations: PageSize,
+    members: PageSize,
 }
 
 impl ClerkListing {
     /// Needs a secret key. Made inside a Tokio runtime, it calls on that runtime, which must outlive it.
     pub fn new(settings: &ClerkSettings) -> Result<Self, ClientError> {
-        Ok(Self { api: BackendApi::new(settings)? })
+        let [people, organizations, members] = [PAGE_SIZE, ORGANIZATIONS, PAGE_SIZE].map(PageSize::new);
+        Ok(Self { api: BackendApi::new(settings)?, people, organizations, members })
     }
 
     /// The body of a successful answer; none for 404.
     async fn read(&self, path: String) -> Result<Option<Value>, DirectoryError> {
+        self.ask(Patience::Full, move |api| {
+            let path = path.clone();
+            async move { ClerkDirectory::read(&api, &path).await }
+        })
+        .await
+    }
+
+    /// The same for a part of a list, with the number of records that was asked for.
+    async fn page(
+        &self,
+        size: &PageSize,
+        path: impl Fn(usize) -> String,
+    ) -> Result<Option<(Value, usize)>, DirectoryError> {
+        loop {
+            let asked = size.now();
+            let path = path(asked);
+            let answer = self.ask(Patience::ForLess, move |api| {
+                let path = path.clone();
+                async move { ClerkDirectory::read(&api, &path).await }
+            });
+            match answer.await {
+                Err(error) if is_too_much(&error) && size.halve(asked) => {
+                    tracing::warn!(asked, "an answer of Clerk's is too large or too slow; asking for half as much");
+                }
+                answer => {
+                    let body = answer?;
+                    size.double(asked);
+                    return Ok(body.map(|body| (body, asked)));
+                }
+            }
+        }
+    }
+
+    /// Repeats a question that Clerk asks to put off, and one whose answer got lost.
+    async fn ask<T, F>(
+        &self,
+        patience: Patience,
+        question: impl Fn(BackendApi) -> F + Send + Sync + 'static,
+    ) -> Result<T, DirectoryError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, DirectoryError>> + Send,
+    {
         let api = self.api.clone();
         let work = async move {
             let mut tries = 1;
             loop {
-                let wait = match ClerkDirectory::read(&api, &path).await {
+                let wait = match question(api.clone()).await {
                     Err(DirectoryError::RateLimited { retry_after }) if tries < TRIES => retry_after,
+                    Err(error) if patience == Patience::ForLess && is_too_much(&error) => return Err(error),
                     // Answers get lost among thousands.
                     Err(DirectoryError::Unavailable(_)) if tries < 3 => None,
                     outcome => return outcome,
@@ -60,6 +137,19 @@ impl ClerkListing {
         };
         self.api.run(work).await.unwrap_or_else(|| Err(directory::stopping()))
     }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    Full,
+    /// What is too large or too slow is not repeated as it is.
+    ForLess,
+}
+
+/// Less at once may be answered.
+fn is_too_much(error: &DirectoryError) -> bool {
+    let DirectoryError::Unavailable(cause) = error else { return false };
+    matches!(cause.downcast_ref(), Some(CallError::TooLarge | CallError::TimedOut))
 }
 
 fn malformed() -> DirectoryError {
@@ -104,33 +194,56 @@ fn member(record: &Value) -> Result<ProviderMembership, &'static str> {
 impl DirectoryListing for ClerkListing {
     async fn users(&self, offset: usize) -> Result<Listed<ProviderUser>, DirectoryError> {
         // The oldest first: whoever comes meanwhile is at the end.
-        let path = format!("/users?limit={PAGE_SIZE}&offset={offset}&order_by=%2Bcreated_at");
-        let body = self.read(path).await?.ok_or_else(malformed)?;
-        Ok(listed((body.as_array().ok_or_else(malformed)?, offset, PAGE_SIZE), user))
+        let path = |limit| format!("/users?limit={limit}&offset={offset}&order_by=%2Bcreated_at");
+        let (body, asked) = self.page(&self.people, path).await?.ok_or_else(malformed)?;
+        Ok(listed((body.as_array().ok_or_else(malformed)?, offset, asked), user))
     }
 
     async fn organizations(&self, offset: usize) -> Result<Listed<ProviderOrganization>, DirectoryError> {
-        let path = format!("/organizations?limit={ORGANIZATIONS}&offset={offset}&order_by=%2Bcreated_at");
+        let path = |limit| format!("/organizations?limit={limit}&offset={offset}&order_by=%2Bcreated_at");
         // An instance that has no organizations has no such list.
-        let Some(body) = self.read(path).await? else {
+        let Some((body, asked)) = self.page(&self.organizations, path).await? else {
             return Ok(Listed { items: Vec::new(), unreadable: 0, next: None });
         };
-        Ok(listed((data(&body)?, offset, ORGANIZATIONS), records::organization))
+        Ok(listed((data(&body)?, offset, asked), records::organization))
     }
 
     async fn members(&self, id: &ProviderOrganizationId) -> Result<Listed<ProviderMembership>, DirectoryError> {
         let mut all = Listed { items: Vec::new(), unreadable: 0, next: Some(0) };
         while let Some(offset) = all.next.filter(|offset| *offset < MOST_MEMBERS) {
-            let path = format!("/organizations/{id}/memberships?limit={PAGE_SIZE}&offset={offset}");
+            let path = |limit| format!("/organizations/{id}/memberships?limit={limit}&offset={offset}");
             // An organization that was deleted meanwhile has no members.
-            let Some(body) = self.read(path).await? else { return Ok(Listed { next: None, ..all }) };
-            let page = listed((data(&body)?, offset, PAGE_SIZE), member);
+            let Some((body, asked)) = self.page(&self.members, path).await? else {
+                return Ok(Listed { next: None, ..all });
+            };
+            let page = listed((data(&body)?, offset, asked), member);
             all.items.extend(page.items);
             (all.unreadable, all.next) = (all.unreadable + page.unreadable, page.next);
         }
         // What was not listed may be there all the same.
         all.unreadable += usize::from(all.next.is_some());
         Ok(all)
+    }
+
+    async fn user(&self, id: &ProviderUserId) -> Result<Option<ProviderUser>, DirectoryError> {
+        if !id.is_well_formed() {
+            return Ok(None);
+        }
+        let body = self.read(format!("/users/{id}")).await?;
+        let user = |body: Value| records::user(&body, id).map_err(|why| DirectoryError::Malformed(why.into()));
+        body.map(user).transpose()
+    }
+
+    async fn memberships(&self, id: &ProviderUserId) -> Result<Vec<ProviderMembership>, DirectoryError> {
+        if !id.is_well_formed() {
+            return Ok(Vec::new());
+        }
+        let id = id.clone();
+        self.ask(Patience::Full, move |api| {
+            let id = id.clone();
+            async move { ClerkDirectory::all_memberships(&api, &id).await }
+        })
+        .await
     }
 
     async fn organization(&self, id: &ProviderOrganizationId) -> Result<Option<ProviderOrganization>, DirectoryError> {

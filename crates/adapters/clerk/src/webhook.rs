@@ -82,6 +82,26 @@ impl WebhookVerifier {
         Self { other: Some(other), ..self }
     }
 
+    /// What can be said before the body has come: the error of [`WebhookVerifier::verify`] if it is about the headers alone. What passes
+    /// may still be anybody's.
+    pub fn screen<'a, N, V>(
+        &self,
+        headers: impl IntoIterator<Item = (&'a N, &'a V)>,
+        now: Timestamp,
+    ) -> Result<(), WebhookError>
+    where
+        N: AsRef<str> + ?Sized + 'a,
+        V: AsRef<[u8]> + ?Sized + 'a,
+    {
+        let head = Head::read(headers, now)?;
+        // Nothing else is compared with a signature.
+        if head.signatures.split(' ').any(|entry| entry.starts_with("v1,")) {
+            Ok(())
+        } else {
+            Err(WebhookError::InvalidSignature)
+        }
+    }
+
     /// Whether Clerk sent this body, within 300 seconds of `now`.
     ///
     /// The headers are all those of the request: a `&HeaderMap`, of the crate `http` as of actix-web, is given as it is. The
@@ -101,6 +121,33 @@ impl WebhookVerifier {
         N: AsRef<str> + ?Sized + 'a,
         V: AsRef<[u8]> + ?Sized + 'a,
     {
+        let Head { id, sent_at, timestamp, signatures } = Head::read(headers, now)?;
+        let is_signed = [Some(&self.secret), self.other.as_ref()].into_iter().flatten().any(|secret| {
+            let expected = secret.signature(id, sent_at, body);
+            signatures.split(' ').filter_map(|entry| entry.strip_prefix("v1,")).any(|signature| {
+                // As text: base64 of other spelling, and what is no base64 at all, is simply not equal.
+                verify_slices_are_equal(signature.as_bytes(), expected.as_bytes()).is_ok()
+            })
+        });
+        if is_signed { Ok(VerifiedWebhook { id, timestamp, body }) } else { Err(WebhookError::InvalidSignature) }
+    }
+}
+
+/// The three headers, each within its bounds.
+struct Head<'a> {
+    id: &'a str,
+    /// The timestamp, as it was sent.
+    sent_at: &'a str,
+    timestamp: Timestamp,
+    signatures: &'a str,
+}
+
+impl<'a> Head<'a> {
+    fn read<N, V>(headers: impl IntoIterator<Item = (&'a N, &'a V)>, now: Timestamp) -> Result<Self, WebhookError>
+    where
+        N: AsRef<str> + ?Sized + 'a,
+        V: AsRef<[u8]> + ?Sized + 'a,
+    {
         let [id, sent_at, signatures] = read(headers)?;
         // The separator of what is signed: with it in the id, one signature would fit several deliveries.
         if id.contains('.') {
@@ -111,14 +158,7 @@ impl WebhookVerifier {
         if !(-TOLERANCE..=TOLERANCE).contains(&ahead) {
             return Err(if ahead.is_negative() { WebhookError::TooOld } else { WebhookError::TooNew });
         }
-        let is_signed = [Some(&self.secret), self.other.as_ref()].into_iter().flatten().any(|secret| {
-            let expected = secret.signature(id, sent_at, body);
-            signatures.split(' ').filter_map(|entry| entry.strip_prefix("v1,")).any(|signature| {
-                // As text: base64 of other spelling, and what is no base64 at all, is simply not equal.
-                verify_slices_are_equal(signature.as_bytes(), expected.as_bytes()).is_ok()
-            })
-        });
-        if is_signed { Ok(VerifiedWebhook { id, timestamp, body }) } else { Err(WebhookError::InvalidSignature) }
+        Ok(Self { id, sent_at, timestamp, signatures })
     }
 }
 
@@ -255,11 +295,16 @@ mod tests {
     }
 
     fn check(headers: &[(&str, &[u8])], body: &[u8], now: Timestamp) -> Result<(), WebhookError> {
-        let verified = WebhookVerifier::new(secret(SECRET)).verify(
-            headers.iter().map(|(name, value)| (*name, *value)),
-            body,
-            now,
-        )?;
+        let webhooks = WebhookVerifier::new(secret(SECRET));
+        let headers = || headers.iter().map(|(name, value)| (*name, *value));
+        let verified = webhooks.verify(headers(), body, now);
+        // What the headers alone say is never another error, and never against what verifies.
+        let screened = webhooks.screen(headers(), now);
+        assert!(screened.is_ok() || screened == verified.map(drop), "{screened:?} {verified:?}");
+        if !matches!(verified, Ok(_) | Err(WebhookError::InvalidSignature)) {
+            assert!(screened.is_err(), "{verified:?}");
+        }
+        let verified = verified?;
         assert_eq!((verified.id(), verified.timestamp(), verified.body()), (ID, at(SENT_AT), body));
         Ok(())
     }

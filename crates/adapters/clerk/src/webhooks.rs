@@ -12,6 +12,8 @@ use crate::webhook_event::WebhookEvent;
 /// Longest name of an event that is kept in records; Clerk's have up to 35 characters.
 const LONGEST_KIND: usize = 64;
 
+const SECRET_MISSING: WebhookRefused = WebhookRefused("webhook-secret-missing");
+
 /// The webhooks of one instance.
 #[derive(Debug, Clone)]
 pub struct ClerkWebhooks {
@@ -33,9 +35,15 @@ impl ClerkWebhooks {
 impl portal_identity::WebhookVerifier for ClerkWebhooks {
     fn verify(&self, headers: &WebhookHeaders<'_>, body: &[u8], now: Timestamp) -> Result<String, WebhookRefused> {
         let headers = headers.iter().map(|(name, value)| (*name, *value));
-        let verifier = self.verifier.as_ref().ok_or(WebhookRefused("webhook-secret-missing"))?;
+        let verifier = self.verifier.as_ref().ok_or(SECRET_MISSING)?;
         let delivery = verifier.verify(headers, body, now).map_err(|error| WebhookRefused(error.reason()))?;
         Ok(delivery.id().to_owned())
+    }
+
+    fn screen(&self, headers: &WebhookHeaders<'_>, now: Timestamp) -> Result<(), WebhookRefused> {
+        let headers = headers.iter().map(|(name, value)| (*name, *value));
+        let verifier = self.verifier.as_ref().ok_or(SECRET_MISSING)?;
+        verifier.screen(headers, now).map_err(|error| WebhookRefused(error.reason()))
     }
 
     fn read(&self, body: &[u8]) -> WebhookMessage {
@@ -44,10 +52,13 @@ impl portal_identity::WebhookVerifier for ClerkWebhooks {
             return WebhookMessage { kind: String::new(), news: WebhookNews::Unreadable("the body is no event") };
         };
         let kind = event.kind.chars().filter(|c| !c.is_control()).take(LONGEST_KIND).collect();
-        let news = match news(&event.kind, &event.data) {
-            Ok(Some(event)) => WebhookNews::Event(Box::new(event)),
-            Ok(None) => WebhookNews::Nothing,
-            Err(reason) => WebhookNews::Unreadable(reason),
+        let news = match (news(&event.kind, &event.data), event.kind.as_str()) {
+            (Ok(Some(event)), _) => WebhookNews::Event(Box::new(event)),
+            (Ok(None), _) => WebhookNews::Nothing,
+            // Clerk's description lets the person be missing; the id of the membership is enough.
+            (Err(reason), "organizationMembership.deleted") => id(&event.data, ProviderMembershipId::parse)
+                .map_or(WebhookNews::Unreadable(reason), WebhookNews::MembershipDeleted),
+            (Err(reason), _) => WebhookNews::Unreadable(reason),
         };
         WebhookMessage { kind, news }
     }
@@ -242,6 +253,11 @@ mod tests {
             ("session.ended", Value::Null, "a session without id"),
         ] {
             assert_eq!(read(kind, &data), WebhookNews::Unreadable(why), "{kind} {data}");
+        }
+        let id = ProviderMembershipId::parse("orgmem_1").unwrap();
+        let gone = WebhookNews::MembershipDeleted(id);
+        for left in [json!({ "id": "orgmem_1" }), json!({ "id": "orgmem_1", "organization": organization() })] {
+            assert_eq!(read("organizationMembership.deleted", &left), gone, "the id is enough");
         }
         let message = webhooks().read(b"\xff");
         assert_eq!(message.news, WebhookNews::Unreadable("the body is no event"));

@@ -116,6 +116,7 @@ impl Ports {
             turns: Turns::default(),
             step_up: true,
             seen: SeenSessions::new(10),
+            health: Arc::default(),
         };
         let verifier = Arc::new(Verifier {
             reader: Arc::new(MockCredentialReader::new()),

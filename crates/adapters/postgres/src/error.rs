@@ -26,6 +26,7 @@ pub(crate) fn store_error(error: Error) -> StoreError {
             StoreError::Retryable(error.into())
         }
         _ if is_outage(message) => StoreError::Unavailable(error.into()),
+        _ if is_in_no_row(message) => StoreError::Corrupt(error.into()),
         _ => StoreError::Other(error.into()),
     }
 }
@@ -53,6 +54,13 @@ fn is_outage(message: &str) -> bool {
     ]
     .iter()
     .any(|outage| message.starts_with(outage))
+}
+
+/// Whether the value itself cannot be stored, whatever the schema says.
+fn is_in_no_row(message: &str) -> bool {
+    ["invalid byte sequence for encoding", "index row size", "index row requires", "value too long for type"]
+        .iter()
+        .any(|refusal| message.starts_with(refusal))
 }
 
 /// A row that does not make an entity.

@@ -1,6 +1,6 @@
 //! Readers: one autocommitted statement each, outside any transaction.
 
-mod audit;
+pub(crate) mod audit;
 mod members;
 
 use std::sync::Arc;

@@ -203,6 +203,9 @@ diesel::table! {
         position -> Text,
         version -> BigInt,
         moved_at -> Timestamptz,
+        failures -> Integer,
+        completed_at -> Nullable<Timestamptz>,
+        drift -> Nullable<Integer>,
     }
 }
 
@@ -215,7 +218,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    audit_signed_heads (account_id, seq) {
+    audit_signed_heads (account_id, seq, hash) {
         account_id -> Uuid,
         seq -> BigInt,
         hash -> Binary,
@@ -225,7 +228,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    platform_audit_signed_heads (seq) {
+    platform_audit_signed_heads (seq, hash) {
         seq -> BigInt,
         hash -> Binary,
         at -> Timestamptz,

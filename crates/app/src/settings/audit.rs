@@ -1,5 +1,7 @@
 //! `[audit]`
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use portal_kernel::SecretSlice;
@@ -15,6 +17,8 @@ pub struct AuditSettings {
     pub signing_key: Option<SecretSlice<u8>>,
     /// Public keys whose signatures count besides.
     pub public_keys: Vec<[u8; 32]>,
+    /// How often the server signs.
+    pub sign_every: Duration,
 }
 
 impl AuditSettings {
@@ -35,8 +39,9 @@ impl AuditSettings {
         if public_keys.is_none() {
             reader.mistake("audit.public_keys", "must be public keys of 32 bytes in base64, as the log tells them");
         }
+        let sign_every = reader.number("audit.sign_every_ms", 60_000, 10..=3_600_000);
         let signing_key = signing_key.flatten().map(|bytes| bytes.to_vec().into());
-        Some(Self { signing_key, public_keys: public_keys? })
+        Some(Self { signing_key, public_keys: public_keys?, sign_every: Duration::from_millis(sign_every?) })
     }
 }
 

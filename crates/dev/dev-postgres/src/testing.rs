@@ -108,6 +108,11 @@ impl OwnServer {
         self.port
     }
 
+    /// Another program of the same installation, such as `pgbench`; none if it lacks that.
+    pub fn program(&self, name: &str) -> Option<PathBuf> {
+        Some(self.postgres.with_file_name(name)).filter(|path| path.is_file())
+    }
+
     /// Of the role `portal`, which owns the server.
     pub fn password(&self) -> &str {
         &self.password

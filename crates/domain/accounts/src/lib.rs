@@ -56,8 +56,8 @@ pub use ports::{
 pub use profile::{Profiles, UpdateProfileError};
 pub use read::{AccountOfUser, Accounts, ReadAccountError};
 pub use reconcile::{
-    Counterpart, ReconcileError, ReconcileOptions, ReconcileReport, Reconciler, ScanCursor, ScanPosition, Stay,
-    StayHere, Tally,
+    CompleteScan, Counterpart, ReconcileError, ReconcileHealth, ReconcileOptions, ReconcileReport, Reconciler,
+    ScanCursor, ScanMove, ScanPosition, Stay, StayHere, Tally,
 };
 pub use seen_sessions::SeenSessions;
 pub use sessions::{Sessions, SessionsError};
@@ -65,7 +65,7 @@ pub use settings::{
     CustomFields, FieldName, FieldValue, InvalidSettings, Locale, Patch, PersonalSettings, SettingsPatch, Theme,
     TimeZone, Username,
 };
-pub use sign_in::{STEP_UP, SignIn, SignInError, SignedIn};
+pub use sign_in::{STEP_UP, SignIn, SignInError, SignInHealth, SignedIn};
 pub use turns::Turns;
 pub use user::{KnownUser, Profile, User, UserState};
 pub use webhooks::{

@@ -9,13 +9,13 @@ use portal_authz::action::{
     UpdateSelf, ViewSelf,
 };
 use portal_authz::{Authorized, Platform, Role, Unchecked};
-use portal_identity::{ProviderOrganizationId, ProviderSessionId, ProviderUserId};
+use portal_identity::{ProviderMembershipId, ProviderOrganizationId, ProviderSessionId, ProviderUserId};
 use portal_kernel::{AccountId, Begin, ChangeLog, Finish, Page, PageRequest, StoreError, Timestamp, UserId};
 
 use crate::{
     Account, AccountName, AccountOfUser, Counterpart, Epoch, InboxEntry, KnownUser, Member, Membership,
-    OrganizationAccount, ParkedWebhook, PersonalSettings, Profile, ScanCursor, ScanPosition, Standing, StayHere, User,
-    Versioned,
+    OrganizationAccount, ParkedWebhook, PersonalSettings, Profile, ScanCursor, ScanMove, Standing, Stay, StayHere,
+    User, Versioned,
 };
 
 /// The right to write what the provider told.
@@ -129,6 +129,9 @@ pub trait AccountRepository: Send {
         user: UserId,
     ) -> Result<Option<Membership>, StoreError>;
 
+    /// The membership with the provider's id.
+    async fn find_stay(&mut self, cleared: &Merging, id: ProviderMembershipId) -> Result<Option<Stay>, StoreError>;
+
     /// Adds or replaces a membership; the account and the person must exist.
     async fn save_membership(
         &mut self,
@@ -237,7 +240,7 @@ pub trait ScanCursors: Send {
         &mut self,
         cleared: &Authorized<Reconcile, Platform>,
         from: ScanCursor,
-        to: ScanPosition,
+        to: ScanMove,
         at: Timestamp,
     ) -> Result<Option<ScanCursor>, StoreError>;
 }
@@ -362,6 +365,9 @@ pub trait AccountReader: Send + Sync {
 pub trait ParkedWebhooks: Send + Sync {
     /// All of it, the oldest first, 1,000 at most.
     async fn all(&self, cleared: &Authorized<ManageWebhooks, Platform>) -> Result<Vec<ParkedWebhook>, StoreError>;
+
+    /// When the youngest message came, parked or not; none before the first.
+    async fn last_received(&self, cleared: &Merging) -> Result<Option<Timestamp>, StoreError>;
 }
 
 /// Reads what a scan compares with, outside any transaction. Each list is in the order of our ids, and begins after the given one.

@@ -4,29 +4,34 @@
 //! read. After a complete scan each suspect is asked for by itself, and what is confirmed is removed, unless that is so much at once
 //! that the provider's answers are more likely to be wrong than right.
 
+mod cursor;
+mod health;
 mod report;
+mod suspects;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashSet;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portal_audit::{Caller, Provenance};
+use portal_audit::{AuditAction, AuditRecord, Caller, Provenance, Subject};
 use portal_authz::action::Reconcile;
 use portal_authz::{Authorized, Denied, Job, Platform, Principal, Unchecked};
 use portal_identity::{
-    DirectoryError, DirectoryListing, IdentityDirectory, Listed, ProviderEvent, ProviderMembershipId,
-    ProviderOrganizationId, ProviderUserId,
+    DirectoryError, DirectoryListing, Listed, ProviderEvent, ProviderMembershipId, ProviderOrganizationId,
+    ProviderUserId,
 };
-use portal_kernel::{AccountId, Change, StoreError, Timestamp, UserId, finish};
+use portal_kernel::{AccountId, Change, Clock, IdGen, StoreError, Timestamp, UserId, finish};
 
 use crate::Source;
 use crate::facts::{Facts, Merge};
 use crate::ports::{AccountsStore, Merging, ReconcileReader};
 
+pub use cursor::{CompleteScan, ScanCursor, ScanMove, ScanPosition};
+pub use health::ReconcileHealth;
 pub use report::{ReconcileReport, Tally};
+use suspects::Suspects;
 
 /// A scan that did not move for so long was given up: another replica goes on with it.
 const GIVEN_UP: Duration = Duration::from_mins(5);
@@ -37,54 +42,11 @@ pub(crate) const ROWS: usize = 500;
 /// Facts in one transaction: each takes up to four locks, and the server has some thousands for everybody.
 const AT_ONCE: usize = 100;
 
+/// What could not be read so often is left out, and the scan goes on with the next kind of record.
+const MOST_FAILURES: u32 = 3;
+
 /// So many removals at once are believed, however few records there are.
 const ALWAYS_BELIEVED: usize = 10;
-
-/// How far a scan got.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ScanPosition {
-    /// None is under way.
-    Idle,
-    /// People, from that one on.
-    Users(usize),
-    /// Organizations and their members, from that organization on.
-    Organizations(usize),
-}
-
-impl fmt::Display for ScanPosition {
-    /// The stored text.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Idle => f.write_str("idle"),
-            Self::Users(offset) => write!(f, "users:{offset}"),
-            Self::Organizations(offset) => write!(f, "organizations:{offset}"),
-        }
-    }
-}
-
-impl ScanPosition {
-    /// From the stored text.
-    pub fn parse(text: &str) -> Option<Self> {
-        let offset = |text: &str| text.parse().ok();
-        match text.split_once(':') {
-            None if text == "idle" => Some(Self::Idle),
-            Some(("users", rest)) => offset(rest).map(Self::Users),
-            Some(("organizations", rest)) => offset(rest).map(Self::Organizations),
-            _ => None,
-        }
-    }
-}
-
-/// The saved position. Moves from version to version: of two who move it from the same one, one fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ScanCursor {
-    /// How far.
-    pub position: ScanPosition,
-    /// Counts the moves.
-    pub version: i64,
-    /// When it moved last; for an idle one, when the last scan ended.
-    pub moved_at: Timestamp,
-}
 
 /// A record of ours, as far as it can be missing at the provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,16 +101,16 @@ pub enum ReconcileError {
 
 /// The use case, with what it needs.
 pub struct Reconciler {
-    /// Lists what the provider knows.
+    /// Lists what the provider knows, and tells about what it did not list.
     pub listing: Arc<dyn DirectoryListing>,
-    /// Tells about one person.
-    pub directory: Arc<dyn IdentityDirectory>,
     /// Reads what we know, and how far the last scan got.
     pub reader: Arc<dyn ReconcileReader>,
     /// Where it is written.
     pub store: Arc<AccountsStore>,
     /// Writes it.
     pub facts: Arc<Facts>,
+    /// What scans found.
+    pub health: Arc<ReconcileHealth>,
 }
 
 /// One scan.
@@ -162,16 +124,8 @@ struct Scan {
     /// The provider's ids of everything that was listed.
     seen: HashSet<String>,
     report: ReconcileReport,
-}
-
-/// What may be gone at the provider.
-struct Suspects {
-    /// As it would be told.
-    events: Vec<ProviderEvent>,
-    /// How many records are here at all.
-    known: usize,
-    /// How many people of those that are here the provider listed.
-    recognized: usize,
+    /// That an operator began it; written with the first move of the cursor.
+    opening: Option<AuditRecord>,
 }
 
 impl Scan {
@@ -192,6 +146,7 @@ impl Reconciler {
         let caller = Caller { principal: Principal::System(Job::Reconciler), provenance: Provenance::default() };
         let cleared = Unchecked::new(Platform).authorize(&caller.principal)?;
         let cursor = self.reader.cursor(&cleared).await?;
+        self.health.note(&cursor);
         let rests = self.facts.clock.now().since(cursor.moved_at);
         let wanted = if cursor.position == ScanPosition::Idle { every } else { GIVEN_UP };
         if rests < wanted {
@@ -201,6 +156,13 @@ impl Reconciler {
             Err(ReconcileError::Busy(_)) => Ok(None),
             outcome => outcome.map(Some),
         }
+    }
+
+    /// Learns what the last complete scan found, on whichever replica.
+    pub async fn recall(&self) -> Result<(), ReconcileError> {
+        let cleared = Unchecked::new(Platform).authorize(&Principal::System(Job::Reconciler))?;
+        self.health.note(&self.reader.cursor(&cleared).await?);
+        Ok(())
     }
 
     /// Scans now. Safe to repeat and to break off.
@@ -216,44 +178,49 @@ impl Reconciler {
         let position = if from_the_start { ScanPosition::Users(0) } else { cursor.position };
         let merge = Unchecked::new(Platform).authorize(&Principal::System(Job::Reconciler))?;
         let report = ReconcileReport { dry_run: options.dry_run, ..ReconcileReport::default() };
-        let caller = caller.clone();
-        let mut scan = Scan { cleared, merge, caller, options, cursor, started_at, seen: HashSet::new(), report };
+        let mut scan = Scan {
+            cleared,
+            merge,
+            caller: caller.clone(),
+            options,
+            cursor,
+            started_at,
+            seen: HashSet::new(),
+            report,
+            opening: None,
+        };
+        if caller.principal == Principal::System(Job::Operator) && !options.dry_run {
+            scan.opening = Some(self.opening(caller));
+        }
         // Whoever moves the cursor first scans.
-        match self.apply_at_once(&mut scan, &[], Some(position)).await {
+        let failures = if position == cursor.position { cursor.failures } else { 0 };
+        let first = ScanMove { failures, ..position.into() };
+        match self.apply_at_once(&mut scan, &[], Some(first)).await {
             Err(StoreError::Stale) => return Err(ReconcileError::Busy(started_at)),
             outcome => outcome?,
         }
         self.read_everything(&mut scan, position).await?;
-        scan.report.complete = from_the_start;
+        scan.report.complete = from_the_start && scan.report.left_out.is_empty();
         if scan.report.complete && scan.report.unusable == 0 {
             self.remove_what_is_gone(&mut scan).await?;
         }
-        self.apply(&mut scan, Vec::new(), ScanPosition::Idle).await?;
+        let drift = u32::try_from(scan.report.drift()).unwrap_or(u32::MAX);
+        let drift = scan.report.is_finished().then_some(drift);
+        self.apply_at_once(&mut scan, &[], Some(ScanMove { drift, ..ScanPosition::Idle.into() })).await?;
         Ok(scan.report)
     }
 
+    /// What is mended leaves records of its own; this one tells of the scan, whatever comes of it.
+    fn opening(&self, caller: &Caller) -> AuditRecord {
+        let source: (&dyn IdGen, &dyn Clock) = (&*self.facts.ids, &*self.facts.clock);
+        AuditRecord::now(source, caller, None, AuditAction::DirectoryReconciled, Subject::Platform)
+    }
+
     async fn read_everything(&self, scan: &mut Scan, mut position: ScanPosition) -> Result<(), ReconcileError> {
-        loop {
-            let (events, next) = match position {
-                ScanPosition::Idle => return Ok(()),
-                ScanPosition::Users(offset) => {
-                    let Listed { items, unreadable, next } = self.listing.users(offset).await?;
-                    scan.report.unusable += unreadable;
-                    let next = next.map_or(ScanPosition::Organizations(0), ScanPosition::Users);
-                    (items.into_iter().map(ProviderEvent::User).collect(), next)
-                }
-                ScanPosition::Organizations(offset) => {
-                    let Listed { items, unreadable, next } = self.listing.organizations(offset).await?;
-                    scan.report.unusable += unreadable;
-                    let mut events = Vec::new();
-                    for organization in items {
-                        let members = self.listing.members(&organization.id).await?;
-                        scan.report.unusable += members.unreadable;
-                        events.push(ProviderEvent::Organization(organization));
-                        events.extend(members.items.into_iter().map(ProviderEvent::Membership));
-                    }
-                    (events, next.map_or(ScanPosition::Idle, ScanPosition::Organizations))
-                }
+        while position != ScanPosition::Idle {
+            let (events, next) = match self.read(scan, position).await {
+                Ok(page) => page,
+                Err(error) => (Vec::new(), self.failed(scan, position, error).await?),
             };
             for event in &events {
                 scan.tally(event).read += 1;
@@ -264,6 +231,53 @@ impl Reconciler {
             self.apply(scan, events, saved).await?;
             position = next;
         }
+        Ok(())
+    }
+
+    /// What the provider lists at that position, and where it goes on.
+    async fn read(
+        &self,
+        scan: &mut Scan,
+        position: ScanPosition,
+    ) -> Result<(Vec<ProviderEvent>, ScanPosition), DirectoryError> {
+        match position {
+            ScanPosition::Idle => Ok((Vec::new(), position)),
+            ScanPosition::Users(offset) => {
+                let Listed { items, unreadable, next } = self.listing.users(offset).await?;
+                scan.report.unusable += unreadable;
+                let next = next.map_or(position.next_kind(), ScanPosition::Users);
+                Ok((items.into_iter().map(ProviderEvent::User).collect(), next))
+            }
+            ScanPosition::Organizations(offset) => {
+                let Listed { items, mut unreadable, next } = self.listing.organizations(offset).await?;
+                let mut events = Vec::new();
+                for organization in items {
+                    let members = self.listing.members(&organization.id).await?;
+                    unreadable += members.unreadable;
+                    events.push(ProviderEvent::Organization(organization));
+                    events.extend(members.items.into_iter().map(ProviderEvent::Membership));
+                }
+                scan.report.unusable += unreadable;
+                Ok((events, next.map_or(position.next_kind(), ScanPosition::Organizations)))
+            }
+        }
+    }
+
+    /// Counts the failure, so that the next scan knows of it. After the last one the rest of this kind is left out.
+    async fn failed(
+        &self,
+        scan: &mut Scan,
+        position: ScanPosition,
+        error: DirectoryError,
+    ) -> Result<ScanPosition, ReconcileError> {
+        let failures = scan.cursor.failures.saturating_add(1);
+        if scan.options.dry_run || failures < MOST_FAILURES {
+            self.apply_at_once(scan, &[], Some(ScanMove { failures, ..position.into() })).await?;
+            return Err(error.into());
+        }
+        tracing::error!(%position, failures, %error, "what the provider has from here on cannot be read and is left out");
+        scan.report.left_out.push(position);
+        Ok(position.next_kind())
     }
 
     /// Merges, and moves the cursor behind what was merged. What cannot be stored is counted, and stops nothing else.
@@ -278,7 +292,7 @@ impl Reconciler {
                 }
             }
         }
-        Ok(self.apply_at_once(scan, &[], Some(to)).await?)
+        Ok(self.apply_at_once(scan, &[], Some(to.into())).await?)
     }
 
     async fn apply_singly(&self, scan: &mut Scan, events: &[ProviderEvent]) -> Result<(), ReconcileError> {
@@ -300,13 +314,16 @@ impl Reconciler {
         &self,
         scan: &mut Scan,
         events: &[ProviderEvent],
-        to: Option<ScanPosition>,
+        to: Option<ScanMove>,
     ) -> Result<(), StoreError> {
         let mut tx = self.store.begin().await?;
         let now = self.facts.clock.now();
         let mut moved = None;
         let outcome = async {
             if let Some(to) = to.filter(|_| !scan.options.dry_run) {
+                if let Some(opening) = scan.opening.take() {
+                    tx.audit().record(opening).await?;
+                }
                 moved = Some(tx.scans().advance(&scan.cleared, scan.cursor, to, now).await?.ok_or(StoreError::Stale)?);
             }
             let mut changed = Vec::new();
@@ -337,6 +354,7 @@ impl Reconciler {
             scan.report.differ(difference(event, &changes));
         }
         if let Some(cursor) = moved {
+            self.health.note(&cursor);
             scan.cursor = cursor;
         }
         Ok(())
@@ -346,7 +364,7 @@ impl Reconciler {
         let Suspects { events: suspects, known, recognized } = self.suspects(scan).await?;
         let most = scan.options.most_removals.unwrap_or_else(|| (known / 20).max(ALWAYS_BELIEVED));
         // A provider that knows nothing of what is here is another one.
-        let is_another = known > 0 && recognized == 0;
+        let is_another = !suspects.is_empty() && recognized == 0;
         if suspects.len() > most || (is_another && scan.options.most_removals.is_none()) {
             tracing::error!(
                 missing = suspects.len(),
@@ -363,73 +381,6 @@ impl Reconciler {
             }
         }
         Ok(())
-    }
-
-    /// What is here since before the scan and was not listed.
-    async fn suspects(&self, scan: &Scan) -> Result<Suspects, StoreError> {
-        let (mut suspects, mut known, mut recognized) = (Vec::new(), 0, 0);
-        let is_missing = |id: &str, created_at: Timestamp| created_at < scan.started_at && !scan.seen.contains(id);
-        let mut after = None;
-        loop {
-            let rows = self.reader.users(&scan.cleared, after, ROWS).await?;
-            known += rows.len();
-            let before = rows.iter().filter(|row| row.created_at < scan.started_at);
-            recognized += before.filter(|row| scan.seen.contains(row.provider_id.as_str())).count();
-            let missing = rows.iter().filter(|row| is_missing(row.provider_id.as_str(), row.created_at));
-            suspects.extend(missing.map(|row| ProviderEvent::UserDeleted(row.provider_id.clone())));
-            match rows.last() {
-                Some(last) => after = Some(last.id),
-                None => break,
-            }
-        }
-        let mut after = None;
-        loop {
-            let rows = self.reader.organizations(&scan.cleared, after, ROWS).await?;
-            known += rows.len();
-            let missing = rows.iter().filter(|row| is_missing(row.provider_id.as_str(), row.created_at));
-            suspects.extend(missing.map(|row| ProviderEvent::OrganizationDeleted(row.provider_id.clone())));
-            match rows.last() {
-                Some(last) => after = Some(last.id),
-                None => break,
-            }
-        }
-        let mut after: Option<(AccountId, UserId)> = None;
-        loop {
-            let rows = self.reader.memberships(&scan.cleared, after, ROWS).await?;
-            known += rows.len();
-            // With the organization or the person goes the membership, and is no suspect of its own.
-            let has_parents =
-                |stay: &Stay| scan.seen.contains(stay.organization.as_str()) && scan.seen.contains(stay.user.as_str());
-            let missing = rows.iter().filter(|row| is_missing(row.provider_id.membership.as_str(), row.created_at));
-            suspects.extend(missing.filter(|row| has_parents(&row.provider_id)).map(|row| {
-                let Stay { membership, organization, user } = row.provider_id.clone();
-                ProviderEvent::MembershipDeleted { id: membership, organization, user }
-            }));
-            match rows.last() {
-                Some(last) => after = Some(last.id),
-                None => break,
-            }
-        }
-        Ok(Suspects { events: suspects, known, recognized })
-    }
-
-    /// What the provider says when it is asked about the suspect alone: gone, or here and missed before.
-    async fn confirmed(&self, suspect: ProviderEvent) -> Result<Option<ProviderEvent>, DirectoryError> {
-        Ok(match &suspect {
-            ProviderEvent::UserDeleted(id) => Some(self.directory.user(id).await?.map_or(suspect, ProviderEvent::User)),
-            ProviderEvent::OrganizationDeleted(id) => {
-                Some(self.listing.organization(id).await?.map_or(suspect, ProviderEvent::Organization))
-            }
-            ProviderEvent::MembershipDeleted { id, user, .. } => {
-                let listed = self.directory.memberships(user).await?;
-                let found = listed.into_iter().find(|membership| membership.id == *id);
-                Some(found.map_or(suspect, ProviderEvent::Membership))
-            }
-            ProviderEvent::User(_)
-            | ProviderEvent::Organization(_)
-            | ProviderEvent::Membership(_)
-            | ProviderEvent::SessionEnded(_) => None,
-        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! A verified session becomes a principal; the first one of a person also makes user, personal account and ownership.
 
 mod first_sight;
+mod health;
 mod provider;
 
 use std::sync::Arc;
@@ -14,6 +15,8 @@ use portal_kernel::{AccountId, StoreError, finish};
 use crate::facts::{Facts, Found, Merge};
 use crate::ports::{AccountsStore, AccountsTx, Merging, SignInReader};
 use crate::{EndedSessions, KnownUser, SeenSessions, Turns, UserState};
+
+pub use health::SignInHealth;
 
 /// How recently somebody must have proved who they are for what matters most: the second factor, or the first where there is no
 /// second, in the last ten minutes.
@@ -77,6 +80,8 @@ pub struct SignIn {
     pub step_up: bool,
     /// Sessions that signed in before.
     pub seen: SeenSessions,
+    /// How many signed in.
+    pub health: Arc<SignInHealth>,
 }
 
 /// What signing in needs: to look people up, and to write what the provider tells.
@@ -117,6 +122,7 @@ impl SignIn {
         let known = self.with_memberships(&cleared, known, auth).await?;
         match known.user.state {
             UserState::Active => {
+                self.health.note();
                 let signed_in = self.principal(known, auth);
                 self.tell_once(&cleared, auth, &signed_in).await;
                 Ok(signed_in)
@@ -153,6 +159,7 @@ impl SignIn {
         if !made {
             return Ok(known);
         }
+        self.health.note_first();
         Ok(self.ask_provider(cleared, &known, None).await?.unwrap_or(known))
     }
 
@@ -254,6 +261,7 @@ mod tests {
                 facts: Arc::new(Facts { role_map: RoleMap::default(), ids, clock }),
                 turns: Turns::default(),
                 step_up: true,
+                health: Arc::default(),
             };
             (sign_in, store)
         }
@@ -299,6 +307,7 @@ mod tests {
         fixture.directory.expect_user().once().returning(|_| Err(down()));
         let (sign_in, store) = fixture.build();
         sign_in.sign_in(&session(), &Provenance::default()).await.unwrap();
+        assert_eq!((sign_in.health.all(), sign_in.health.first()), (1, 1));
         assert_eq!(
             store.endings(),
             [Ending::Committed],
@@ -320,6 +329,7 @@ mod tests {
         let (sign_in, _) = fixture.build();
         let signed_in = sign_in.sign_in(&session(), &Provenance::default()).await.unwrap();
         assert_eq!(signed_in.known.user, known(false).user);
+        assert_eq!((sign_in.health.all(), sign_in.health.first()), (1, 0));
     }
 
     #[tokio::test]
@@ -335,6 +345,7 @@ mod tests {
             let (sign_in, _) = fixture.build();
             let outcome = sign_in.sign_in(&session(), &Provenance::default()).await;
             assert!(matches!(outcome, Err(SignInError::Deleted)));
+            assert_eq!((sign_in.health.all(), sign_in.health.first()), (0, 0));
         }
     }
 

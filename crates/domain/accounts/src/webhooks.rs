@@ -4,15 +4,17 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use portal_audit::{Caller, Provenance};
+use portal_audit::{AuditAction, AuditRecord, Caller, Provenance, Subject};
 use portal_authz::action::ManageWebhooks;
 use portal_authz::{Authorized, Denied, Job, Platform, Principal, Unchecked};
-use portal_identity::{ProviderEvent, WebhookHeaders, WebhookMessage, WebhookNews, WebhookRefused, WebhookVerifier};
-use portal_kernel::{StoreError, Timestamp, finish};
+use portal_identity::{
+    ProviderEvent, ProviderMembershipId, WebhookHeaders, WebhookMessage, WebhookNews, WebhookRefused, WebhookVerifier,
+};
+use portal_kernel::{Clock, IdGen, StoreError, Timestamp, finish};
 
-use crate::Source;
 use crate::facts::{Facts, Merge};
 use crate::ports::{AccountsStore, AccountsTx, Merging, ParkedWebhooks};
+use crate::{Source, Stay};
 
 /// What became of a delivery. All of these are acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +120,7 @@ impl WebhookHealth {
         match outcome {
             Ok(outcome) => {
                 self.accepted.fetch_add(1, Ordering::Relaxed);
-                self.last_accepted.store(u64::try_from(now.unix_seconds()).unwrap_or_default(), Ordering::Relaxed);
+                self.note_last(now);
                 if *outcome == WebhookOutcome::Parked {
                     self.parked.fetch_add(1, Ordering::Relaxed);
                 }
@@ -129,6 +131,10 @@ impl WebhookHealth {
             }
             Err(ReceiveWebhookError::Denied(_) | ReceiveWebhookError::Store(_)) => {}
         }
+    }
+
+    fn note_last(&self, at: Timestamp) {
+        self.last_accepted.fetch_max(u64::try_from(at.unix_seconds()).unwrap_or_default(), Ordering::Relaxed);
     }
 
     /// How many were acknowledged, those that were put aside included.
@@ -146,7 +152,7 @@ impl WebhookHealth {
         self.parked.load(Ordering::Relaxed)
     }
 
-    /// When the last one was acknowledged, in seconds since 1970; 0 before the first.
+    /// When the last one was acknowledged, by whichever process that is known of, in seconds since 1970; 0 before the first.
     pub fn last_accepted(&self) -> u64 {
         self.last_accepted.load(Ordering::Relaxed)
     }
@@ -158,6 +164,17 @@ struct Clearance {
 }
 
 impl Webhooks {
+    /// Refuses a delivery whose headers already say that it is not the provider's, before anybody waits for its body.
+    pub fn screen(&self, headers: &WebhookHeaders<'_>) -> Result<(), ReceiveWebhookError> {
+        let now = self.facts.clock.now();
+        let refused = self.verifier.screen(headers, now).err();
+        refused.map_or(Ok(()), |refused| {
+            let outcome = Err(ReceiveWebhookError::Refused(refused));
+            self.health.note(&outcome, now);
+            outcome.map(drop)
+        })
+    }
+
     /// Verifies, reads and applies a delivery. When this returns, the effect is committed, or the message is parked, or it is as if it
     /// had never come.
     pub async fn receive(
@@ -183,18 +200,27 @@ impl Webhooks {
         let WebhookMessage { kind, news } = self.verifier.read(body);
         let entry = InboxEntry { id, kind, received_at };
         let cleared = Self::clearance(Caller { principal: Principal::System(Job::Webhooks), provenance })?;
-        let event = match news {
-            WebhookNews::Event(event) => Some(*event),
-            WebhookNews::Nothing => None,
+        let outcome = match news {
+            WebhookNews::Event(_) | WebhookNews::MembershipDeleted(_) => WebhookOutcome::Applied,
+            WebhookNews::Nothing => WebhookOutcome::Ignored,
             WebhookNews::Unreadable(reason) => return Ok(self.park(&cleared, entry, body, reason.to_owned()).await?),
         };
-        let outcome = if event.is_some() { WebhookOutcome::Applied } else { WebhookOutcome::Ignored };
-        match self.take(&cleared, entry.clone(), event).await {
+        match self.take(&cleared, entry.clone(), news).await {
             Ok(true) => Ok(outcome),
             Ok(false) => Ok(WebhookOutcome::Repeated),
-            Err(error) if error.may_pass() => Err(error.into()),
-            Err(error) => Ok(self.park(&cleared, entry, body, error.to_string()).await?),
+            Err(error) if error.never_passes() => Ok(self.park(&cleared, entry, body, error.to_string()).await?),
+            // The provider repeats it for days: also a defect may be mended meanwhile.
+            Err(error) => Err(error.into()),
         }
+    }
+
+    /// Learns when the last message came, also to other processes and before this one began.
+    pub async fn recall(&self) -> Result<(), StoreError> {
+        let Ok(cleared) = Unchecked::new(Platform).authorize(&Principal::System(Job::Webhooks)) else { return Ok(()) };
+        if let Some(at) = self.parked.last_received(&cleared).await? {
+            self.health.note_last(at);
+        }
+        Ok(())
     }
 
     /// All messages that were put aside, the oldest first.
@@ -220,18 +246,48 @@ impl Webhooks {
         id: &str,
     ) -> Result<(), ReplayWebhookError> {
         let body = tx.inbox().unpark(manage, id.to_owned()).await?.ok_or(ReplayWebhookError::NotParked)?;
-        match self.verifier.read(&body).news {
-            WebhookNews::Nothing => Ok(()),
-            WebhookNews::Unreadable(reason) => Err(ReplayWebhookError::ParkedAgain(reason.to_owned())),
-            WebhookNews::Event(event) => {
-                let mut merge = Merge::new(tx, &cleared.merge, &cleared.caller);
-                let applied = self.facts.apply(&mut merge, vec![*event], Source::Told).await;
-                applied.map_err(|error| match error {
-                    error if error.may_pass() => error.into(),
-                    error => ReplayWebhookError::ParkedAgain(error.to_string()),
-                })
-            }
+        let source: (&dyn IdGen, &dyn Clock) = (&*self.facts.ids, &*self.facts.clock);
+        let subject = Subject::Webhook(id.to_owned());
+        let replayed = AuditRecord::now(source, &cleared.caller, None, AuditAction::WebhookReplayed, subject);
+        tx.audit().record(replayed).await?;
+        let news = self.verifier.read(&body).news;
+        if let WebhookNews::Unreadable(reason) = news {
+            return Err(ReplayWebhookError::ParkedAgain(reason.to_owned()));
         }
+        self.apply(tx, cleared, news).await.map_err(|error| match error {
+            error if error.never_passes() => ReplayWebhookError::ParkedAgain(error.to_string()),
+            error => error.into(),
+        })
+    }
+
+    async fn apply(&self, tx: &mut dyn AccountsTx, cleared: &Clearance, news: WebhookNews) -> Result<(), StoreError> {
+        let event = match news {
+            WebhookNews::Event(event) => *event,
+            WebhookNews::MembershipDeleted(id) => match tx.accounts().find_stay(&cleared.merge, id.clone()).await? {
+                Some(Stay { membership, organization, user }) => {
+                    ProviderEvent::MembershipDeleted { id: membership, organization, user }
+                }
+                None => return self.bury(tx, cleared, id).await,
+            },
+            WebhookNews::Nothing | WebhookNews::Unreadable(_) => return Ok(()),
+        };
+        let mut merge = Merge::new(tx, &cleared.merge, &cleared.caller);
+        self.facts.apply(&mut merge, vec![event], Source::Told).await
+    }
+
+    /// A membership that is not here will not come any more, either.
+    async fn bury(
+        &self,
+        tx: &mut dyn AccountsTx,
+        cleared: &Clearance,
+        id: ProviderMembershipId,
+    ) -> Result<(), StoreError> {
+        tx.provider_ids().lock(&cleared.merge, vec![id.to_string()]).await?;
+        // It came between the question and the lock: the next attempt finds it.
+        if tx.accounts().find_stay(&cleared.merge, id.clone()).await?.is_some() {
+            return Err(StoreError::Stale);
+        }
+        tx.provider_ids().bury(&cleared.merge, id.to_string(), self.facts.clock.now()).await
     }
 
     fn may_manage(caller: &Caller) -> Result<Authorized<ManageWebhooks, Platform>, Denied> {
@@ -245,14 +301,9 @@ impl Webhooks {
     }
 
     /// False if the message had come before.
-    async fn take(
-        &self,
-        cleared: &Clearance,
-        entry: InboxEntry,
-        event: Option<ProviderEvent>,
-    ) -> Result<bool, StoreError> {
+    async fn take(&self, cleared: &Clearance, entry: InboxEntry, news: WebhookNews) -> Result<bool, StoreError> {
         let mut tx = self.store.begin().await?;
-        let outcome = self.take_in(&mut *tx, cleared, entry, event).await;
+        let outcome = self.take_in(&mut *tx, cleared, entry, news).await;
         finish(tx, outcome).await
     }
 
@@ -261,13 +312,12 @@ impl Webhooks {
         tx: &mut dyn AccountsTx,
         cleared: &Clearance,
         entry: InboxEntry,
-        event: Option<ProviderEvent>,
+        news: WebhookNews,
     ) -> Result<bool, StoreError> {
         if !tx.inbox().take(&cleared.merge, entry).await? {
             return Ok(false);
         }
-        let mut merge = Merge::new(tx, &cleared.merge, &cleared.caller);
-        self.facts.apply(&mut merge, event.into_iter().collect(), Source::Told).await?;
+        self.apply(tx, cleared, news).await?;
         Ok(true)
     }
 
@@ -287,142 +337,4 @@ impl Webhooks {
 }
 
 #[cfg(test)]
-mod tests {
-    use portal_identity::{MockWebhookVerifier, ProviderSessionId};
-    use portal_kernel::Change;
-    use portal_testkit::{CountingIds, FixedClock};
-
-    use super::*;
-    use crate::testing::memory::{MemoryStore, Rows};
-    use crate::testing::{Ending, MockAccountsStore, MockTx, provider_user, signing_in};
-    use crate::{MockParkedWebhooks, RoleMap};
-
-    /// Everything is the provider's, with the body as the id of the message.
-    fn verifier(news: impl Fn(&[u8]) -> WebhookNews + Send + Sync + 'static) -> MockWebhookVerifier {
-        let mut verifier = MockWebhookVerifier::new();
-        verifier.expect_verify().returning(|_, body, _| Ok(String::from_utf8_lossy(body).into_owned()));
-        verifier.expect_read().returning(move |body| WebhookMessage { kind: "kind".to_owned(), news: news(body) });
-        verifier
-    }
-
-    fn webhooks(verifier: MockWebhookVerifier, store: Arc<AccountsStore>) -> Webhooks {
-        let (ids, clock) = (Arc::new(CountingIds::default()), Arc::new(FixedClock::default()));
-        let facts = Arc::new(Facts { role_map: RoleMap::default(), ids, clock });
-        let parked = Arc::new(MockParkedWebhooks::new());
-        Webhooks { verifier: Arc::new(verifier), store, parked, facts, health: Arc::default() }
-    }
-
-    async fn receive(webhooks: &Webhooks, body: &str) -> Result<WebhookOutcome, ReceiveWebhookError> {
-        webhooks.receive(&[], body.as_bytes(), Provenance::default()).await
-    }
-
-    fn operator() -> Caller {
-        Caller { principal: Principal::System(Job::Operator), provenance: Provenance::default() }
-    }
-
-    fn about_alice(_: &[u8]) -> WebhookNews {
-        WebhookNews::Event(Box::new(ProviderEvent::User(provider_user())))
-    }
-
-    #[tokio::test]
-    async fn a_message_takes_effect_once_and_in_the_transaction_that_remembers_it() {
-        let store = MemoryStore::default();
-        let webhooks = webhooks(verifier(about_alice), Arc::new(store.clone()));
-        assert_eq!(receive(&webhooks, "msg_1").await.unwrap(), WebhookOutcome::Applied);
-        let after_one = store.rows.lock().await.clone();
-        assert_eq!((after_one.users.len(), after_one.records.len(), after_one.inbox.len()), (1, 1, 1));
-        assert_eq!(receive(&webhooks, "msg_1").await.unwrap(), WebhookOutcome::Repeated);
-        let Rows { users, records, changes, .. } = store.rows.lock().await.clone();
-        assert_eq!((users, records, changes), (after_one.users, after_one.records, after_one.changes));
-        assert_eq!((webhooks.health.accepted(), webhooks.health.refused()), (2, 0));
-        assert_eq!(webhooks.health.last_accepted(), 1_767_225_600, "the time of the clock");
-    }
-
-    #[tokio::test]
-    async fn what_tells_nothing_is_remembered_and_changes_nothing() {
-        let store = MemoryStore::default();
-        let webhooks = webhooks(verifier(|_| WebhookNews::Nothing), Arc::new(store.clone()));
-        assert_eq!(receive(&webhooks, "msg_1").await.unwrap(), WebhookOutcome::Ignored);
-        assert_eq!(receive(&webhooks, "msg_1").await.unwrap(), WebhookOutcome::Repeated);
-        assert!(store.rows.lock().await.users.is_empty());
-    }
-
-    #[tokio::test]
-    async fn a_session_that_ended_is_told_to_every_replica() {
-        let store = MemoryStore::default();
-        let ended = |_: &[u8]| {
-            WebhookNews::Event(Box::new(ProviderEvent::SessionEnded(ProviderSessionId::parse("sess_1").unwrap())))
-        };
-        let webhooks = webhooks(verifier(ended), Arc::new(store.clone()));
-        receive(&webhooks, "msg_1").await.unwrap();
-        let rows = store.rows.lock().await;
-        assert!(rows.buried.contains("sess_1"));
-        assert_eq!(rows.changes, [Change::Session("sess_1".to_owned())]);
-    }
-
-    #[tokio::test]
-    async fn what_cannot_be_read_is_put_aside_and_replayed_once_it_can() {
-        let store = MemoryStore::default();
-        let shared = Arc::new(store.clone());
-        let broken = webhooks(verifier(|_| WebhookNews::Unreadable("no id")), shared.clone());
-        assert_eq!(receive(&broken, "msg_1").await.unwrap(), WebhookOutcome::Parked);
-        assert_eq!(receive(&broken, "msg_1").await.unwrap(), WebhookOutcome::Repeated);
-        assert_eq!(broken.health.parked(), 1);
-        let again = broken.replay(&operator(), "msg_1").await.unwrap_err();
-        assert!(matches!(again, ReplayWebhookError::ParkedAgain(reason) if reason == "no id"));
-        let mended = webhooks(verifier(about_alice), shared);
-        assert!(matches!(mended.replay(&signing_in(), "msg_1").await, Err(ReplayWebhookError::Denied(_))));
-        mended.replay(&operator(), "msg_1").await.unwrap();
-        assert_eq!(store.rows.lock().await.users.len(), 1);
-        assert!(matches!(mended.replay(&operator(), "msg_1").await, Err(ReplayWebhookError::NotParked)));
-    }
-
-    /// A transaction in which taking the message fails.
-    fn failing(error: StoreError) -> MockTx {
-        let mut tx = MockTx::default();
-        tx.inbox.expect_take().return_once(|_, _| Err(error));
-        tx
-    }
-
-    #[tokio::test]
-    async fn an_outage_asks_for_another_attempt() {
-        for error in
-            [StoreError::Unavailable("down".into()), StoreError::Retryable("deadlock".into()), StoreError::Stale]
-        {
-            let store = Arc::new(MockAccountsStore::new([failing(error)]));
-            let webhooks = webhooks(verifier(about_alice), store.clone());
-            assert!(matches!(receive(&webhooks, "msg_1").await, Err(ReceiveWebhookError::Store(_))));
-            assert_eq!(store.endings(), [Ending::RolledBack]);
-            assert_eq!(webhooks.health.accepted(), 0);
-        }
-    }
-
-    #[tokio::test]
-    async fn what_can_never_be_stored_is_put_aside() {
-        for error in [
-            StoreError::Other("a defect".into()),
-            StoreError::Corrupt("a row".into()),
-            StoreError::Duplicate { constraint: "x".to_owned() },
-        ] {
-            let mut parking = MockTx::default();
-            parking.inbox.expect_park().once().returning(|_, entry, body, _| {
-                assert_eq!((entry.id.as_str(), entry.kind.as_str(), &*body), ("msg_1", "kind", &b"msg_1"[..]));
-                Ok(true)
-            });
-            let store = Arc::new(MockAccountsStore::new([failing(error), parking]));
-            let webhooks = webhooks(verifier(about_alice), store.clone());
-            assert_eq!(receive(&webhooks, "msg_1").await.unwrap(), WebhookOutcome::Parked);
-            assert_eq!(store.endings(), [Ending::RolledBack, Ending::Committed]);
-        }
-    }
-
-    #[tokio::test]
-    async fn nothing_is_read_of_what_is_not_the_providers() {
-        let mut forged = MockWebhookVerifier::new();
-        forged.expect_verify().returning(|_, _, _| Err(WebhookRefused("webhook-signature-invalid")));
-        let store = Arc::new(MockAccountsStore::new([]));
-        let webhooks = webhooks(forged, store);
-        assert!(matches!(receive(&webhooks, "msg_1").await, Err(ReceiveWebhookError::Refused(_))));
-        assert_eq!((webhooks.health.accepted(), webhooks.health.refused()), (0, 1));
-    }
-}
+mod tests;

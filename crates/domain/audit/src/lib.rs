@@ -29,8 +29,8 @@ pub use ports::{AuditLog, AuditReader, AuditStore, AuditTx, ChainReader, Inspect
 pub use ports::{MockAuditLog, MockAuditReader, MockChainReader, MockSignedHeads};
 pub use read::{AuditEvent, AuditFilter, AuditTrail, FoundEvent, ReadTrailError, TrailOf};
 pub use record::{Actor, AuditAction, AuditRecord, Subject};
-pub use sign::{SignHeads, SignHeadsError};
+pub use sign::{SignHeads, SignHeadsError, SigningNews};
 pub use signed_head::{HeadSigner, HeadVerifier, Signature, SignedHead};
 #[cfg(any(test, feature = "testing"))]
 pub use signed_head::{MockHeadSigner, MockHeadVerifier};
-pub use verify::{Finding, InspectError, Inspector, Verdict};
+pub use verify::{Finding, InspectError, Inspector, Unreadable, Verdict};

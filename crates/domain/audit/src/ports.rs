@@ -24,10 +24,36 @@ pub type Signing = Authorized<SignAuditHeads, Platform>;
 #[cfg_attr(any(test, feature = "testing"), mockall::automock)]
 #[async_trait]
 pub trait SignedHeads: Send {
-    /// Chains that grew since they were last signed, some of them if there are many.
-    async fn unsigned(&mut self, cleared: &Signing, limit: usize) -> Result<Vec<(Trail, Head)>, StoreError>;
+    /// Chains whose head has no signed head of its number and hash, or a signed head of a greater number, in the order of trails behind
+    /// `after`, some of them if there are many.
+    async fn unsigned(
+        &mut self,
+        cleared: &Signing,
+        after: Option<Trail>,
+        limit: usize,
+    ) -> Result<Vec<Trail>, StoreError>;
 
-    /// Adds it; false if the chain was signed there by somebody else.
+    /// Signed heads, those of the greatest numbers first. What no version of the program writes is left out.
+    async fn last_signed(
+        &mut self,
+        cleared: &Signing,
+        trail: Trail,
+        limit: usize,
+    ) -> Result<Vec<SignedHead>, StoreError>;
+
+    /// How far the chain has come, as its writers know it; none if nothing was recorded.
+    async fn head(&mut self, cleared: &Signing, trail: Trail) -> Result<Option<Head>, StoreError>;
+
+    /// Records with greater numbers, in the order of their numbers, then of their ids.
+    async fn links(
+        &mut self,
+        cleared: &Signing,
+        trail: Trail,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<Link>, StoreError>;
+
+    /// Adds it; false if there is one of this number and hash.
     async fn add(&mut self, cleared: &Signing, head: SignedHead) -> Result<bool, StoreError>;
 }
 
@@ -82,6 +108,12 @@ pub trait ChainReader: Send + Sync {
         after: Option<AccountId>,
         limit: usize,
     ) -> Result<Vec<AccountId>, StoreError>;
+
+    /// Whether there is this account, or was one: they are never taken out.
+    async fn has_account(&self, cleared: &Inspecting, account: AccountId) -> Result<bool, StoreError>;
+
+    /// Numbers and ids of the records of a part, in the order of [`Self::links`]; also of those that cannot be read.
+    async fn places(&self, cleared: &Inspecting, range: LinkRange) -> Result<Vec<(i64, AuditEventId)>, StoreError>;
 
     /// In the order of their numbers, then of their ids: also what stands there twice.
     async fn links(&self, cleared: &Inspecting, range: LinkRange) -> Result<Vec<Link>, StoreError>;

@@ -78,6 +78,10 @@ audit_actions! {
     ServiceTokenCreated = "service_token.created";
     /// A service token was ended for good.
     ServiceTokenRevoked = "service_token.revoked";
+    /// An operator had a message of the identity provider read again that had been put aside.
+    WebhookReplayed = "webhook.replayed";
+    /// An operator had everything compared with the identity provider, and mended.
+    DirectoryReconciled = "directory.reconciled";
 }
 
 /// What it was done to.
@@ -95,6 +99,8 @@ pub enum Subject {
     Session(String),
     /// An invitation; the identity provider's id.
     Invitation(String),
+    /// A message of the identity provider; its id.
+    Webhook(String),
     /// The program as a whole.
     Platform,
 }
@@ -107,7 +113,7 @@ impl std::fmt::Display for Subject {
             Self::Account(id) => id.fmt(f),
             Self::ApiKey(id) => id.fmt(f),
             Self::ServiceToken(id) => id.fmt(f),
-            Self::Session(id) | Self::Invitation(id) => id.fmt(f),
+            Self::Session(id) | Self::Invitation(id) | Self::Webhook(id) => id.fmt(f),
             Self::Platform => f.write_str("platform"),
         }
     }

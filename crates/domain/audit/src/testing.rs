@@ -1,15 +1,18 @@
 //! Doubles of this crate's unit tests.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use portal_authz::{Job, Principal};
-use portal_kernel::{AccountId, AuditEventId, Id, StoreError, Timestamp};
+use portal_kernel::{AccountId, AuditEventId, Begin, Finish, Id, StoreError, Timestamp};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    AuditEntry, ChainReader, Head, HeadSigner, HeadVerifier, Inspecting, Link, LinkRange, Signature, SignedHead, Trail,
+    AuditEntry, AuditLog, AuditTx, ChainReader, Head, HeadSigner, HeadVerifier, Inspecting, Link, LinkRange,
+    MockAuditLog, Signature, SignedHead, SignedHeads, Signing, Trail,
 };
 
 /// One chain, to be tampered with.
@@ -18,6 +21,30 @@ pub(crate) struct Stored {
     pub(crate) links: Vec<Link>,
     pub(crate) head: Option<Head>,
     pub(crate) signed: Vec<SignedHead>,
+    /// Numbers of records that cannot be read.
+    pub(crate) unreadable: Vec<i64>,
+    /// The longest part that was asked for.
+    pub(crate) longest: usize,
+}
+
+impl Stored {
+    /// Small pages, so that their borders are met.
+    const PAGE: usize = 3;
+
+    fn part(&mut self, after: impl Fn(&Link) -> bool, limit: usize) -> Vec<Link> {
+        self.longest = self.longest.max(limit);
+        let mut links: Vec<_> = self.links.iter().filter(|link| after(link)).cloned().collect();
+        links.sort_by_key(|link| (link.seq, link.entry.id));
+        links.truncate(limit.min(Self::PAGE));
+        links
+    }
+
+    fn readable(&self, links: Vec<Link>) -> Result<Vec<Link>, StoreError> {
+        match links.iter().find(|link| self.unreadable.contains(&link.seq)) {
+            Some(_) => Err(StoreError::Corrupt("a row".into())),
+            None => Ok(links),
+        }
+    }
 }
 
 /// A store that holds it, for whichever trail it is asked.
@@ -30,14 +57,21 @@ impl ChainReader for MemoryChains {
         Ok(Vec::new())
     }
 
+    async fn has_account(&self, _: &Inspecting, _: AccountId) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    async fn places(&self, _: &Inspecting, range: LinkRange) -> Result<Vec<(i64, AuditEventId)>, StoreError> {
+        let mut stored = self.0.lock().unwrap();
+        let behind = |link: &Link| range.after.is_none_or(|after| (link.seq, link.entry.id) > after);
+        Ok(stored.part(behind, range.limit).iter().map(|link| (link.seq, link.entry.id)).collect())
+    }
+
     async fn links(&self, _: &Inspecting, range: LinkRange) -> Result<Vec<Link>, StoreError> {
-        let mut links = self.0.lock().unwrap().links.clone();
-        let place = |link: &Link| (link.seq, link.entry.id);
-        links.retain(|link| range.after.is_none_or(|after| place(link) > after));
-        links.sort_by_key(place);
-        // Small pages, so that their borders are met.
-        links.truncate(range.limit.min(3));
-        Ok(links)
+        let mut stored = self.0.lock().unwrap();
+        let behind = |link: &Link| range.after.is_none_or(|after| (link.seq, link.entry.id) > after);
+        let links = stored.part(behind, range.limit);
+        stored.readable(links)
     }
 
     async fn head(&self, _: &Inspecting, _: Trail) -> Result<Option<Head>, StoreError> {
@@ -56,6 +90,98 @@ impl ChainReader for MemoryChains {
         signed.sort_by_key(|signed| signed.head.seq);
         signed.truncate(limit);
         Ok(signed)
+    }
+}
+
+/// A transaction on several of them, by their trails. What it adds stays.
+pub(crate) struct MemoryTx {
+    pub(crate) chains: Arc<BTreeMap<Trail, MemoryChains>>,
+    audit: MockAuditLog,
+}
+
+impl MemoryTx {
+    fn of<T>(&self, trail: Trail, act: impl FnOnce(&mut Stored) -> T) -> T {
+        act(&mut self.chains[&trail].0.lock().unwrap())
+    }
+}
+
+#[async_trait]
+impl SignedHeads for MemoryTx {
+    async fn unsigned(&mut self, _: &Signing, after: Option<Trail>, limit: usize) -> Result<Vec<Trail>, StoreError> {
+        let wants = |chain: &Stored| {
+            chain.head.is_some_and(|head| {
+                !chain.signed.iter().any(|signed| signed.head == head)
+                    || chain.signed.iter().any(|signed| signed.head.seq > head.seq)
+            })
+        };
+        let behind = self.chains.iter().filter(|(trail, _)| after.is_none_or(|after| **trail > after));
+        let wanting = behind.filter(|(_, chain)| wants(&chain.0.lock().unwrap())).map(|(trail, _)| *trail);
+        Ok(wanting.take(limit).collect())
+    }
+
+    async fn last_signed(&mut self, _: &Signing, trail: Trail, limit: usize) -> Result<Vec<SignedHead>, StoreError> {
+        let mut signed = self.of(trail, |chain| chain.signed.clone());
+        signed.sort_by_key(|signed| std::cmp::Reverse(signed.head.seq));
+        signed.truncate(limit);
+        Ok(signed)
+    }
+
+    async fn head(&mut self, _: &Signing, trail: Trail) -> Result<Option<Head>, StoreError> {
+        Ok(self.of(trail, |chain| chain.head))
+    }
+
+    async fn links(&mut self, _: &Signing, trail: Trail, after: i64, limit: usize) -> Result<Vec<Link>, StoreError> {
+        self.of(trail, |chain| {
+            let links = chain.part(|link| link.seq > after, limit);
+            chain.readable(links)
+        })
+    }
+
+    async fn add(&mut self, _: &Signing, head: SignedHead) -> Result<bool, StoreError> {
+        Ok(self.of(head.trail, |chain| {
+            let is_new = chain.signed.iter().all(|signed| signed.head != head.head);
+            chain.signed.extend(is_new.then_some(head));
+            is_new
+        }))
+    }
+}
+
+impl AuditTx for MemoryTx {
+    fn audit(&mut self) -> &mut dyn AuditLog {
+        &mut self.audit
+    }
+
+    fn signed_heads(&mut self) -> &mut dyn SignedHeads {
+        self
+    }
+}
+
+#[async_trait]
+impl Finish for MemoryTx {
+    async fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn rollback(self: Box<Self>) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// Begins transactions on the chains; after so many the store is away.
+pub(crate) struct MemoryStore {
+    pub(crate) chains: Arc<BTreeMap<Trail, MemoryChains>>,
+    pub(crate) transactions: AtomicUsize,
+}
+
+#[async_trait]
+impl Begin<dyn AuditTx> for MemoryStore {
+    async fn begin(&self) -> Result<Box<dyn AuditTx>, StoreError> {
+        let left = self.transactions.load(Ordering::Relaxed);
+        self.transactions.store(left.saturating_sub(1), Ordering::Relaxed);
+        if left == 0 {
+            return Err(StoreError::Unavailable("away".into()));
+        }
+        Ok(Box::new(MemoryTx { chains: self.chains.clone(), audit: MockAuditLog::new() }))
     }
 }
 
@@ -109,14 +235,19 @@ pub(crate) fn entry(number: usize) -> AuditEntry {
 
 /// A whole chain of that many records, whose head is signed at the given numbers.
 pub(crate) fn chain(records: usize, signed: &[usize]) -> Stored {
+    chain_of(Trail::Platform, records, signed)
+}
+
+/// The same of any trail.
+pub(crate) fn chain_of(trail: Trail, records: usize, signed: &[usize]) -> Stored {
     let mut stored = Stored::default();
     let mut head = Head::EMPTY;
     for number in 1..=records {
-        let link = head.append(entry(number));
+        let link = head.append(AuditEntry { trail, ..entry(number) });
         head = link.head();
         stored.links.push(link);
         if signed.contains(&number) {
-            stored.signed.push(SignedHead::new(&Key(1), Trail::Platform, head, now()));
+            stored.signed.push(SignedHead::new(&Key(1), trail, head, now()));
         }
     }
     stored.head = (records > 0).then_some(head);

@@ -86,10 +86,21 @@ pub enum Finding {
 pub struct Verdict {
     /// Records that are as they were written, from the first on.
     pub records: i64,
+    /// How many of those, from the first on, a valid signature vouches for.
+    pub vouched: i64,
     /// Signed heads that vouch for them.
     pub signed: usize,
     /// The first thing that is wrong.
     pub finding: Option<Finding>,
+}
+
+/// A record that holds what no version of the program writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Its number.
+    pub seq: i64,
+    /// Its id.
+    pub id: AuditEventId,
 }
 
 /// Why nothing was inspected.
@@ -118,16 +129,43 @@ impl Inspector {
         Ok(self.chains.accounts(&cleared, after, PAGE).await?)
     }
 
-    /// Records of a chain in the order of their numbers, some at a time, as they are stored.
+    /// Whether there is this account.
+    pub async fn has_account(&self, who: &Principal, account: AccountId) -> Result<bool, InspectError> {
+        let cleared = cleared(who)?;
+        Ok(self.chains.has_account(&cleared, account).await?)
+    }
+
+    /// Records of a chain in the order of their numbers, some at a time, as they are stored; of one that cannot be read, where it stands.
     pub async fn records(
         &self,
         who: &Principal,
         trail: Trail,
         after: Option<(i64, AuditEventId)>,
         since: Option<Timestamp>,
-    ) -> Result<Vec<Link>, InspectError> {
+    ) -> Result<Vec<Result<Link, Unreadable>>, InspectError> {
         let cleared = cleared(who)?;
-        Ok(self.chains.links(&cleared, LinkRange { trail, after, since, limit: PAGE }).await?)
+        let range = LinkRange { trail, after, since, limit: PAGE };
+        match self.chains.links(&cleared, range).await {
+            Err(StoreError::Corrupt(_)) => self.singly(&cleared, range).await,
+            links => Ok(links?.into_iter().map(Ok).collect()),
+        }
+    }
+
+    /// The same, one by one.
+    async fn singly(
+        &self,
+        cleared: &Inspecting,
+        range: LinkRange,
+    ) -> Result<Vec<Result<Link, Unreadable>>, InspectError> {
+        let (mut read, mut after) = (Vec::new(), range.after);
+        for (seq, id) in self.chains.places(cleared, range).await? {
+            match self.chains.links(cleared, LinkRange { after, limit: 1, ..range }).await {
+                Err(StoreError::Corrupt(_)) => read.push(Err(Unreadable { seq, id })),
+                links => read.extend(links?.into_iter().map(Ok)),
+            }
+            after = Some((seq, id));
+        }
+        Ok(read)
     }
 
     /// Computes the chain anew and compares it with its head and with every signed head: those in the store, and those of the same
@@ -138,14 +176,22 @@ impl Inspector {
         trail: Trail,
         elsewhere: &[SignedHead],
     ) -> Result<Verdict, InspectError> {
-        let mut walk =
-            Walk { inspector: self, cleared: cleared(who)?, trail, elsewhere, at: Head::EMPTY, last: None, signed: 0 };
+        let mut walk = Walk {
+            inspector: self,
+            cleared: cleared(who)?,
+            trail,
+            elsewhere,
+            at: Head::EMPTY,
+            last: None,
+            vouched: 0,
+            signed: 0,
+        };
         let finding = match walk.walk().await {
             Ok(finding) => finding,
             Err(StoreError::Corrupt(_)) => Some(Finding::Unreadable { seq: walk.at.seq }),
             Err(error) => return Err(error.into()),
         };
-        Ok(Verdict { records: walk.at.seq, signed: walk.signed, finding })
+        Ok(Verdict { records: walk.at.seq, vouched: walk.vouched, signed: walk.signed, finding })
     }
 }
 
@@ -161,6 +207,7 @@ struct Walk<'a> {
     /// The last record that is as it was written.
     at: Head,
     last: Option<(i64, AuditEventId)>,
+    vouched: i64,
     signed: usize,
 }
 
@@ -219,7 +266,7 @@ impl Walk<'_> {
                 if signed.head != found.head() {
                     return Ok(Some(Finding::Rewritten { seq }));
                 }
-                self.signed += 1;
+                (self.signed, self.vouched) = (self.signed + 1, seq);
             }
             self.at = found.head();
             self.last = Some((found.seq, found.entry.id));

@@ -114,7 +114,8 @@ pub struct Listed<T> {
     pub next: Option<usize>,
 }
 
-/// Lists everything that the provider knows. Waits where the provider asks to slow down. Lists shift while they are read: what is not in
+/// Lists everything that the provider knows, and tells about what was not listed. Waits where the provider asks to slow down, and asks for
+/// less at once where an answer is too large or comes too slowly. Lists shift while they are read: what is not in
 /// them may be there all the same.
 #[cfg_attr(any(test, feature = "testing"), mockall::automock)]
 #[async_trait]
@@ -128,6 +129,12 @@ pub trait DirectoryListing: Send + Sync {
     /// All members of an organization; none if the provider does not know it.
     async fn members(&self, id: &ProviderOrganizationId) -> Result<Listed<ProviderMembership>, DirectoryError>;
 
+    /// The person, or none if the provider does not know the id.
+    async fn user(&self, id: &ProviderUserId) -> Result<Option<ProviderUser>, DirectoryError>;
+
+    /// All organizations the person belongs to.
+    async fn memberships(&self, id: &ProviderUserId) -> Result<Vec<ProviderMembership>, DirectoryError>;
+
     /// The organization, or none if the provider does not know the id.
     async fn organization(&self, id: &ProviderOrganizationId) -> Result<Option<ProviderOrganization>, DirectoryError>;
 }
@@ -135,6 +142,10 @@ pub trait DirectoryListing: Send + Sync {
 /// Tells the provider's webhooks from everybody else's, and reads them.
 #[cfg_attr(any(test, feature = "testing"), mockall::automock)]
 pub trait WebhookVerifier: Send + Sync {
+    /// Whether the headers alone already say that the provider did not send it a moment ago: one is missing, cannot be read or is too old.
+    #[expect(clippy::elidable_lifetime_names, reason = "the mock needs the name")]
+    fn screen<'a>(&self, headers: &WebhookHeaders<'a>, now: Timestamp) -> Result<(), WebhookRefused>;
+
     /// The id of the message if the provider sent it a moment ago, the same for every attempt and replay. Nothing of the body is read.
     #[expect(clippy::elidable_lifetime_names, reason = "the mock needs the name")]
     fn verify<'a>(&self, headers: &WebhookHeaders<'a>, body: &[u8], now: Timestamp) -> Result<String, WebhookRefused>;

@@ -1,6 +1,6 @@
 //! What the provider sends on its own, when something happened to a person, an organization, a membership or a session.
 
-use crate::ProviderEvent;
+use crate::{ProviderEvent, ProviderMembershipId};
 
 /// The headers of a delivery, in their order.
 pub type WebhookHeaders<'a> = [(&'a str, &'a [u8])];
@@ -24,6 +24,8 @@ pub struct WebhookMessage {
 pub enum WebhookNews {
     /// Something to keep.
     Event(Box<ProviderEvent>),
+    /// A membership is gone for good, and the message does not say whose it was, or where.
+    MembershipDeleted(ProviderMembershipId),
     /// Nothing that this program keeps; also every kind that is not known.
     Nothing,
     /// A kind that is kept, and cannot be read. Says why, without what was sent.

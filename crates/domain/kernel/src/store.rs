@@ -26,7 +26,7 @@ pub enum StoreError {
     /// The database cannot be reached, is read-only or has no free connection.
     #[error("the database is unavailable")]
     Unavailable(#[source] BoxError),
-    /// A stored row does not make a valid entity.
+    /// A stored row does not make a valid entity, or a value can be in no row.
     #[error("a stored row is not valid")]
     Corrupt(#[source] BoxError),
     /// Anything else; a defect.
@@ -35,7 +35,16 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the same call may succeed later. If not, what was to be stored cannot be, however often it is tried.
+    /// Whether what was to be stored cannot be, however often it is tried. Of what is neither this nor [`Self::may_pass`] nobody knows: a
+    /// defect that may be mended.
+    pub const fn never_passes(&self) -> bool {
+        match self {
+            Self::Duplicate { .. } | Self::Corrupt(_) => true,
+            Self::Unavailable(_) | Self::Retryable(_) | Self::Stale | Self::Other(_) => false,
+        }
+    }
+
+    /// Whether the same call may succeed later, without anybody doing anything.
     pub const fn may_pass(&self) -> bool {
         match self {
             Self::Unavailable(_) | Self::Retryable(_) | Self::Stale => true,

@@ -3,14 +3,16 @@
 use std::ops::RangeInclusive;
 
 use async_trait::async_trait;
+use diesel::dsl::exists;
 use diesel::prelude::*;
-use diesel_async::RunQueryDsl;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use portal_audit::{
     AuditFilter, AuditReader, ChainReader, FoundEvent, Head, Inspecting, Link, LinkRange, SignedHead, Trail, TrailOf,
 };
 use portal_authz::Authorized;
 use portal_authz::action::ReadAuditTrail;
-use portal_kernel::{AccountId, AuditEventId, Id, Page, PageRequest, StoreError};
+use portal_kernel::{AccountId, AuditEventId, Id, Page, PageRequest, StoreError, Timestamp};
+use uuid::Uuid;
 
 use crate::PgStore;
 use crate::pool::refused;
@@ -19,6 +21,91 @@ use crate::schema::{
     accounts, audit_events, audit_heads, audit_signed_heads, platform_audit_events, platform_audit_heads,
     platform_audit_signed_heads,
 };
+
+/// A part of a chain, in the words of the database.
+#[derive(Clone, Copy)]
+pub(crate) struct LinksFrom {
+    /// Behind the row with this number and id.
+    pub(crate) after: Option<(i64, Uuid)>,
+    pub(crate) since: Option<Timestamp>,
+    pub(crate) limit: usize,
+}
+
+impl From<LinkRange> for LinksFrom {
+    fn from(LinkRange { after, since, limit, .. }: LinkRange) -> Self {
+        Self { after: after.map(|(seq, id)| (seq, id.uuid())), since, limit }
+    }
+}
+
+/// The part of a table of records that was asked for, in order.
+macro_rules! part {
+    ($table:ident, $query:expr, $from:expr) => {{
+        let LinksFrom { after, since, limit } = $from;
+        let mut query = $query.order(($table::seq, $table::id)).limit(rows(limit)).into_boxed();
+        if let Some((seq, id)) = after {
+            // The first of both is for the index.
+            query = query.filter($table::seq.ge(seq)).filter($table::seq.gt(seq).or($table::id.gt(id)));
+        }
+        if let Some(since) = since {
+            query = query.filter($table::at.ge(since.to_offset()));
+        }
+        query
+    }};
+}
+
+/// Records of a chain in the order of their numbers, then of their ids.
+pub(crate) async fn read_links(
+    conn: &mut AsyncPgConnection,
+    trail: Trail,
+    from: LinksFrom,
+) -> QueryResult<Vec<Result<Link, StoreError>>> {
+    match trail {
+        Trail::Account(account) => {
+            let of_account = audit_events::table.filter(audit_events::account_id.eq(account.uuid()));
+            let query = part!(audit_events, of_account.select(LinkRow::as_select()), from);
+            let rows: Vec<LinkRow> = query.load(conn).await?;
+            Ok(rows.into_iter().map(|row| row.link(trail)).collect())
+        }
+        Trail::Platform => {
+            let all = platform_audit_events::table.select(PlatformLinkRow::as_select());
+            let rows: Vec<PlatformLinkRow> = part!(platform_audit_events, all, from).load(conn).await?;
+            Ok(rows.into_iter().map(|row| row.link(trail)).collect())
+        }
+    }
+}
+
+/// Numbers and ids of the same records.
+async fn read_places(conn: &mut AsyncPgConnection, trail: Trail, from: LinksFrom) -> QueryResult<Vec<(i64, Uuid)>> {
+    match trail {
+        Trail::Account(account) => {
+            let of_account = audit_events::table.filter(audit_events::account_id.eq(account.uuid()));
+            part!(audit_events, of_account.select((audit_events::seq, audit_events::id)), from).load(conn).await
+        }
+        Trail::Platform => {
+            let all = platform_audit_events::table.select((platform_audit_events::seq, platform_audit_events::id));
+            part!(platform_audit_events, all, from).load(conn).await
+        }
+    }
+}
+
+/// How far a chain has come.
+pub(crate) async fn read_head(
+    conn: &mut AsyncPgConnection,
+    trail: Trail,
+) -> QueryResult<Option<Result<Head, StoreError>>> {
+    let (table, found) = match trail {
+        Trail::Account(account) => {
+            let row = audit_heads::table.find(account.uuid()).select((audit_heads::seq, audit_heads::hash));
+            ("audit_heads", row.first(conn).await.optional()?)
+        }
+        Trail::Platform => {
+            let row =
+                platform_audit_heads::table.find(true).select((platform_audit_heads::seq, platform_audit_heads::hash));
+            ("platform_audit_heads", row.first(conn).await.optional()?)
+        }
+    };
+    Ok(found.map(|row| head(table, row)))
+}
 
 fn rows(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
@@ -97,63 +184,29 @@ impl ChainReader for PgStore {
         Ok(ids.into_iter().map(AccountId::from_uuid).collect())
     }
 
-    async fn links(&self, _: &Inspecting, range: LinkRange) -> Result<Vec<Link>, StoreError> {
-        let LinkRange { trail, after, since, limit } = range;
+    async fn has_account(&self, _: &Inspecting, account: AccountId) -> Result<bool, StoreError> {
         let mut conn = self.connection().await?;
-        match trail {
-            Trail::Account(account) => {
-                let mut query = audit_events::table
-                    .filter(audit_events::account_id.eq(account.uuid()))
-                    .order((audit_events::seq, audit_events::id))
-                    .limit(rows(limit))
-                    .select(LinkRow::as_select())
-                    .into_boxed();
-                if let Some((seq, id)) = after {
-                    // The first of both is for the index.
-                    query = query.filter(audit_events::seq.ge(seq));
-                    query = query.filter(audit_events::seq.gt(seq).or(audit_events::id.gt(id.uuid())));
-                }
-                if let Some(since) = since {
-                    query = query.filter(audit_events::at.ge(since.to_offset()));
-                }
-                let rows = query.load(&mut conn).await.map_err(|error| refused(&mut conn, error))?;
-                rows.into_iter().map(|row: LinkRow| row.link(trail)).collect()
-            }
-            Trail::Platform => {
-                let mut query = platform_audit_events::table
-                    .order((platform_audit_events::seq, platform_audit_events::id))
-                    .limit(rows(limit))
-                    .select(PlatformLinkRow::as_select())
-                    .into_boxed();
-                if let Some((seq, id)) = after {
-                    query = query.filter(platform_audit_events::seq.ge(seq));
-                    query =
-                        query.filter(platform_audit_events::seq.gt(seq).or(platform_audit_events::id.gt(id.uuid())));
-                }
-                if let Some(since) = since {
-                    query = query.filter(platform_audit_events::at.ge(since.to_offset()));
-                }
-                let rows = query.load(&mut conn).await.map_err(|error| refused(&mut conn, error))?;
-                rows.into_iter().map(|row: PlatformLinkRow| row.link(trail)).collect()
-            }
-        }
+        let found = diesel::select(exists(accounts::table.find(account.uuid()))).get_result(&mut conn).await;
+        found.map_err(|error| refused(&mut conn, error))
+    }
+
+    async fn places(&self, _: &Inspecting, range: LinkRange) -> Result<Vec<(i64, AuditEventId)>, StoreError> {
+        let mut conn = self.connection().await?;
+        let found = read_places(&mut conn, range.trail, range.into()).await;
+        let places = found.map_err(|error| refused(&mut conn, error))?;
+        Ok(places.into_iter().map(|(seq, id)| (seq, AuditEventId::from_uuid(id))).collect())
+    }
+
+    async fn links(&self, _: &Inspecting, range: LinkRange) -> Result<Vec<Link>, StoreError> {
+        let mut conn = self.connection().await?;
+        let found = read_links(&mut conn, range.trail, range.into()).await;
+        found.map_err(|error| refused(&mut conn, error))?.into_iter().collect()
     }
 
     async fn head(&self, _: &Inspecting, trail: Trail) -> Result<Option<Head>, StoreError> {
         let mut conn = self.connection().await?;
-        let (table, found) = match trail {
-            Trail::Account(account) => {
-                let row = audit_heads::table.find(account.uuid()).select((audit_heads::seq, audit_heads::hash));
-                ("audit_heads", row.first(&mut conn).await.optional())
-            }
-            Trail::Platform => {
-                let row = platform_audit_heads::table
-                    .find(true)
-                    .select((platform_audit_heads::seq, platform_audit_heads::hash));
-                ("platform_audit_heads", row.first(&mut conn).await.optional())
-            }
-        };
-        found.map_err(|error| refused(&mut conn, error))?.map(|row| head(table, row)).transpose()
+        let found = read_head(&mut conn, trail).await;
+        found.map_err(|error| refused(&mut conn, error))?.transpose()
     }
 
     async fn signed_heads(

@@ -4,15 +4,16 @@ use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use portal_accounts::{
-    Account, AccountName, AccountRepository, AccountState, Membership, Merging, OrganizationAccount,
+    Account, AccountName, AccountRepository, AccountState, Membership, Merging, OrganizationAccount, Stay,
 };
 use portal_authz::Authorized;
 use portal_authz::action::UpdateAccount;
-use portal_identity::ProviderOrganizationId;
+use portal_identity::{ProviderMembershipId, ProviderOrganizationId, ProviderUserId};
 use portal_kernel::{AccountId, Id, StoreError, Timestamp, UserId};
 
+use crate::error::corrupt;
 use crate::row::account::{AccountRow, MembershipRow, OrganizationRow};
-use crate::schema::{accounts, memberships};
+use crate::schema::{accounts, memberships, users};
 use crate::tx::PgTx;
 
 #[async_trait]
@@ -93,6 +94,27 @@ impl AccountRepository for PgTx {
             .await
             .optional();
         self.noted(found)?.map(Membership::try_from).transpose()
+    }
+
+    async fn find_stay(&mut self, _: &Merging, id: ProviderMembershipId) -> Result<Option<Stay>, StoreError> {
+        let found: QueryResult<Option<(String, String)>> = memberships::table
+            .inner_join(users::table.on(users::id.eq(memberships::user_id)))
+            .inner_join(accounts::table.on(accounts::id.eq(memberships::account_id)))
+            .filter(memberships::provider_membership_id.eq(id.as_str()))
+            .filter(accounts::provider_organization_id.is_not_null())
+            .select((accounts::provider_organization_id.assume_not_null(), users::provider_id))
+            .first(&mut self.conn)
+            .await
+            .optional();
+        let stay = |(organization, user): (String, String)| {
+            Ok(Stay {
+                membership: id,
+                organization: ProviderOrganizationId::parse(&organization)
+                    .map_err(|_| corrupt("accounts", "provider_organization_id"))?,
+                user: ProviderUserId::parse(&user).map_err(|_| corrupt("users", "provider_id"))?,
+            })
+        };
+        self.noted(found)?.map(stay).transpose()
     }
 
     async fn save_membership(&mut self, _: &Merging, membership: Membership, at: Timestamp) -> Result<(), StoreError> {

@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use portal_accounts::{
-    AccountState, Counterpart, ReconcileReader, ScanCursor, ScanCursors, ScanPosition, Stay, StayHere, UserState,
+    AccountState, CompleteScan, Counterpart, ReconcileReader, ScanCursor, ScanCursors, ScanMove, ScanPosition, Stay,
+    StayHere, UserState,
 };
 use portal_authz::action::Reconcile;
 use portal_authz::{Authorized, Platform};
@@ -28,23 +29,34 @@ impl ScanCursors for PgTx {
         &mut self,
         _: &Authorized<Reconcile, Platform>,
         from: ScanCursor,
-        to: ScanPosition,
+        to: ScanMove,
         at: Timestamp,
     ) -> Result<Option<ScanCursor>, StoreError> {
-        let version = from.version + 1;
+        let cursor = from.after(to, at);
+        let complete = cursor.last_complete;
         let moved = diesel::update(scan_cursors::table.find(NAME))
             .filter(scan_cursors::version.eq(from.version))
             .set((
-                scan_cursors::position.eq(to.to_string()),
-                scan_cursors::version.eq(version),
+                scan_cursors::position.eq(cursor.position.to_string()),
+                scan_cursors::version.eq(cursor.version),
                 scan_cursors::moved_at.eq(at.to_offset()),
+                scan_cursors::failures.eq(count(cursor.failures)),
+                scan_cursors::completed_at.eq(complete.map(|scan| scan.ended_at.to_offset())),
+                scan_cursors::drift.eq(complete.map(|scan| count(scan.drift))),
             ))
             .execute(&mut self.conn)
             .await;
         let is_ours = self.noted(moved)? == 1;
-        Ok(is_ours.then_some(ScanCursor { position: to, version, moved_at: at }))
+        Ok(is_ours.then_some(cursor))
     }
 }
+
+fn count(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+/// A row of `scan_cursors`.
+type CursorRow = (String, i64, OffsetDateTime, i32, Option<OffsetDateTime>, Option<i32>);
 
 fn rows(most: usize) -> i64 {
     i64::try_from(most).unwrap_or(i64::MAX)
@@ -54,14 +66,30 @@ fn rows(most: usize) -> i64 {
 impl ReconcileReader for PgStore {
     async fn cursor(&self, _: &Authorized<Reconcile, Platform>) -> Result<ScanCursor, StoreError> {
         let mut conn = self.connection().await?;
-        let (position, version, moved_at): (String, i64, OffsetDateTime) = scan_cursors::table
+        let (position, version, moved_at, failures, completed_at, drift): CursorRow = scan_cursors::table
             .find(NAME)
-            .select((scan_cursors::position, scan_cursors::version, scan_cursors::moved_at))
+            .select((
+                scan_cursors::position,
+                scan_cursors::version,
+                scan_cursors::moved_at,
+                scan_cursors::failures,
+                scan_cursors::completed_at,
+                scan_cursors::drift,
+            ))
             .first(&mut conn)
             .await
             .map_err(|error| refused(&mut conn, error))?;
-        let position = ScanPosition::parse(&position).ok_or_else(|| corrupt("scan_cursors", "position"))?;
-        Ok(ScanCursor { position, version, moved_at: Timestamp::new(moved_at) })
+        let number = |column, number: i32| u32::try_from(number).map_err(|_| corrupt("scan_cursors", column));
+        let complete = |(ended_at, drift)| {
+            Ok::<_, StoreError>(CompleteScan { ended_at: Timestamp::new(ended_at), drift: number("drift", drift)? })
+        };
+        Ok(ScanCursor {
+            position: ScanPosition::parse(&position).ok_or_else(|| corrupt("scan_cursors", "position"))?,
+            version,
+            moved_at: Timestamp::new(moved_at),
+            failures: number("failures", failures)?,
+            last_complete: completed_at.zip(drift).map(complete).transpose()?,
+        })
     }
 
     async fn users(

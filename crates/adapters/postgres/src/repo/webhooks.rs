@@ -98,4 +98,14 @@ impl ParkedWebhooks for PgStore {
         };
         Ok(rows.into_iter().map(parked).collect())
     }
+
+    async fn last_received(&self, _: &Merging) -> Result<Option<Timestamp>, StoreError> {
+        let mut conn = self.connection().await?;
+        let last: Option<OffsetDateTime> = webhook_inbox::table
+            .select(diesel::dsl::max(webhook_inbox::received_at))
+            .first(&mut conn)
+            .await
+            .map_err(|error| refused(&mut conn, error))?;
+        Ok(last.map(Timestamp::new))
+    }
 }

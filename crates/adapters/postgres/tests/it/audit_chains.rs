@@ -40,7 +40,7 @@ pub(crate) async fn verdict(store: &Arc<PgStore>, trail: Trail) -> Verdict {
 }
 
 fn good(records: i64) -> Verdict {
-    Verdict { records, signed: 0, finding: None }
+    Verdict { records, vouched: 0, signed: 0, finding: None }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -179,12 +179,13 @@ async fn a_signature_of_a_head_that_moved_meanwhile_is_kept() {
     tx.audit().record(record(&ids, Some(account))).await.unwrap();
     tx.commit().await.unwrap();
     let mut signing_tx = audit(&store).await;
-    let found = signing_tx.signed_heads().unsigned(&signing(), 9).await.unwrap();
+    let found = signing_tx.signed_heads().unsigned(&signing(), None, 9).await.unwrap();
+    let head = signing_tx.signed_heads().head(&signing(), found[0]).await.unwrap().unwrap();
     // Whoever signs holds no lock that a writer waits for.
     let mut tx = audit(&store).await;
     tx.audit().record(record(&ids, Some(account))).await.unwrap();
     soon("a record", tx.commit()).await.unwrap();
-    let (trail, head) = found[0];
+    let trail = found[0];
     let signature = portal_audit::Signature::from_bytes(&[7; 64]).unwrap();
     let signed = portal_audit::SignedHead { trail, head, at: now(), signature };
     assert!(signing_tx.signed_heads().add(&signing(), signed).await.unwrap());

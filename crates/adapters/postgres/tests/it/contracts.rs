@@ -70,6 +70,7 @@ mod of_accounts {
             a_message_is_taken_once
             of_two_concurrent_deliveries_one_takes_the_message
             a_parked_message_is_kept_until_it_is_unparked
+            the_youngest_message_is_known
             an_ended_session_is_found
             an_epoch_only_ever_advances
             there_is_no_epoch_at_first
@@ -89,6 +90,7 @@ mod of_accounts {
         scans {
             a_new_store_was_never_scanned
             a_cursor_is_moved_by_one
+            failures_and_the_last_complete_scan_are_read_back
             what_is_known_is_listed_in_parts
         }
         trail {
@@ -130,6 +132,9 @@ mod of_audit {
         }
         heads {
             a_chain_that_grew_wants_a_signature
+            chains_that_want_a_signature_are_found_in_parts
+            what_was_planted_is_no_signature
+            records_are_read_for_signing
             signed_heads_are_read_back_by_number
             a_head_is_signed_once
         }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use portal_accounts::contract::{cleared, looking_up, profile, provision, told};
-use portal_accounts::{Account, AccountsTx, SignInReader, User};
+use portal_accounts::{Account, AccountsTx, InboxEntry, SignInReader, User};
 use portal_api_keys::ApiKeyReader;
 use portal_api_keys::contract::{Owner, new};
 use portal_kernel::{PageRequest, StoreError};
@@ -163,6 +163,29 @@ async fn a_pool_without_free_connection_is_an_outage_soon_and_says_so() {
     assert_eq!(chain(&error), "the database is unavailable: all 2 connections were in use for 500ms");
     drop(held);
     store.probe().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_that_can_be_in_no_row_is_corrupt() {
+    let (_database, store, [one, _]) = two_people("", AMPLE).await;
+    for id in ["msg_\0".to_owned(), random_letters(9_000)] {
+        let mut tx = accounts(&store).await;
+        let entry = InboxEntry { id: id.clone(), kind: "user.updated".to_owned(), received_at: now() };
+        let outcome = tx.inbox().take(&cleared(), entry).await;
+        assert!(matches!(outcome, Err(StoreError::Corrupt(_))), "{outcome:?}");
+        tx.rollback().await.unwrap();
+    }
+    save(&mut *accounts(&store).await, &one).await.unwrap();
+}
+
+/// Too long for an index, also compressed.
+fn random_letters(count: usize) -> String {
+    let mut state = 1_u64;
+    let mut letter = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b"abcdefghijklmnopqrstuvwxyz"[usize::try_from((state >> 33) % 26).expect("a small number")])
+    };
+    (0..count).map(|_| letter()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! The schema's history: there and back again, from many processes at once, and beside what runs for long.
 
 use portal_kernel::{Ping, StoreError};
-use portal_postgres::testing::{TestDatabase, TestSession, revert_all};
+use portal_postgres::testing::{TestDatabase, TestSession, revert_all, revert_through};
 use portal_postgres::{migrate, pending_migrations};
 use tokio::task::JoinSet;
 
@@ -136,6 +136,31 @@ async fn a_waiting_replica_does_not_hold_up_an_index_that_is_built_concurrently(
     assert!(!waiting.is_finished(), "it still waits for its turn");
     drop::<TestSession>(migrating);
     assert!(soon("the replica's turn", waiting).await.unwrap().unwrap().is_empty());
+}
+
+/// A server's transaction writes accounts first and its record last; a migration that took the tables in another order would end one of
+/// the two.
+#[tokio::test(flavor = "multi_thread")]
+async fn chaining_the_records_waits_for_a_server_that_writes_and_does_not_deadlock_with_it() {
+    let database = database().await;
+    let target = database.target().unwrap();
+    revert_through(&target, "20261121000900").await.unwrap();
+    let mut server = database.session().await.unwrap();
+    let account = "INSERT INTO accounts (id, name, created_at) VALUES (gen_random_uuid(), 'Acme', now())";
+    server.execute(&format!("BEGIN; {account}")).await.unwrap();
+    let migrating = tokio::spawn(async move { migrate(&target).await });
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+        AND application_name = 'portal-migrate' AND wait_event_type = 'Lock'";
+    until("the migration waits for the server", async || database.count(waiting).await.unwrap() == 1).await;
+    let records = "INSERT INTO platform_audit_events (id, at, actor_kind, actor_id, action, subject)
+            VALUES (gen_random_uuid(), now(), 'system', 'operator', 'service_token.created', 'svc');
+        INSERT INTO audit_events (account_id, id, at, actor_kind, actor_id, action, subject)
+            SELECT id, gen_random_uuid(), now(), 'system', 'sign-in', 'user.provisioned', 'usr' FROM accounts";
+    soon("the records", server.execute(records)).await.unwrap();
+    assert!(!migrating.is_finished(), "it still waits");
+    server.execute("COMMIT").await.unwrap();
+    soon("the migration", migrating).await.unwrap().unwrap();
+    assert_eq!(database.count("SELECT count(*) FROM audit_events WHERE seq = 1").await.unwrap(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -65,6 +65,7 @@ fn sign_in(store: &Arc<PgStore>, directory: impl IdentityDirectory + 'static) ->
         turns: Turns::default(),
         step_up: true,
         seen: SeenSessions::new(1_000),
+        health: Arc::default(),
     })
 }
 
@@ -152,6 +153,7 @@ async fn colleagues_who_sign_in_together_share_one_account_and_never_deadlock() 
             turns: Turns::default(),
             step_up: true,
             seen: SeenSessions::new(1_000),
+            health: Arc::default(),
         });
         let mut tasks = JoinSet::new();
         for person in [boss.clone(), member] {

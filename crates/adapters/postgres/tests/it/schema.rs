@@ -28,6 +28,7 @@ fn declared_column(table: &str, column: &str) -> String {
         ("BigInt", "int8"),
         ("Binary", "bytea"),
         ("Bool", "bool"),
+        ("Integer", "int4"),
         ("Jsonb", "jsonb"),
         ("SmallInt", "int2"),
         ("Text", "text"),

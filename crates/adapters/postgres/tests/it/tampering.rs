@@ -6,7 +6,7 @@ use portal_accounts::contract::provision;
 use portal_audit::contract::{inspecting, operator};
 use portal_audit::{
     ChainReader, Finding, Head, HeadSigner, HeadVerifier, Inspector, LinkRange, SignHeads, Signature, SignedHead,
-    Trail, Verdict,
+    SigningNews, Trail, Verdict,
 };
 use portal_kernel::Id;
 use portal_postgres::PgStore;
@@ -63,9 +63,21 @@ impl World {
     }
 
     async fn sign(&mut self) {
-        let clock = Arc::new(FixedClock::default());
-        let signing = SignHeads { store: self.store.clone(), signer: Arc::new(Key(7)), clock };
-        signing.run(|signed| self.elsewhere.push(*signed)).await.expect("signatures");
+        let finding = self.try_to_sign().await;
+        assert_eq!(finding, None);
+    }
+
+    /// What keeps the signer from signing.
+    async fn try_to_sign(&mut self) -> Option<Finding> {
+        let (signer, verifier) = (Arc::new(Key(7)), Arc::new(Key(7)));
+        let signing = SignHeads { store: self.store.clone(), signer, verifier, clock: Arc::new(FixedClock::default()) };
+        let mut broken = None;
+        let tell = |news| match news {
+            SigningNews::Signed(head) => self.elsewhere.push(head),
+            SigningNews::Broken { finding, .. } => broken = Some(finding),
+        };
+        assert_eq!(signing.run(tell).await.expect("signatures"), 0);
+        broken
     }
 
     /// Statements of a forger, who is not held up by triggers. `$` stands for the prefix of the trail's tables.
@@ -112,8 +124,8 @@ async fn both() -> [World; 2] {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nobody_touched_is_good() {
     for world in both().await {
-        assert_eq!(world.verify(&[]).await, Verdict { records: 10, signed: 2, finding: None });
-        assert_eq!(world.verify(&world.elsewhere).await, Verdict { records: 10, signed: 4, finding: None });
+        assert_eq!(world.verify(&[]).await, Verdict { records: 10, vouched: 8, signed: 2, finding: None });
+        assert_eq!(world.verify(&world.elsewhere).await, Verdict { records: 10, vouched: 8, signed: 4, finding: None });
     }
 }
 
@@ -250,6 +262,53 @@ async fn a_forged_signature_is_found() {
             ))
             .await;
         assert_eq!(world.finding().await, Some(Finding::SignatureInvalid { seq: 8 }));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_that_was_tampered_with_behind_its_last_signature_is_not_signed() {
+    for (tampering, forged, expected) in [
+        ("UPDATE $_events SET reason = 'another' WHERE seq = 9", false, Finding::Changed { seq: 9 }),
+        ("DELETE FROM $_events WHERE seq = 9", false, Finding::Missing { seq: 9 }),
+        ("DELETE FROM $_events WHERE seq = 10", false, Finding::CutOff { seq: 9, expected: 10 }),
+        ("UPDATE $_events SET at = 'infinity' WHERE seq = 10", false, Finding::Unreadable { seq: 8 }),
+        ("UPDATE $_heads SET hash = sha256('')", false, Finding::HeadDiffers { seq: 10 }),
+        // Before the last signature, with all hashes computed anew.
+        ("UPDATE $_events SET reason = 'another' WHERE seq = 5", true, Finding::Changed { seq: 9 }),
+        ("DELETE FROM $_events WHERE seq > 6", true, Finding::BeyondEnd { seq: 6, signed: 8 }),
+        ("DELETE FROM $_events WHERE seq > 4", true, Finding::BeyondEnd { seq: 4, signed: 8 }),
+    ] {
+        for mut world in both().await {
+            world.tamper(tampering).await;
+            if forged {
+                world.forge().await;
+            }
+            assert_eq!(world.try_to_sign().await, Some(expected), "{tampering}");
+            assert_eq!(world.elsewhere.len(), 2, "{tampering}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_planted_signature_of_any_number_keeps_no_chain_from_being_signed() {
+    for mut world in both().await {
+        let (column, value) = match world.trail.account() {
+            Some(account) => ("account_id, ", format!("'{}', ", account.uuid())),
+            None => ("", String::new()),
+        };
+        for (seq, at) in [(9, "now()"), (10, "now()"), (11, "'infinity'"), (99, "now()"), (100, "'infinity'")] {
+            world
+                .tamper(&format!(
+                    "INSERT INTO $_signed_heads ({column}seq, hash, at, signature)
+                     VALUES ({value}{seq}, sha256('planted'), {at}, sha256('') || sha256(''))"
+                ))
+                .await;
+        }
+        world.sign().await;
+        assert_eq!(world.elsewhere.last().map(|signed| signed.head.seq), Some(10));
+        world.sign().await;
+        assert_eq!(world.elsewhere.len(), 3, "nothing grew since");
+        assert_eq!(world.finding().await, Some(Finding::SignatureInvalid { seq: 9 }), "it is found all the same");
     }
 }
 

@@ -103,7 +103,15 @@ pub async fn a_membership_is_read_back_as_written(ports: Ports<'_>) {
     for written in [without_role, without_copy, editor(acme.id, &user)] {
         tx.accounts().save_membership(&cleared(), written.clone(), at(1)).await.expect("a membership is saved");
         let found = tx.accounts().find_membership(&cleared(), acme.id, user.id).await.expect("an answer");
-        assert_eq!(found, Some(written));
+        assert_eq!(found, Some(written.clone()));
+        // By the provider's id, which only a membership that the provider told of has.
+        let told = written.copy.map(|copy| copy.content.id);
+        let by_id = editor(acme.id, &user).copy.map(|copy| copy.content.id).expect("an id");
+        let stay = tx.accounts().find_stay(&cleared(), by_id).await.expect("an answer");
+        assert_eq!(stay.as_ref().map(|stay| stay.membership.clone()), told);
+        assert!(stay.is_none_or(|stay| {
+            Some(stay.organization) == acme.provider_organization && stay.user == user.provider_id
+        }));
     }
     tx.accounts().save_membership(&cleared(), editor(acme.id, &other), at(1)).await.expect("a membership is saved");
     tx.commit().await.expect("a commit");

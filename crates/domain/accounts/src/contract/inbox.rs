@@ -45,6 +45,23 @@ pub async fn of_two_concurrent_deliveries_one_takes_the_message(ports: Ports<'_>
     loser.rollback().await.expect("a rollback");
 }
 
+/// When the youngest message came is known, whether it was taken or parked.
+pub async fn the_youngest_message_is_known(ports: Ports<'_>) {
+    let last = async || ports.parked.last_received(&cleared()).await.expect("an answer");
+    assert_eq!(last().await, None);
+    for (id, second, expected) in [("msg_1", 5, 5), ("msg_2", 9, 9), ("msg_3", 7, 9)] {
+        let entry = InboxEntry { received_at: at(second), ..entry(id) };
+        let mut tx = ports.begin().await;
+        let taken = match id {
+            "msg_2" => tx.inbox().park(&cleared(), entry, Vec::new(), "unreadable".to_owned()).await,
+            _ => tx.inbox().take(&cleared(), entry).await,
+        };
+        assert!(taken.expect("an answer"));
+        tx.commit().await.expect("a commit");
+        assert_eq!(last().await, Some(at(expected)));
+    }
+}
+
 /// A parked message is listed with its reason and came before, until it is unparked: then it is taken, and cannot be unparked again.
 pub async fn a_parked_message_is_kept_until_it_is_unparked(ports: Ports<'_>) {
     let (body, reason) = (b"{\"n\":\0}".to_vec(), "it's unreadable; --".to_owned());

@@ -5,7 +5,7 @@ use portal_authz::{Authorized, Job, Platform, Principal, Unchecked};
 use portal_identity::{ProviderMembershipId, ProviderOrganizationId};
 
 use super::{Ports, add_organization, at, cleared, editor, organization, provision};
-use crate::{Counterpart, ScanPosition, Stay};
+use crate::{Counterpart, ScanMove, ScanPosition, Stay};
 
 fn scanning() -> Authorized<Reconcile, Platform> {
     let who = Principal::System(Job::Reconciler);
@@ -16,6 +16,7 @@ fn scanning() -> Authorized<Reconcile, Platform> {
 pub async fn a_new_store_was_never_scanned(ports: Ports<'_>) {
     let cursor = ports.scans.cursor(&scanning()).await.expect("a cursor");
     assert_eq!((cursor.position, cursor.version), (ScanPosition::Idle, 0));
+    assert_eq!((cursor.failures, cursor.last_complete), (0, None));
     assert!(cursor.moved_at < at(0));
 }
 
@@ -24,17 +25,36 @@ pub async fn a_cursor_is_moved_by_one(ports: Ports<'_>) {
     let from = ports.scans.cursor(&scanning()).await.expect("a cursor");
     for commit in [false, true] {
         let mut tx = ports.begin().await;
-        let moved = tx.scans().advance(&scanning(), from, ScanPosition::Users(7), at(3)).await.expect("an answer");
+        let moved = tx.scans().advance(&scanning(), from, to(7), at(3)).await.expect("an answer");
         let ended = if commit { tx.commit().await } else { tx.rollback().await };
         ended.expect("the transaction ends");
         let stored = ports.scans.cursor(&scanning()).await.expect("a cursor");
         assert_eq!(stored, if commit { moved.expect("it moved") } else { from });
     }
     let mut late = ports.begin().await;
-    let moved = late.scans().advance(&scanning(), from, ScanPosition::Users(9), at(4)).await.expect("an answer");
+    let moved = late.scans().advance(&scanning(), from, to(9), at(4)).await.expect("an answer");
     assert_eq!(moved, None);
     late.rollback().await.expect("a rollback");
     assert_eq!(ports.scans.cursor(&scanning()).await.expect("a cursor").position, ScanPosition::Users(7));
+}
+
+fn to(offset: usize) -> ScanMove {
+    ScanPosition::Users(offset).into()
+}
+
+/// What a move says is read back; what the last complete scan mended stays until the next one ends.
+pub async fn failures_and_the_last_complete_scan_are_read_back(ports: Ports<'_>) {
+    let mut from = ports.scans.cursor(&scanning()).await.expect("a cursor");
+    let complete = |drift| ScanMove { drift: Some(drift), ..ScanPosition::Idle.into() };
+    for (step, to) in (1..).zip([ScanMove { failures: 2, ..to(7) }, complete(3), to(0), complete(0)]) {
+        let mut tx = ports.begin().await;
+        let moved = tx.scans().advance(&scanning(), from, to, at(step)).await.expect("an answer").expect("it moved");
+        tx.commit().await.expect("a commit");
+        assert_eq!(moved, from.after(to, at(step)));
+        from = ports.scans.cursor(&scanning()).await.expect("a cursor");
+        assert_eq!(from, moved);
+    }
+    assert_eq!(from.last_complete.map(|scan| (scan.drift, scan.ended_at)), Some((0, at(4))));
 }
 
 /// All people, organizations and memberships are listed once, in parts; what was deleted is not, and personal accounts are not.

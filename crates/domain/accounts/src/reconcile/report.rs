@@ -1,5 +1,7 @@
 //! What a scan found.
 
+use super::ScanPosition;
+
 /// How many differences a report names.
 const LONGEST_REPORT: usize = 200;
 
@@ -31,11 +33,18 @@ pub struct ReconcileReport {
     pub unusable: usize,
     /// More records are missing than are believed: none was removed.
     pub too_many_missing: Option<usize>,
+    /// Where what the provider has could not be read, time and again: the rest of its kind was left out.
+    pub left_out: Vec<ScanPosition>,
     /// What was not as it should be, one line each, the first 200.
     pub differences: Vec<String>,
 }
 
 impl ReconcileReport {
+    /// Whether everything was read, and mended if it was to be.
+    pub fn is_finished(&self) -> bool {
+        self.complete && self.unusable == 0 && self.too_many_missing.is_none()
+    }
+
     /// How many records were not as they should be: what webhooks lost.
     pub fn drift(&self) -> usize {
         [self.users, self.organizations, self.memberships].iter().map(|tally| tally.changed + tally.gone).sum()

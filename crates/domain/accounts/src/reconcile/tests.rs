@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use portal_audit::Provenance;
-use portal_identity::{Listed, MockIdentityDirectory, ProviderMembership, ProviderOrganization, ProviderUser};
+use portal_identity::{Listed, ProviderMembership, ProviderOrganization, ProviderUser};
 use portal_testkit::{CountingIds, FixedClock};
 
 use super::*;
@@ -24,6 +24,8 @@ struct Provider {
     unreadable: usize,
     /// Questions until the provider is down.
     answers: Option<usize>,
+    /// The lists fail from there on: people, and organizations.
+    fails_from: [Option<usize>; 2],
 }
 
 #[derive(Default)]
@@ -36,8 +38,12 @@ impl Listing {
         &self,
         all: impl Fn(&Provider) -> Vec<(String, T)>,
         offset: usize,
+        list: usize,
     ) -> Result<Listed<T>, DirectoryError> {
         let mut provider = self.0.lock().unwrap();
+        if provider.fails_from[list].is_some_and(|from| offset >= from) {
+            return Err(DirectoryError::Malformed("no list".into()));
+        }
         if let Some(left) = &mut provider.answers {
             *left = left.checked_sub(1).ok_or_else(|| DirectoryError::Unavailable("down".into()))?;
         }
@@ -54,19 +60,28 @@ impl DirectoryListing for Listing {
     async fn users(&self, offset: usize) -> Result<Listed<ProviderUser>, DirectoryError> {
         // Others get their turn.
         tokio::task::yield_now().await;
-        self.page(|provider| provider.users.iter().map(|user| (user.id.to_string(), user.clone())).collect(), offset)
+        self.page(|provider| provider.users.iter().map(|user| (user.id.to_string(), user.clone())).collect(), offset, 0)
     }
 
     async fn organizations(&self, offset: usize) -> Result<Listed<ProviderOrganization>, DirectoryError> {
         let all = |provider: &Provider| {
             provider.organizations.iter().map(|found| (found.id.to_string(), found.clone())).collect()
         };
-        self.page(all, offset)
+        self.page(all, offset, 1)
     }
 
     async fn members(&self, id: &ProviderOrganizationId) -> Result<Listed<ProviderMembership>, DirectoryError> {
         let items = self.0.lock().unwrap().members.get(id.as_str()).cloned().unwrap_or_default();
         Ok(Listed { items, unreadable: 0, next: None })
+    }
+
+    async fn user(&self, id: &ProviderUserId) -> Result<Option<ProviderUser>, DirectoryError> {
+        Ok(self.0.lock().unwrap().users.iter().find(|user| user.id == *id).cloned())
+    }
+
+    async fn memberships(&self, id: &ProviderUserId) -> Result<Vec<ProviderMembership>, DirectoryError> {
+        let provider = self.0.lock().unwrap();
+        Ok(provider.members.values().flatten().filter(|member| member.user == *id).cloned().collect())
     }
 
     async fn organization(&self, id: &ProviderOrganizationId) -> Result<Option<ProviderOrganization>, DirectoryError> {
@@ -118,23 +133,13 @@ impl World {
     fn new() -> Self {
         let listing = Arc::new(Listing(Mutex::new(provider())));
         let (store, clock) = (MemoryStore::default(), Arc::new(FixedClock::default()));
-        let mut directory = MockIdentityDirectory::new();
-        let known = listing.clone();
-        directory
-            .expect_user()
-            .returning(move |id| Ok(known.0.lock().unwrap().users.iter().find(|user| user.id == *id).cloned()));
-        let known = listing.clone();
-        directory.expect_memberships().returning(move |id| {
-            let provider = known.0.lock().unwrap();
-            Ok(provider.members.values().flatten().filter(|member| member.user == *id).cloned().collect())
-        });
         let facts = Facts { role_map: RoleMap::default(), ids: Arc::new(CountingIds::default()), clock: clock.clone() };
         let reconciler = Reconciler {
             listing: listing.clone(),
-            directory: Arc::new(directory),
             reader: Arc::new(store.clone()),
             store: Arc::new(store.clone()),
             facts: Arc::new(facts),
+            health: Arc::default(),
         };
         Self { listing, store, clock, reconciler }
     }
@@ -171,7 +176,7 @@ fn tally(read: usize, changed: usize, gone: usize) -> Tally {
 async fn the_first_scan_brings_everything_and_the_second_finds_nothing_to_do() {
     let world = World::new();
     let first = world.scan().await;
-    assert!(first.complete);
+    assert!(first.complete && first.is_finished());
     assert_eq!((first.users, first.organizations, first.memberships), (tally(5, 5, 0), tally(1, 1, 0), tally(3, 3, 0)));
     assert_eq!(world.counts().await, (5, 1, 3));
     world.clock.advance(Duration::from_secs(1));
@@ -285,6 +290,91 @@ async fn a_scan_that_broke_off_is_gone_on_with_and_removes_nothing() {
     assert_eq!((rest.users.read, rest.users.gone), (2, 0));
     let whole = world.scan().await;
     assert_eq!((whole.complete, whole.users.read, whole.users.gone), (true, 4, 1));
+}
+
+#[tokio::test]
+async fn a_part_that_fails_again_and_again_is_left_out_and_nothing_is_removed() {
+    for (fails_from, people, organizations, left_out) in [
+        ([Some(2), None], 2, 1, vec![ScanPosition::Users(2)]),
+        ([None, Some(0)], 5, 0, vec![ScanPosition::Organizations(0)]),
+        ([Some(0), Some(0)], 0, 0, vec![ScanPosition::Organizations(0)]),
+    ] {
+        let world = World::new();
+        world.at_the_provider(|provider| provider.fails_from = fails_from);
+        let mut failures = 0;
+        let report = loop {
+            match world.run(ReconcileOptions::default()).await {
+                Ok(report) => break report,
+                Err(ReconcileError::Directory(_)) => failures += 1,
+                Err(error) => panic!("{error:?}"),
+            }
+            world.clock.advance(GIVEN_UP);
+        };
+        let kinds = u32::try_from(fails_from.iter().flatten().count()).unwrap();
+        assert_eq!(failures, (MOST_FAILURES - 1) * kinds, "{fails_from:?}");
+        assert_eq!(report.left_out, left_out, "{fails_from:?}");
+        assert!(!report.complete && !report.is_finished());
+        let (seen_people, seen_organizations, _) = world.counts().await;
+        // Members bring people whose own records were left out.
+        assert!(seen_people >= people && seen_organizations == organizations, "{fails_from:?}");
+        let cursor = world.store.rows.lock().await.cursor.unwrap();
+        assert_eq!((cursor.position, cursor.failures, cursor.last_complete), (ScanPosition::Idle, 0, None));
+        // Once it can be read, the next scan reads everything.
+        world.at_the_provider(|provider| provider.fails_from = [None, None]);
+        assert!(world.scan().await.is_finished());
+        assert_eq!(world.counts().await, (5, 1, 3));
+    }
+}
+
+#[tokio::test]
+async fn a_part_that_is_left_out_in_a_whole_scan_removes_nobody() {
+    let world = World::new();
+    world.scan().await;
+    world.at_the_provider(|provider| {
+        provider.users.remove(0);
+        provider.fails_from = [Some(0), None];
+    });
+    for _ in 1..MOST_FAILURES {
+        assert!(world.run(ReconcileOptions::default()).await.is_err());
+        world.clock.advance(GIVEN_UP);
+    }
+    let report = world.scan().await;
+    assert_eq!((report.complete, report.users.gone, report.left_out.len()), (false, 0, 1));
+    assert_eq!(world.counts().await.0, 5);
+}
+
+#[tokio::test]
+async fn a_part_that_is_read_at_last_starts_the_count_anew() {
+    let world = World::new();
+    world.at_the_provider(|provider| provider.fails_from = [Some(2), None]);
+    for _ in 1..MOST_FAILURES {
+        assert!(world.run(ReconcileOptions::default()).await.is_err());
+        world.clock.advance(GIVEN_UP);
+    }
+    world.at_the_provider(|provider| provider.fails_from = [Some(4), None]);
+    assert!(world.run(ReconcileOptions::default()).await.is_err());
+    let cursor = world.store.rows.lock().await.cursor.unwrap();
+    assert_eq!((cursor.position, cursor.failures), (ScanPosition::Users(4), 1));
+}
+
+#[tokio::test]
+async fn what_the_last_complete_scan_mended_is_known_to_every_replica() {
+    let world = World::new();
+    assert_eq!((world.reconciler.health.drift(), world.reconciler.health.last_complete()), (0, 0));
+    world.scan().await;
+    let ended = u64::try_from(world.clock.now().unix_seconds()).unwrap();
+    assert_eq!((world.reconciler.health.drift(), world.reconciler.health.last_complete()), (9, ended));
+    // One that could not use a record says nothing about what was lost.
+    world.at_the_provider(|provider| provider.unreadable = 1);
+    world.scan().await;
+    assert_eq!((world.reconciler.health.drift(), world.reconciler.health.last_complete()), (9, ended));
+    let other = World { store: world.store.clone(), ..World::new() };
+    let replica = Reconciler { reader: Arc::new(other.store.clone()), ..other.reconciler };
+    replica.recall().await.unwrap();
+    assert_eq!((replica.health.drift(), replica.health.last_complete()), (9, ended));
+    world.at_the_provider(|provider| provider.unreadable = 0);
+    world.scan().await;
+    assert_eq!((world.reconciler.health.drift(), world.reconciler.health.last_complete()), (0, ended + 2));
 }
 
 #[tokio::test]

@@ -77,6 +77,7 @@ mod tests {
             facts: Arc::new(Facts { role_map: RoleMap::default(), ids, clock }),
             turns: Turns::default(),
             seen: SeenSessions::new(10),
+            health: Arc::default(),
             step_up: true,
         }
     }

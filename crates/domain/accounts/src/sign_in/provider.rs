@@ -300,6 +300,7 @@ mod tests {
                 facts: Arc::new(Facts { role_map: RoleMap::default(), ids, clock: clock.clone() }),
                 turns: Turns::default(),
                 seen: SeenSessions::new(10),
+                health: Arc::default(),
                 step_up: true,
             };
             let world = Self { sign_in, provider, store, clock };

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use portal_audit::{AuditLog, AuditRecord};
 use portal_authz::action::{EndAllSessions, ManageWebhooks, Reconcile, UpdateAccount, UpdateSelf};
 use portal_authz::{Authorized, Platform, Role};
-use portal_identity::{ProviderOrganizationId, ProviderSessionId, ProviderUserId};
+use portal_identity::{ProviderMembershipId, ProviderOrganizationId, ProviderSessionId, ProviderUserId};
 use portal_kernel::{AccountId, Begin, Change, ChangeLog, Finish, StoreError, Timestamp, UserId};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
@@ -18,8 +18,8 @@ use crate::ports::{
     UnconfirmedMembers, UserRepository, WebhookInbox,
 };
 use crate::{
-    Account, AccountName, InboxEntry, Membership, OrganizationAccount, PersonalSettings, Profile, ScanCursor,
-    ScanPosition, User, UserState, Versioned,
+    Account, AccountName, InboxEntry, Membership, OrganizationAccount, PersonalSettings, Profile, ScanCursor, ScanMove,
+    Stay, User, UserState, Versioned,
 };
 
 /// Everything that is stored.
@@ -165,10 +165,10 @@ impl ScanCursors for MemoryTx {
         &mut self,
         _: &Authorized<Reconcile, Platform>,
         from: ScanCursor,
-        to: ScanPosition,
+        to: ScanMove,
         at: Timestamp,
     ) -> Result<Option<ScanCursor>, StoreError> {
-        let now = ScanCursor { position: to, version: from.version + 1, moved_at: at };
+        let now = from.after(to, at);
         let is_ours = self.rows.cursor.is_none_or(|stored| stored.version == from.version);
         self.rows.cursor = self.rows.cursor.filter(|_| !is_ours).or(Some(now));
         Ok(is_ours.then_some(now))
@@ -322,6 +322,15 @@ impl AccountRepository for MemoryTx {
         user: UserId,
     ) -> Result<Option<Membership>, StoreError> {
         Ok(self.rows.memberships.get(&(account.to_string(), user.to_string())).cloned())
+    }
+
+    async fn find_stay(&mut self, _: &Merging, id: ProviderMembershipId) -> Result<Option<Stay>, StoreError> {
+        let rows = &self.rows;
+        Ok(rows.memberships.values().find_map(|member| {
+            let membership = member.copy.as_ref().map(|copy| copy.content.id.clone()).filter(|known| *known == id)?;
+            let organization = rows.accounts.get(&member.account.to_string())?.provider_organization.clone()?;
+            Some(Stay { membership, organization, user: rows.users.get(&member.user.to_string())?.provider_id.clone() })
+        }))
     }
 
     async fn save_membership(&mut self, _: &Merging, membership: Membership, _: Timestamp) -> Result<(), StoreError> {

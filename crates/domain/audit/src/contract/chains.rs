@@ -101,6 +101,8 @@ pub async fn a_chain_is_read_in_parts(ports: Ports<'_>) {
         let range = LinkRange { trail: account.into(), after: None, since: Some(at(6)), limit: 9 };
         let part = ports.chains.links(&inspecting(), range).await.expect("a part is read");
         assert_eq!(ids(&part), [6, 7]);
+        let places: Vec<_> = part.iter().map(|link| (link.seq, link.entry.id)).collect();
+        assert_eq!(ports.chains.places(&inspecting(), range).await.expect("places are read"), places);
     }
 }
 
@@ -113,6 +115,9 @@ pub async fn accounts_are_read_in_parts(ports: Ports<'_>) {
     assert_eq!(some(None, 1).await, [first]);
     assert_eq!(some(Some(first), 1).await, [second]);
     assert_eq!(some(Some(second), 9).await, []);
+    for (account, expected) in [(first, true), (second, true), (id(77), false)] {
+        assert_eq!(ports.chains.has_account(&inspecting(), account).await.expect("an answer"), expected);
+    }
 }
 
 fn closing(number: u32, opened: &AuditRecord) -> AuditRecord {

@@ -3,11 +3,21 @@
 use super::{Ports, inspecting, record, signed, signing};
 use crate::{Head, SignedHead, Trail};
 
-async fn unsigned(ports: Ports<'_>, limit: usize) -> Vec<(Trail, Head)> {
+async fn unsigned_behind(ports: Ports<'_>, after: Option<Trail>, limit: usize) -> Vec<Trail> {
     let mut tx = ports.begin().await;
-    let mut found = tx.signed_heads().unsigned(&signing(), limit).await.expect("heads are read");
+    let found = tx.signed_heads().unsigned(&signing(), after, limit).await.expect("heads are read");
     tx.rollback().await.expect("the transaction ends");
-    found.sort_by_key(|(trail, _)| *trail);
+    found
+}
+
+async fn unsigned(ports: Ports<'_>) -> Vec<Trail> {
+    unsigned_behind(ports, None, 9).await
+}
+
+async fn last_signed(ports: Ports<'_>, trail: Trail, limit: usize) -> Vec<SignedHead> {
+    let mut tx = ports.begin().await;
+    let found = tx.signed_heads().last_signed(&signing(), trail, limit).await.expect("signed heads are read");
+    tx.rollback().await.expect("the transaction ends");
     found
 }
 
@@ -20,17 +30,68 @@ async fn add(ports: Ports<'_>, head: SignedHead) -> bool {
 
 /// A chain wants a signature when it begins, when it grew since the last one, and at no other time.
 pub async fn a_chain_that_grew_wants_a_signature(ports: Ports<'_>) {
-    assert_eq!(unsigned(ports, 9).await, []);
+    assert_eq!(unsigned(ports).await, []);
     let trails = [Trail::Platform, Trail::Account(ports.accounts[0])];
     for (round, rest) in [(1, 2), (3, 4)] {
         ports.written(&[record(round, None), record(rest, Some(ports.accounts[0]))]).await;
-        let heads = [ports.head(trails[0]).await, ports.head(trails[1]).await];
-        assert_eq!(unsigned(ports, 9).await, [(trails[0], heads[0]), (trails[1], heads[1])]);
-        assert_eq!(unsigned(ports, 1).await.len(), 1);
-        assert!(add(ports, signed(trails[0], heads[0])).await);
-        assert_eq!(unsigned(ports, 9).await, [(trails[1], heads[1])]);
-        assert!(add(ports, signed(trails[1], heads[1])).await);
-        assert_eq!(unsigned(ports, 9).await, []);
+        assert_eq!(unsigned(ports).await, trails);
+        for (place, trail) in trails.into_iter().enumerate() {
+            assert!(add(ports, signed(trail, ports.head(trail).await)).await);
+            assert_eq!(unsigned(ports).await, trails[place + 1..]);
+        }
+    }
+}
+
+/// Chains that want a signature are found in the order of their trails, some at a time.
+pub async fn chains_that_want_a_signature_are_found_in_parts(ports: Ports<'_>) {
+    let [first, second] = ports.accounts.map(Trail::Account);
+    for (number, trail) in (1..).zip([second, Trail::Platform, first]) {
+        ports.written(&[record(number, trail.account())]).await;
+    }
+    assert_eq!(unsigned_behind(ports, None, 1).await, [Trail::Platform]);
+    assert_eq!(unsigned_behind(ports, None, 2).await, [Trail::Platform, first]);
+    assert_eq!(unsigned_behind(ports, Some(Trail::Platform), 1).await, [first]);
+    assert_eq!(unsigned_behind(ports, Some(first), 9).await, [second]);
+    assert_eq!(unsigned_behind(ports, Some(second), 9).await, []);
+}
+
+/// What was planted for other numbers, or with another hash, does not take the place of a signature; a chain that was longer once is
+/// looked at.
+pub async fn what_was_planted_is_no_signature(ports: Ports<'_>) {
+    for (number, trail) in [(1, Trail::Platform), (2, Trail::Account(ports.accounts[0]))] {
+        ports.written(&[record(number, trail.account())]).await;
+        let head = ports.head(trail).await;
+        let planted = [Head { seq: 1, ..Head::EMPTY }, Head { seq: 2, ..Head::EMPTY }, Head { seq: 99, ..head }];
+        for head in planted {
+            assert!(add(ports, signed(trail, head)).await);
+        }
+        assert_eq!(unsigned(ports).await.last(), Some(&trail));
+        assert!(add(ports, signed(trail, head)).await, "beside the planted one of its number");
+        assert_eq!(unsigned(ports).await.last(), Some(&trail), "somebody says that it was longer");
+        let numbers: Vec<_> = last_signed(ports, trail, 9).await.iter().map(|signed| signed.head.seq).collect();
+        assert_eq!(numbers, [99, 2, 1, 1]);
+        assert_eq!(last_signed(ports, trail, 1).await, [signed(trail, planted[2])]);
+    }
+}
+
+/// Whoever signs reads the head and the records behind any number, some at a time.
+pub async fn records_are_read_for_signing(ports: Ports<'_>) {
+    for trail in [Trail::Platform, Trail::Account(ports.accounts[0])] {
+        let mut tx = ports.begin().await;
+        assert_eq!(tx.signed_heads().head(&signing(), trail).await.expect("no head"), None);
+        assert_eq!(tx.signed_heads().links(&signing(), trail, 0, 9).await.expect("no records"), []);
+        tx.rollback().await.expect("the transaction ends");
+        let records: Vec<_> = (1..=5).map(|number| record(number, trail.account())).collect();
+        ports.written(&records).await;
+        let links = ports.links(trail).await;
+        let mut tx = ports.begin().await;
+        let head = tx.signed_heads().head(&signing(), trail).await.expect("a head");
+        assert_eq!(head, Some(ports.head(trail).await));
+        for (after, limit, expected) in [(0, 9, &links[..]), (2, 9, &links[2..]), (2, 2, &links[2..4]), (5, 9, &[])] {
+            let read = tx.signed_heads().links(&signing(), trail, after, limit).await.expect("records");
+            assert_eq!(read, expected, "{after} {limit}");
+        }
+        tx.rollback().await.expect("the transaction ends");
     }
 }
 

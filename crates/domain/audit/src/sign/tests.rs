@@ -1,82 +1,219 @@
+use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicUsize;
 
-use async_trait::async_trait;
-use portal_kernel::{Begin, Finish};
 use portal_testkit::FixedClock;
 
 use super::*;
-use crate::testing::{Key, entry};
-use crate::{AuditLog, Head, MockAuditLog, MockSignedHeads, SignedHeads, Trail};
+use crate::testing::{Key, MemoryChains, MemoryStore, Stored, chain, chain_of, entry, forge, now};
 
-struct MockTx {
-    heads: MockSignedHeads,
-    audit: MockAuditLog,
+struct World {
+    chains: Arc<BTreeMap<Trail, MemoryChains>>,
+    store: Arc<MemoryStore>,
 }
 
-impl AuditTx for MockTx {
-    fn audit(&mut self) -> &mut dyn AuditLog {
-        &mut self.audit
+impl World {
+    fn new(chains: impl IntoIterator<Item = (Trail, Stored)>) -> Self {
+        let chains = chains.into_iter().map(|(trail, stored)| (trail, MemoryChains(Mutex::new(stored)))).collect();
+        let chains: Arc<BTreeMap<_, _>> = Arc::new(chains);
+        let store = MemoryStore { chains: chains.clone(), transactions: AtomicUsize::new(usize::MAX) };
+        Self { chains, store: Arc::new(store) }
     }
 
-    fn signed_heads(&mut self) -> &mut dyn SignedHeads {
-        &mut self.heads
+    fn of_platform(stored: Stored) -> Self {
+        Self::new([(Trail::Platform, stored)])
+    }
+
+    fn sign_heads(&self) -> SignHeads {
+        SignHeads {
+            store: self.store.clone(),
+            signer: Arc::new(Key(1)),
+            verifier: Arc::new(Key(1)),
+            clock: Arc::new(FixedClock::default()),
+        }
+    }
+
+    /// What was told, and how many chains are not finished.
+    async fn sign(&self) -> (Vec<SigningNews>, usize) {
+        let mut told = Vec::new();
+        let unfinished = self.sign_heads().run(|news| told.push(news)).await.unwrap();
+        (told, unfinished)
+    }
+
+    /// Of the platform's chain.
+    async fn finding(&self) -> Option<Finding> {
+        let signed = self.platform(|stored| stored.signed.len());
+        let (told, _) = self.sign().await;
+        let finding = told.iter().find_map(|news| match news {
+            SigningNews::Broken { finding, .. } => Some(*finding),
+            SigningNews::Signed(_) => None,
+        });
+        assert!(finding.is_none() || self.platform(|stored| stored.signed.len()) == signed, "nothing was signed");
+        finding
+    }
+
+    fn platform<T>(&self, look: impl FnOnce(&mut Stored) -> T) -> T {
+        look(&mut self.chains[&Trail::Platform].0.lock().unwrap())
     }
 }
 
-#[async_trait]
-impl Finish for MockTx {
-    async fn commit(self: Box<Self>) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    async fn rollback(self: Box<Self>) -> Result<(), StoreError> {
-        Ok(())
-    }
+fn account(number: usize) -> Trail {
+    format!("acc_{number:026}").parse().unwrap()
 }
 
-/// Hands out the prepared transactions from the last to the first.
-struct Transactions(Mutex<Vec<MockSignedHeads>>);
-
-#[async_trait]
-impl Begin<dyn AuditTx> for Transactions {
-    async fn begin(&self) -> Result<Box<dyn AuditTx>, StoreError> {
-        let heads = self.0.lock().unwrap().pop().expect("no more transactions");
-        Ok(Box::new(MockTx { heads, audit: MockAuditLog::new() }))
-    }
-}
-
-fn sign_heads(transactions: Vec<MockSignedHeads>) -> SignHeads {
-    SignHeads {
-        store: Arc::new(Transactions(Mutex::new(transactions))),
-        signer: Arc::new(Key(1)),
-        clock: Arc::new(FixedClock::default()),
-    }
-}
-
-fn head() -> Head {
-    Head::EMPTY.append(entry(1)).head()
+/// The numbers that were signed.
+fn signed(told: &[SigningNews]) -> Vec<(Trail, i64)> {
+    let signed = told.iter().filter_map(|news| match news {
+        SigningNews::Signed(signed) => Some((signed.trail, signed.head.seq)),
+        SigningNews::Broken { .. } => None,
+    });
+    signed.collect()
 }
 
 #[tokio::test]
-async fn what_was_stored_is_told_and_what_somebody_else_signed_is_not() {
-    let mut heads = MockSignedHeads::new();
-    let account: Trail = "acc_00000000000000000000000001".parse().unwrap();
-    heads.expect_unsigned().once().returning(move |_, _| Ok(vec![(Trail::Platform, head()), (account, head())]));
-    heads.expect_add().times(2).returning(|_, signed| Ok(signed.is_valid(&Key(1)) && signed.trail == Trail::Platform));
-    let mut told = Vec::new();
-    sign_heads(vec![heads]).run(|signed| told.push(signed.trail)).await.unwrap();
-    assert_eq!(told, [Trail::Platform]);
+async fn every_chain_that_grew_is_signed_at_its_end_and_no_other() {
+    for before in [&[][..], &[2], &[2, 4]] {
+        let world = World::new([
+            (Trail::Platform, chain(8, before)),
+            (account(1), chain_of(account(1), 3, &[3])),
+            (account(2), Stored::default()),
+            (account(3), chain_of(account(3), 5, &[])),
+        ]);
+        let (told, unfinished) = world.sign().await;
+        assert_eq!((signed(&told), unfinished), (vec![(Trail::Platform, 8), (account(3), 5)], 0));
+        assert_eq!(world.sign().await, (Vec::new(), 0));
+        let stored = world.platform(|stored| stored.signed.last().copied()).unwrap();
+        assert!(stored.is_valid(&Key(1)) && Some(stored.head) == world.platform(|stored| stored.head));
+    }
 }
 
 #[tokio::test]
-async fn many_chains_take_several_transactions_and_those_before_a_failure_stay() {
-    let mut full = MockSignedHeads::new();
-    full.expect_unsigned().returning(|_, limit| Ok(vec![(Trail::Platform, head()); limit]));
-    full.expect_add().times(BATCH).returning(|_, _| Ok(true));
-    let mut failing = MockSignedHeads::new();
-    failing.expect_unsigned().once().returning(|_, _| Err(StoreError::Unavailable("away".into())));
+async fn a_chain_that_was_computed_anew_does_not_fit_its_signature_and_is_not_signed() {
+    for (records, finding) in [(8, Finding::Changed { seq: 5 }), (4, Finding::Rewritten { seq: 4 })] {
+        let mut stored = chain(records, &[4]);
+        stored.links[1].entry.reason = Some("another".to_owned());
+        forge(&mut stored);
+        assert_eq!(World::of_platform(stored).finding().await, Some(finding));
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_not_signed() {
+    let spoilt = |spoil: fn(&mut Stored)| {
+        let mut stored = chain(8, &[2]);
+        spoil(&mut stored);
+        World::of_platform(stored)
+    };
+    for (world, expected) in [
+        (spoilt(|stored| drop(stored.links.remove(4))), Finding::Missing { seq: 5 }),
+        (spoilt(|stored| stored.links[4].entry.subject.push('x')), Finding::Changed { seq: 5 }),
+        (spoilt(|stored| stored.links.swap(4, 5)), Finding::Changed { seq: 5 }),
+        (spoilt(|stored| stored.links.truncate(6)), Finding::CutOff { seq: 6, expected: 8 }),
+        (spoilt(|stored| stored.head = Some(Head { seq: 8, ..Head::EMPTY })), Finding::HeadDiffers { seq: 8 }),
+        (spoilt(|stored| stored.unreadable = vec![7]), Finding::Unreadable { seq: 5 }),
+        (
+            spoilt(|stored| {
+                let twice = Link { entry: entry(99), ..stored.links[5].clone() };
+                stored.links.push(twice);
+            }),
+            Finding::Surplus { seq: 6 },
+        ),
+        (
+            spoilt(|stored| {
+                stored.links[4].seq = 99;
+                stored.links.truncate(5);
+                stored.head = Some(Head { seq: 5, ..Head::EMPTY });
+            }),
+            Finding::Missing { seq: 5 },
+        ),
+    ] {
+        if expected == (Finding::Changed { seq: 5 }) {
+            // Two that changed places keep their numbers where they are.
+            world.platform(|stored| (1..).zip(&mut stored.links).for_each(|(seq, link)| link.seq = seq));
+        }
+        assert_eq!(world.finding().await, Some(expected));
+    }
+}
+
+#[tokio::test]
+async fn a_chain_that_was_longer_when_it_was_signed_is_not_signed_again() {
+    for left in [4, 5] {
+        let mut stored = chain(8, &[4, 7]);
+        stored.links.truncate(left);
+        forge(&mut stored);
+        let seq = i64::try_from(left).unwrap();
+        assert_eq!(World::of_platform(stored).finding().await, Some(Finding::BeyondEnd { seq, signed: 7 }));
+    }
+}
+
+#[tokio::test]
+async fn a_broken_chain_keeps_no_other_from_being_signed() {
+    let mut broken = chain(3, &[]);
+    broken.links[0].entry.subject.push('x');
+    let world = World::new([(Trail::Platform, broken), (account(1), chain_of(account(1), 3, &[]))]);
+    let (told, _) = world.sign().await;
+    assert_eq!(told[0], SigningNews::Broken { trail: Trail::Platform, finding: Finding::Changed { seq: 1 } });
+    assert_eq!(signed(&told), [(account(1), 3)]);
+}
+
+#[tokio::test]
+async fn a_planted_signature_stops_nothing_and_vouches_for_nothing() {
+    for seq in [2, 5, 8, 99] {
+        let mut stored = chain(8, &[4]);
+        let planted = stored
+            .links
+            .iter()
+            .find(|link| link.seq == seq && seq != 8)
+            .map_or(Head { seq, ..Head::EMPTY }, Link::head);
+        stored.signed.push(SignedHead::new(&Key(2), Trail::Platform, planted, now()));
+        let (told, _) = World::of_platform(stored).sign().await;
+        assert_eq!(signed(&told), [(Trail::Platform, 8)], "{seq}");
+    }
+    let mut stored = chain(8, &[4]);
+    let heads = (100..).map(|seq| SignedHead::new(&Key(2), Trail::Platform, Head { seq, ..Head::EMPTY }, now()));
+    stored.signed.extend(heads.take(MOST_PLANTED));
+    let seq = 99 + i64::try_from(MOST_PLANTED).unwrap();
+    assert_eq!(World::of_platform(stored).finding().await, Some(Finding::SignatureInvalid { seq }));
+}
+
+#[tokio::test]
+async fn a_long_chain_is_read_in_parts_and_signed_in_several_runs() {
+    // Parts of this store have three records.
+    let in_one_run = 3 * PAGES;
+    let world = World::of_platform(chain(2 * in_one_run + 1, &[]));
+    let mut ends = Vec::new();
+    loop {
+        let (told, unfinished) = world.sign().await;
+        ends.extend(signed(&told).into_iter().map(|(_, seq)| usize::try_from(seq).unwrap()));
+        if unfinished == 0 {
+            break;
+        }
+    }
+    assert_eq!(ends, [in_one_run, 2 * in_one_run, 2 * in_one_run + 1]);
+    assert_eq!(world.platform(|stored| stored.longest), PAGE);
+}
+
+#[tokio::test]
+async fn many_chains_are_found_in_parts_and_what_was_signed_before_a_failure_stays() {
+    let chains = |count: usize| (1..=count).map(|number| (account(number), chain_of(account(number), 1, &[])));
+    let world = World::new(chains(2 * CHAINS + 1));
+    assert_eq!(signed(&world.sign().await.0).len(), 2 * CHAINS + 1);
+    let world = World::new(chains(3));
+    world.store.transactions.store(3, std::sync::atomic::Ordering::Relaxed);
     let mut told = 0;
-    let outcome = sign_heads(vec![failing, full]).run(|_| told += 1).await;
+    let outcome = world.sign_heads().run(|_| told += 1).await;
     assert!(matches!(outcome, Err(SignHeadsError::Store(StoreError::Unavailable(_)))), "{outcome:?}");
-    assert_eq!(told, BATCH);
+    assert_eq!(told, 2, "one transaction finds them, and two sign");
+}
+
+#[tokio::test]
+async fn of_one_head_one_signature_is_told() {
+    let world = World::of_platform(chain(4, &[]));
+    let sign_heads = world.sign_heads();
+    let mut tx = sign_heads.store.begin().await.unwrap();
+    let cleared = Unchecked::new(Platform).authorize(&Principal::System(Job::Audit)).unwrap();
+    let mut walk = Walk { sign_heads: &sign_heads, cleared: &cleared, trail: Trail::Platform, at: Head::EMPTY };
+    walk.at = world.platform(|stored| stored.head).unwrap();
+    assert!(walk.add(tx.signed_heads()).await.unwrap().is_some());
+    assert!(walk.add(tx.signed_heads()).await.unwrap().is_none(), "somebody else was faster");
 }

@@ -21,7 +21,12 @@ async fn what_nobody_touched_is_good() {
     for records in 0..12_usize {
         let signed: Vec<_> = (1..=records).filter(|number| number % 3 == 0).collect();
         let verdict = verify(chain(records, &signed), &[]).await;
-        let expected = Verdict { records: i64::try_from(records).unwrap(), signed: signed.len(), finding: None };
+        let expected = Verdict {
+            records: i64::try_from(records).unwrap(),
+            vouched: signed.last().map_or(0, |last| i64::try_from(*last).unwrap()),
+            signed: signed.len(),
+            finding: None,
+        };
         assert_eq!(verdict, expected);
     }
 }
@@ -107,7 +112,7 @@ async fn a_chain_that_was_computed_anew_is_found_by_a_signature_in_the_store_or_
     // Also if the forger took the signatures out of the store.
     let mut stored = chain(8, &[4, 6]);
     let elsewhere = std::mem::take(&mut stored.signed);
-    assert_eq!(verify(chain(8, &[]), &elsewhere).await, Verdict { records: 8, signed: 2, finding: None });
+    assert_eq!(verify(chain(8, &[]), &elsewhere).await, Verdict { records: 8, vouched: 6, signed: 2, finding: None });
     stored.links[4].entry.reason = Some("another".to_owned());
     forge(&mut stored);
     assert_eq!(verify(stored, &elsewhere).await.finding, Some(Finding::Rewritten { seq: 6 }));
@@ -135,12 +140,43 @@ async fn a_forged_signature_is_found() {
 }
 
 #[tokio::test]
+async fn what_a_signature_vouches_for_ends_before_a_finding() {
+    let mut stored = chain(8, &[3, 7]);
+    stored.links[5].entry.reason = Some("another".to_owned());
+    let found = verify(stored, &[]).await;
+    assert_eq!((found.records, found.vouched, found.signed), (5, 3, 1));
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_hides_no_other() {
+    let chains = MemoryChains(Mutex::new(chain(8, &[])));
+    let unreadable = [3, 4, 8];
+    chains.0.lock().unwrap().unreadable = unreadable.into();
+    let inspector = Inspector { chains: Arc::new(chains), verifier: Arc::new(Key(1)) };
+    let (mut read, mut after) = (Vec::new(), None);
+    loop {
+        let page = inspector.records(&operator(), Trail::Platform, after, None).await.unwrap();
+        let place = |record: &Result<Link, Unreadable>| match record {
+            Ok(link) => (link.seq, link.entry.id),
+            Err(record) => (record.seq, record.id),
+        };
+        let Some(last) = page.last() else { break };
+        after = Some(place(last));
+        read.extend(page);
+    }
+    let told: Vec<_> = read.iter().map(|record| record.as_ref().map_or_else(|at| -at.seq, |link| link.seq)).collect();
+    assert_eq!(told, [1, 2, -3, -4, 5, 6, 7, -8]);
+    assert_eq!(read[2], Err(Unreadable { seq: 3, id: entry(3).id }));
+}
+
+#[tokio::test]
 async fn only_an_operator_inspects() {
     let inspector = Inspector { chains: Arc::new(MemoryChains::default()), verifier: Arc::new(Key(1)) };
     let who = signer();
     let outcome = inspector.verify(&who, Trail::Platform, &[]).await;
     assert!(matches!(outcome, Err(InspectError::Denied(_))), "{outcome:?}");
     assert!(inspector.accounts(&who, None).await.is_err());
+    assert!(inspector.has_account(&who, "acc_00000000000000000000000001".parse().unwrap()).await.is_err());
     assert!(inspector.records(&who, Trail::Platform, None, None).await.is_err());
 }
 

@@ -19,7 +19,8 @@ use crate::{
 impl ReconcileReader for MemoryStore {
     async fn cursor(&self, _: &Authorized<Reconcile, Platform>) -> Result<ScanCursor, StoreError> {
         let long_ago = Timestamp::from_unix_seconds(0).ok_or(StoreError::Stale)?;
-        let never = ScanCursor { position: ScanPosition::Idle, version: 0, moved_at: long_ago };
+        let (position, version, failures, last_complete) = (ScanPosition::Idle, 0, 0, None);
+        let never = ScanCursor { position, version, moved_at: long_ago, failures, last_complete };
         Ok(self.rows.lock().await.cursor.unwrap_or(never))
     }
 

@@ -1,0 +1,180 @@
+//! Deliveries of webhooks per second, each acknowledged after its commit, beside the transactions of pgbench that insert a single row into
+//! a table like the inbox: on one server that waits for the disk, with as many connections, in turn.
+//! Run: `cargo bench -p portal-app --bench webhooks`
+#![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has nothing to say")]
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use portal_app::serve::bind;
+use portal_app::settings::{Environment, Settings};
+use portal_app::system::{SystemClock, now};
+use portal_app::telemetry;
+use portal_app::wire::{Surroundings, wire};
+use portal_dev_idp::{DevIdp, SigningKey, listen, webhook_signature};
+use portal_dev_postgres::testing::OwnServer;
+use portal_postgres::testing::TestDatabase;
+
+/// Below this the benchmark fails.
+const LEAST_RATIO: f64 = 0.3;
+const ROUNDS: usize = 7;
+const ROUND: Duration = Duration::from_secs(3);
+const CONNECTIONS: usize = 8;
+const PEOPLE: usize = 2_000;
+/// More than any round can send.
+const MESSAGES: usize = 30_000;
+
+/// One transaction of pgbench.
+const INSERT: &str = "INSERT INTO inbox_of_pgbench (id, kind, received_at)
+    VALUES ('msg_' || gen_random_uuid(), 'user.updated', now());\n";
+
+#[tokio::main]
+async fn main() {
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let durable = ["fsync=on", "synchronous_commit=on", "full_page_writes=on"];
+    let server = OwnServer::start(&checkout, &[], &durable).unwrap();
+    let Some(pgbench) = server.program("pgbench") else {
+        println!("skipped: pgbench is not part of this installation of PostgreSQL");
+        return;
+    };
+    let idp = DevIdp::new(SigningKey::generate().unwrap(), Arc::new(SystemClock));
+    let (provider, listening) = listen(&idp).unwrap();
+    tokio::spawn(listening);
+    let database = TestDatabase::create(&server.url("postgres")).await.unwrap();
+    let name = database.url().rsplit('/').next().unwrap().to_owned();
+    let portal = portal(&idp, provider, database.url());
+    let secret = idp.instance().webhook_secret();
+
+    let script = tempfile(INSERT);
+    let rows = || {
+        let mut run = Command::new(&pgbench);
+        run.args(["--no-vacuum", "--protocol=prepared", "--file"]).arg(&script);
+        run.args(["--client", &CONNECTIONS.to_string(), "--jobs", "2", "--time", &ROUND.as_secs().to_string()]);
+        run.args(["--host", "127.0.0.1", "--port", &server.port().to_string(), "--username", "portal", &name]);
+        tps(&String::from_utf8(run.env("PGPASSWORD", server.password()).output().unwrap().stdout).unwrap())
+    };
+    // Everybody is here before anything is measured.
+    let people = messages(secret, "made", PEOPLE);
+    tokio::task::block_in_place(|| send(portal, &people, Duration::from_mins(5)));
+    database.execute("CREATE TABLE inbox_of_pgbench (LIKE webhook_inbox INCLUDING ALL)").await.unwrap();
+
+    let mut ratios = Vec::new();
+    for round in 1..=ROUNDS {
+        let messages = messages(secret, &format!("round{round}"), MESSAGES);
+        let (ours, theirs) = tokio::task::block_in_place(|| (send(portal, &messages, ROUND), rows()));
+        ratios.push(ours / theirs);
+        println!(
+            "round {round}: webhooks {ours:6.0}/s   inserts of pgbench {theirs:6.0}/s   ratio {:.3}",
+            ours / theirs
+        );
+    }
+    ratios.sort_by(f64::total_cmp);
+    let median = ratios[ROUNDS / 2];
+    println!(
+        "ratio {median:.3} (median of {ROUNDS}; {CONNECTIONS} connections each, {} cores)",
+        std::thread::available_parallelism().map_or(0, usize::from),
+    );
+    let _ = std::fs::remove_file(script);
+    drop((database, server));
+    std::process::exit(i32::from(median < LEAST_RATIO));
+}
+
+/// The program with its production logging, on that database.
+fn portal(idp: &DevIdp, provider: SocketAddr, database: &str) -> SocketAddr {
+    let variables = [
+        ("PORTAL_PUBLIC_URL", "https://portal.example.test".to_owned()),
+        ("PORTAL_HTTP__BIND", "127.0.0.1:0".to_owned()),
+        ("PORTAL_KEYS__PEPPERS__1", "cGVwcGVyIG9mIHRoZSBibGFjay1ib3ggdGVzdHMgMzIgYnl0ZXM=".to_owned()),
+        ("PORTAL_AUDIT__SIGNING_KEY", "c2lnbmluZyBrZXkgb2YgdGhlIHRlc3RzIDMyIGJ5dGU=".to_owned()),
+        ("DATABASE_URL", format!("{database}?sslmode=disable")),
+        ("PORTAL_DATABASE__POOL_SIZE", CONNECTIONS.to_string()),
+        ("CLERK_PUBLISHABLE_KEY", idp.instance().publishable_key().to_owned()),
+        ("CLERK_SECRET_KEY", idp.instance().secret_key().to_owned()),
+        ("CLERK_WEBHOOK_SIGNING_SECRET", idp.instance().webhook_secret().to_owned()),
+        ("CLERK_API_URL", format!("http://{provider}{}", portal_dev_idp::PATH)),
+    ];
+    let variables: BTreeMap<_, _> = variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let settings = Settings::load(None, &Environment(variables)).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    telemetry::start(&settings.log);
+    let (http, metrics) = (settings.http.clone(), settings.metrics.clone());
+    let wired = wire(settings, &Surroundings::default()).unwrap();
+    let bound = bind(&wired, &http, &metrics, None).unwrap();
+    let address = bound.address;
+    tokio::spawn(async { bound.run().await.unwrap() });
+    address
+}
+
+/// Signed requests: each tells a new version of one of the people.
+fn messages(secret: &str, name: &str, count: usize) -> Vec<Vec<u8>> {
+    let (sent_at, version) = (now().unix_seconds(), now().unix_millis());
+    let message = |number: usize| {
+        let (person, id) = (number % PEOPLE, format!("msg_{name}_{number}"));
+        let version = version + i64::try_from(number).unwrap();
+        let body = format!(
+            r#"{{"object":"event","type":"user.updated","data":{{"id":"user_{person}","first_name":"{name}","last_name":"{number}","image_url":"https://img.example.test/{person}","primary_email_address_id":"idn_{person}","email_addresses":[{{"id":"idn_{person}","email_address":"{person}@example.test","verification":{{"status":"verified"}}}}],"updated_at":{version}}}}}"#
+        );
+        let signature = webhook_signature(secret, &id, sent_at, body.as_bytes()).unwrap();
+        format!(
+            "POST /webhooks/clerk HTTP/1.1\r\nHost: portal.example.test\r\nContent-Type: application/json\r\nsvix-id: {id}\r\n\
+             svix-timestamp: {sent_at}\r\nsvix-signature: {signature}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .into_bytes()
+    };
+    (0..count).map(message).collect()
+}
+
+/// Sends the messages over a few busy connections for that long, or all of them; answers how many were applied per second.
+fn send(address: SocketAddr, messages: &[Vec<u8>], limit: Duration) -> f64 {
+    let (stop, next, applied) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+    let started = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..CONNECTIONS {
+            scope.spawn(|| {
+                let mut stream = TcpStream::connect(address).unwrap();
+                stream.set_nodelay(true).unwrap();
+                let mut buffer = [0; 4096];
+                while !stop.load(Ordering::Relaxed) {
+                    let Some(message) = messages.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
+                    stream.write_all(message).unwrap();
+                    let mut length = 0;
+                    while !buffer[..length].ends_with(b"}") {
+                        let read = stream.read(&mut buffer[length..]).unwrap();
+                        assert!(read > 0, "{}", String::from_utf8_lossy(&buffer[..length]));
+                        length += read;
+                    }
+                    let answer = String::from_utf8_lossy(&buffer[..length]);
+                    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"applied\""), "{answer}");
+                    applied.fetch_add(1, Ordering::Relaxed);
+                    if started.elapsed() >= limit {
+                        stop.store(true, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    let elapsed = started.elapsed().as_secs_f64();
+    assert!(limit > ROUND || next.load(Ordering::Relaxed) < messages.len(), "more messages are needed");
+    #[expect(clippy::cast_precision_loss, reason = "counts of some seconds are exact in a double")]
+    let applied = applied.load(Ordering::Relaxed) as f64;
+    applied / elapsed
+}
+
+/// Transactions per second, as pgbench says.
+fn tps(said: &str) -> f64 {
+    let line = said.lines().find_map(|line| line.strip_prefix("tps = ")).unwrap_or_else(|| panic!("{said}"));
+    line.split(' ').next().unwrap().parse().unwrap()
+}
+
+fn tempfile(text: &str) -> std::path::PathBuf {
+    let path = std::env::temp_dir().join(format!("portal-bench-{}.sql", std::process::id()));
+    std::fs::write(&path, text).unwrap();
+    path
+}

@@ -1,0 +1,1 @@
+DROP INDEX memberships_provider_membership_id_idx;
