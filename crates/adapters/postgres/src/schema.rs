@@ -29,9 +29,9 @@ diesel::table! {
         state -> Text,
         provider_updated_at -> Nullable<Timestamptz>,
         doubtful -> Bool,
-        memberships_asked_at -> Nullable<Timestamptz>,
         username -> Nullable<Text>,
         settings -> Jsonb,
+        memberships_asked_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -54,6 +54,7 @@ diesel::table! {
         provider_membership_id -> Nullable<Text>,
         provider_updated_at -> Nullable<Timestamptz>,
         doubtful -> Bool,
+        rivals -> Jsonb,
     }
 }
 

@@ -129,7 +129,13 @@ fn personal(user: &User) -> Account {
 }
 
 fn ownership(user: &User) -> Membership {
-    Membership { account: user.personal_account, user: user.id, role: Some(Role::Owner), copy: None }
+    Membership {
+        account: user.personal_account,
+        user: user.id,
+        role: Some(Role::Owner),
+        copy: None,
+        rivals: Vec::new(),
+    }
 }
 
 fn as_known(user: User) -> KnownUser {
@@ -174,5 +180,7 @@ fn editor(account: AccountId, user: &User) -> Membership {
     let id = ProviderMembershipId::parse("orgmem_1").expect("a provider id");
     let content = MembershipRecord { id, role: "org:member".to_owned() };
     let copy = Some(Versioned { content, version: at(6), doubtful: true });
-    Membership { account, user: user.id, role: Some(Role::Editor), copy }
+    let rival = ProviderMembershipId::parse("orgmem_0").expect("a provider id");
+    let rivals = vec![MembershipRecord { id: rival, role: "org:\"viewer\"".to_owned() }];
+    Membership { account, user: user.id, role: Some(Role::Editor), copy, rivals }
 }

@@ -16,7 +16,7 @@ use portal_kernel::{AccountId, Change, Clock, IdGen, StoreError, Timestamp};
 use crate::ports::{AccountsTx, Merging};
 use crate::{
     Account, Membership, MembershipRecord, OrganizationAccount, OrganizationRecord, PersonalSettings, Profile, RoleMap,
-    Source, User, UserState, Versioned,
+    Source, Stays, User, UserState, Versioned,
 };
 
 /// Name of a personal account until the person chooses another.
@@ -131,7 +131,8 @@ impl Facts {
             memberships_asked_at: None,
             created_at: at,
         };
-        let owner = Membership { account: personal.id, user: user.id, role: Some(Role::Owner), copy: None };
+        let owner =
+            Membership { account: personal.id, user: user.id, role: Some(Role::Owner), copy: None, rivals: Vec::new() };
         merge.tx.accounts().insert(merge.cleared, personal).await?;
         if !merge.tx.users().insert(merge.cleared, user.clone()).await? {
             return Err(StoreError::Stale);
@@ -199,10 +200,11 @@ impl Facts {
             return Ok(());
         }
         let found = merge.tx.accounts().find_membership(merge.cleared, account, user.id).await?;
-        let Some(Membership { role: before, copy: Some(copy), .. }) = found else { return Ok(()) };
+        let Some(Membership { role: before, copy: Some(copy), rivals, .. }) = found else { return Ok(()) };
         let role = self.role_map.member(&copy.content.role, is_owner);
         let action = (role != before).then_some(AuditAction::MembershipChanged);
-        self.save_membership(merge, Membership { account, user: user.id, role, copy: Some(copy) }, action).await
+        let now = Membership { account, user: user.id, role, copy: Some(copy), rivals };
+        self.save_membership(merge, now, action).await
     }
 
     async fn keep_membership(
@@ -220,10 +222,10 @@ impl Facts {
         let stored = merge.tx.accounts().find_membership(merge.cleared, account, person).await?;
         let (is_new, before) = (stored.is_none(), stored.as_ref().and_then(|stored| stored.role));
         let record = MembershipRecord { id, role: key };
-        let stored = stored.and_then(|stored| stored.copy);
-        let told = Versioned::merged(stored.clone(), record, updated_at, source);
+        let stored = stored.as_ref().and_then(Membership::stays);
+        let told = Stays::learnt(stored.clone(), record, updated_at, source);
         let is_told = told.is_some();
-        let Some(copy) = told.or(stored) else { return Ok(()) };
+        let Some(Stays { copy, rivals }) = told.or(stored) else { return Ok(()) };
         let role = self.role_map.member(&copy.content.role, organization.owner() == Some(&user));
         // The map of roles may be another one than when the record was told.
         if !is_told && role == before {
@@ -238,7 +240,8 @@ impl Facts {
         // The trail tells of a new member and of another role, and not of every version of the record.
         let changed = (role != before).then_some(AuditAction::MembershipChanged);
         let action = if is_new { Some(AuditAction::MembershipCreated) } else { changed };
-        self.save_membership(merge, Membership { account, user: person, role, copy: Some(copy) }, action).await
+        let now = Membership { account, user: person, role, copy: Some(copy), rivals };
+        self.save_membership(merge, now, action).await
     }
 
     async fn save_membership(
@@ -341,15 +344,21 @@ impl Facts {
         user: ProviderUserId,
     ) -> Result<(), StoreError> {
         let found = merge.tx.accounts().find_organization(merge.cleared, organization).await?;
-        let Some(OrganizationAccount { account, .. }) = found else { return Ok(()) };
+        let Some(organization) = found else { return Ok(()) };
+        let account = organization.account;
         let Some(user) = merge.tx.users().find(merge.cleared, user).await? else { return Ok(()) };
         let found = merge.tx.accounts().find_membership(merge.cleared, account, user.id).await?;
         let Some(found) = found else {
             // A token may have told of the stay before anybody else did.
             return merge.tx.unconfirmed().removed(merge.cleared, account, user.id, self.clock.now()).await;
         };
-        if found.copy.is_none_or(|copy| copy.content.id != *id) {
-            return Ok(());
+        let Some(stays) = found.stays().filter(|stays| stays.contains(id)) else { return Ok(()) };
+        if let Some(Stays { copy, rivals }) = stays.without(id) {
+            let is_owner = organization.owner() == Some(&user.provider_id);
+            let role = self.role_map.member(&copy.content.role, is_owner);
+            let action = (role != found.role).then_some(AuditAction::MembershipChanged);
+            let now = Membership { account, user: user.id, role, copy: Some(copy), rivals };
+            return self.save_membership(merge, now, action).await;
         }
         if found.role == Some(Role::Owner) {
             warn_of_no_owner(account);

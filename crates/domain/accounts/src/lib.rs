@@ -39,7 +39,7 @@ pub use failed_sign_ins::{FailedSignIns, SignInFailure};
 pub use global_sign_out::GlobalSignOut;
 pub use known_users::KnownUsers;
 pub use member::{Member, RoleChange};
-pub use membership::{InvalidRoleMap, KnownMembership, Membership, MembershipRecord, RoleMap, Standing};
+pub use membership::{InvalidRoleMap, KnownMembership, Membership, MembershipRecord, RoleMap, Standing, Stays};
 pub use merge::{Source, Versioned};
 pub use organizations::{EmailAddress, InvalidEmailAddress, Invitation, OrganizationError, Organizations};
 pub use ports::{

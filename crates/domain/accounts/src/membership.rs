@@ -1,12 +1,14 @@
 //! User × account × role, and how the provider's role keys map to ours.
 
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use portal_authz::Role;
 use portal_identity::{ActiveOrganization, ProviderMembershipId, ProviderOrganizationId};
 use portal_kernel::{AccountId, Timestamp, UserId};
 
-use crate::Versioned;
+use crate::{Source, Versioned};
 
 /// What we keep of the provider's record of a membership.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +30,72 @@ pub struct Membership {
     pub role: Option<Role>,
     /// What the provider told last; none in a personal account.
     pub copy: Option<Versioned<MembershipRecord>>,
+    /// Other memberships of the same version: whoever leaves and comes back within one moment has two, and which is the later one is
+    /// known when the other is told to have ended. In their order, each id once.
+    pub rivals: Vec<MembershipRecord>,
+}
+
+/// What is known of somebody's memberships in one organization.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stays {
+    /// The one that counts: the greatest of its version.
+    pub copy: Versioned<MembershipRecord>,
+    /// The others of its version.
+    pub rivals: Vec<MembershipRecord>,
+}
+
+impl Stays {
+    /// What is known after a record was learnt; none if nothing changes. The rule of [`Versioned::merged`], but that two ids are never two
+    /// contents of one record. Pure and total.
+    pub fn learnt(stored: Option<Self>, record: MembershipRecord, version: Timestamp, source: Source) -> Option<Self> {
+        let settled =
+            |content| Some(Self { copy: Versioned { content, version, doubtful: false }, rivals: Vec::new() });
+        let Some(stored) = stored else { return settled(record) };
+        match version.cmp(&stored.copy.version) {
+            Ordering::Less => None,
+            Ordering::Greater => settled(record),
+            Ordering::Equal if source == Source::Read => {
+                let is_known = !stored.copy.doubtful && stored.rivals.is_empty() && stored.copy.content == record;
+                if is_known { None } else { settled(record) }
+            }
+            Ordering::Equal => {
+                let known = std::iter::once(&stored.copy.content).chain(&stored.rivals).cloned();
+                let mut all: BTreeMap<_, _> = known.map(|record| (record.id, record.role)).collect();
+                let role = all.entry(record.id).or_insert_with(|| record.role.clone());
+                let doubtful = stored.copy.doubtful || *role != record.role;
+                if *role < record.role {
+                    *role = record.role;
+                }
+                Self::of(all, version, doubtful).filter(|now| *now != stored)
+            }
+        }
+    }
+
+    /// What is left after a membership ended; none if that was the only one.
+    pub fn without(self, id: &ProviderMembershipId) -> Option<Self> {
+        let Self { copy: Versioned { content, version, doubtful }, rivals } = self;
+        let all = std::iter::once(content).chain(rivals).filter(|record| record.id != *id);
+        Self::of(all.map(|record| (record.id, record.role)).collect(), version, doubtful)
+    }
+
+    /// Whether one of them has this id.
+    pub fn contains(&self, id: &ProviderMembershipId) -> bool {
+        self.copy.content.id == *id || self.rivals.iter().any(|record| record.id == *id)
+    }
+
+    fn of(all: BTreeMap<ProviderMembershipId, String>, version: Timestamp, doubtful: bool) -> Option<Self> {
+        let mut rivals: Vec<_> = all.into_iter().map(|(id, role)| MembershipRecord { id, role }).collect();
+        let content = rivals.pop()?;
+        Some(Self { copy: Versioned { content, version, doubtful: doubtful || !rivals.is_empty() }, rivals })
+    }
+}
+
+impl Membership {
+    /// What is known of the provider's memberships behind it; none in a personal account.
+    pub fn stays(&self) -> Option<Stays> {
+        let copy = self.copy.clone()?;
+        Some(Stays { copy, rivals: self.rivals.clone() })
+    }
 }
 
 /// A membership as the sign-in sees it.
@@ -170,6 +238,34 @@ mod tests {
             role: role.map(ToOwned::to_owned),
             permissions: Vec::new(),
         }
+    }
+
+    #[test]
+    fn of_two_stays_of_one_moment_the_one_is_left_whose_end_is_not_told() {
+        let record = |id: &str, role: &str| MembershipRecord {
+            id: ProviderMembershipId::parse(id).unwrap(),
+            role: role.to_owned(),
+        };
+        let at = |second| Timestamp::from_unix_seconds(second).unwrap();
+        let (first, second) = (record("orgmem_1", "org:admin"), record("orgmem_2", "org:member"));
+        let told = |stored, record: &MembershipRecord| Stays::learnt(stored, record.clone(), at(5), Source::Told);
+        let (one, other) = (told(told(None, &first), &second).unwrap(), told(told(None, &second), &first).unwrap());
+        assert_eq!(one, other, "whichever came first");
+        assert_eq!((one.rivals.len(), one.copy.doubtful), (1, true));
+        assert_eq!(told(Some(one.clone()), &first), None, "told again");
+        for (gone, left) in [(&first, &second), (&second, &first)] {
+            let stays = one.clone().without(&gone.id).unwrap();
+            assert_eq!((&stays.copy.content, stays.rivals.len()), (left, 0));
+            assert_eq!(stays.without(&left.id), None);
+        }
+        let later = Stays::learnt(Some(one.clone()), first.clone(), at(6), Source::Told).unwrap();
+        assert_eq!((later.copy.content, later.rivals.len()), (first.clone(), 0));
+        let read = Stays::learnt(Some(one.clone()), first.clone(), at(5), Source::Read).unwrap();
+        assert_eq!((&read.copy.content, read.copy.doubtful, read.rivals.len()), (&first, false, 0));
+        assert_eq!(Stays::learnt(Some(read), first.clone(), at(5), Source::Read), None);
+        assert_eq!(Stays::learnt(Some(one.clone()), first.clone(), at(4), Source::Told), None);
+        let greater = record("orgmem_1", "org:viewer");
+        assert_eq!(told(told(Some(one.clone()), &greater), &first), None, "the greater content of a record is kept");
     }
 
     #[test]

@@ -12,9 +12,18 @@ use portal_identity::{ProviderMembershipId, ProviderOrganizationId, ProviderUser
 use portal_kernel::{AccountId, Id, StoreError, Timestamp, UserId};
 
 use crate::error::corrupt;
+use serde_json::json;
+
 use crate::row::account::{AccountRow, MembershipRow, OrganizationRow};
 use crate::schema::{accounts, memberships, users};
 use crate::tx::PgTx;
+
+#[diesel::dsl::auto_type(no_type_alias)]
+fn stays() -> _ {
+    memberships::table
+        .inner_join(users::table.on(users::id.eq(memberships::user_id)))
+        .inner_join(accounts::table.on(accounts::id.eq(memberships::account_id)))
+}
 
 #[async_trait]
 impl AccountRepository for PgTx {
@@ -97,15 +106,25 @@ impl AccountRepository for PgTx {
     }
 
     async fn find_stay(&mut self, _: &Merging, id: ProviderMembershipId) -> Result<Option<Stay>, StoreError> {
-        let found: QueryResult<Option<(String, String)>> = memberships::table
-            .inner_join(users::table.on(users::id.eq(memberships::user_id)))
-            .inner_join(accounts::table.on(accounts::id.eq(memberships::account_id)))
+        let found: QueryResult<Option<(String, String)>> = stays()
             .filter(memberships::provider_membership_id.eq(id.as_str()))
             .filter(accounts::provider_organization_id.is_not_null())
             .select((accounts::provider_organization_id.assume_not_null(), users::provider_id))
             .first(&mut self.conn)
             .await
             .optional();
+        let mut found = self.noted(found)?;
+        if found.is_none() {
+            let rival: QueryResult<Option<(String, String)>> = stays()
+                .filter(memberships::rivals.ne(json!([])))
+                .filter(memberships::rivals.contains(json!([{ "id": id.as_str() }])))
+                .filter(accounts::provider_organization_id.is_not_null())
+                .select((accounts::provider_organization_id.assume_not_null(), users::provider_id))
+                .first(&mut self.conn)
+                .await
+                .optional();
+            found = self.noted(rival)?;
+        }
         let stay = |(organization, user): (String, String)| {
             Ok(Stay {
                 membership: id,
@@ -114,7 +133,7 @@ impl AccountRepository for PgTx {
                 user: ProviderUserId::parse(&user).map_err(|_| corrupt("users", "provider_id"))?,
             })
         };
-        self.noted(found)?.map(stay).transpose()
+        found.map(stay).transpose()
     }
 
     async fn save_membership(&mut self, _: &Merging, membership: Membership, at: Timestamp) -> Result<(), StoreError> {

@@ -9,7 +9,7 @@ use portal_accounts::{
 use portal_authz::Role;
 use portal_identity::{ProviderMembershipId, ProviderOrganizationId, ProviderUserId};
 use portal_kernel::{AccountId, Id, StoreError, Timestamp, UserId};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -209,6 +209,7 @@ pub(crate) struct MembershipContent {
     provider_membership_id: Option<String>,
     provider_updated_at: Option<OffsetDateTime>,
     doubtful: bool,
+    rivals: Value,
 }
 
 #[derive(Queryable, Selectable, Insertable)]
@@ -222,6 +223,7 @@ pub(crate) struct MembershipRow {
     provider_membership_id: Option<String>,
     provider_updated_at: Option<OffsetDateTime>,
     doubtful: bool,
+    rivals: Value,
 }
 
 impl MembershipRow {
@@ -229,7 +231,9 @@ impl MembershipRow {
         let version = membership.copy.as_ref().map(|copy| copy.version.to_offset());
         let doubtful = membership.copy.as_ref().is_some_and(|copy| copy.doubtful);
         let record = membership.copy.map(|copy| copy.content);
+        let rivals = membership.rivals.iter().map(|rival| json!({ "id": rival.id.as_str(), "role": rival.role }));
         Self {
+            rivals: rivals.collect(),
             account_id: membership.account.uuid(),
             user_id: membership.user.uuid(),
             role: membership.role.map(|role| role.to_string()),
@@ -248,6 +252,7 @@ impl MembershipRow {
             provider_membership_id: self.provider_membership_id.clone(),
             provider_updated_at: self.provider_updated_at,
             doubtful: self.doubtful,
+            rivals: self.rivals.clone(),
         }
     }
 }
@@ -263,13 +268,20 @@ impl TryFrom<MembershipRow> for Membership {
         let id = row.provider_membership_id.map(|id| ProviderMembershipId::parse(&id)).transpose();
         let id = id.map_err(|_| corrupt("memberships", "provider_membership_id"))?;
         let record = id.zip(row.provider_role).map(|(id, role)| MembershipRecord { id, role });
+        let rivals = row.rivals.as_array().and_then(|rivals| rivals.iter().map(rival).collect());
         Ok(Self {
             account: AccountId::from_uuid(row.account_id),
             user: UserId::from_uuid(row.user_id),
             role: role(row.role.as_deref())?,
             copy: record.and_then(|record| copy(record, row.provider_updated_at, row.doubtful)),
+            rivals: rivals.ok_or_else(|| corrupt("memberships", "rivals"))?,
         })
     }
+}
+
+fn rival(stored: &Value) -> Option<MembershipRecord> {
+    let text = |name: &str| stored.get(name)?.as_str();
+    Some(MembershipRecord { id: ProviderMembershipId::parse(text("id")?).ok()?, role: text("role")?.to_owned() })
 }
 
 pub(crate) fn known_membership(

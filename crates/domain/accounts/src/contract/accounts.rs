@@ -112,6 +112,13 @@ pub async fn a_membership_is_read_back_as_written(ports: Ports<'_>) {
         assert!(stay.is_none_or(|stay| {
             Some(stay.organization) == acme.provider_organization && stay.user == user.provider_id
         }));
+        for rival in &written.rivals {
+            let stay = tx.accounts().find_stay(&cleared(), rival.id.clone()).await.expect("an answer");
+            assert_eq!(
+                stay.map(|stay| (stay.membership, stay.user)),
+                Some((rival.id.clone(), user.provider_id.clone()))
+            );
+        }
     }
     tx.accounts().save_membership(&cleared(), editor(acme.id, &other), at(1)).await.expect("a membership is saved");
     tx.commit().await.expect("a commit");

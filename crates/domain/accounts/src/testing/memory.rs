@@ -327,7 +327,7 @@ impl AccountRepository for MemoryTx {
     async fn find_stay(&mut self, _: &Merging, id: ProviderMembershipId) -> Result<Option<Stay>, StoreError> {
         let rows = &self.rows;
         Ok(rows.memberships.values().find_map(|member| {
-            let membership = member.copy.as_ref().map(|copy| copy.content.id.clone()).filter(|known| *known == id)?;
+            let membership = member.stays().filter(|stays| stays.contains(&id)).map(|_| id.clone())?;
             let organization = rows.accounts.get(&member.account.to_string())?.provider_organization.clone()?;
             Some(Stay { membership, organization, user: rows.users.get(&member.user.to_string())?.provider_id.clone() })
         }))

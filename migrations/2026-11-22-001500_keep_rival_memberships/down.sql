@@ -1,0 +1,5 @@
+DROP INDEX memberships_rivals_idx;
+
+ALTER TABLE memberships
+    DROP CONSTRAINT memberships_rivals_list,
+    DROP COLUMN rivals;
