@@ -148,15 +148,19 @@ impl EndedSessions {
         cleared: &Authorized<BuildPrincipal, Platform>,
         auth: &SessionAuth,
     ) -> Result<bool, StoreError> {
-        if self.memory.read().read_at.is_none() {
-            self.load(cleared).await?;
+        if let Some(is_over) = self.recalled(auth) {
+            return Ok(is_over);
         }
+        // Nearly every question is answered above: whoever asks does not carry what the rest would need.
+        Box::pin(self.load(cleared)).await?;
+        let unknown = || StoreError::Unavailable("the list of ended sessions was not read".into());
+        self.recalled(auth).ok_or_else(unknown)
+    }
+
+    /// As [`Self::recalls`], without a wait; none while the list was not read.
+    pub(crate) fn recalled(&self, auth: &SessionAuth) -> Option<bool> {
         let list = self.memory.read();
-        match (list.ends(auth), list.read_at) {
-            (true, _) => Ok(true),
-            (false, Some(_)) => Ok(false),
-            (false, None) => Err(StoreError::Unavailable("the list of ended sessions was not read".into())),
-        }
+        if list.ends(auth) { Some(true) } else { list.read_at.map(|_| false) }
     }
 
     /// Reads the list if it is missing or old and changes are heard of, so that nobody has to wait for it.

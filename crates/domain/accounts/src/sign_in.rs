@@ -134,6 +134,9 @@ impl SignIn {
 
     /// Whether a session that verified is over, from memory: see [`EndedSessions::recalls`].
     pub async fn is_over(&self, auth: &SessionAuth) -> Result<bool, SignInError> {
+        if let Some(is_over) = self.ended_sessions.recalled(auth) {
+            return Ok(is_over);
+        }
         let cleared = Clearance::of(&Provenance::default())?;
         Ok(self.ended_sessions.recalls(&cleared.look_up, auth).await?)
     }
