@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -232,11 +233,27 @@ impl Write for Buffer {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_log_of_the_server_is_a_file_of_signed_heads() {
+/// Set for the second process of the test of the log.
+const ALONE: &str = "E2E_LOGGED_HEADS";
+
+/// Runs itself again as a second process: who listens to a line of the log is remembered for a whole process, and other tests of this one
+/// would say that nobody does.
+#[test]
+fn the_log_of_the_server_is_a_file_of_signed_heads() {
+    if std::env::var_os(ALONE).is_some() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        return runtime.block_on(Box::pin(logged_heads()));
+    }
+    let test = "audit::the_log_of_the_server_is_a_file_of_signed_heads";
+    let mut again = Command::new(std::env::current_exe().unwrap());
+    let output = again.args([test, "--exact", "--nocapture"]).env(ALONE, "yes").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+async fn logged_heads() {
     let portal = Portal::start().await;
     let account = portal.personal_account("stranger").await;
-    // Once without a log: whether anybody listens to a line is remembered when it is first met, and other tests may be about to meet it.
     assert_eq!(portal.wired.head_signing.once().await.unwrap().signed.len(), 1);
     portal.create_key("stranger", &account).await;
     let buffer = Buffer::default();
