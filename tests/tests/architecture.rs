@@ -115,11 +115,13 @@ const ACTS_AS_SYSTEM: &[&str] = &[
     "crates/domain/accounts/src/sign_in.rs",
     "crates/domain/accounts/src/testing.rs",
     "crates/domain/accounts/src/webhooks.rs",
+    "crates/domain/accounts/src/webhooks/tests.rs",
     "crates/domain/api-keys/src/contract.rs",
     "crates/domain/api-keys/src/testing.rs",
     "crates/domain/api-keys/src/verify.rs",
     "crates/domain/audit/src/contract.rs",
     "crates/domain/audit/src/sign.rs",
+    "crates/domain/audit/src/sign/tests.rs",
     "crates/domain/audit/src/testing.rs",
     "crates/domain/authz/src/matrix.rs",
 ];
