@@ -49,8 +49,8 @@ pub(crate) struct Merge<'a> {
     pub(crate) caller: &'a Caller,
     /// What changed, as the other replicas are told.
     pub(crate) changes: Vec<Change>,
-    /// What whoever merges records by themselves.
-    pub(crate) recorded: Option<AuditAction>,
+    /// What whoever merges records by themselves, and about whom or what.
+    pub(crate) recorded: Option<(AuditAction, Subject)>,
 }
 
 impl<'a> Merge<'a> {
@@ -356,6 +356,9 @@ impl Facts {
         if let Some(Stays { copy, rivals }) = stays.without(id) {
             let is_owner = organization.owner() == Some(&user.provider_id);
             let role = self.role_map.member(&copy.content.role, is_owner);
+            if found.role == Some(Role::Owner) && role != Some(Role::Owner) {
+                warn_of_no_owner(account);
+            }
             let action = (role != found.role).then_some(AuditAction::MembershipChanged);
             let now = Membership { account, user: user.id, role, copy: Some(copy), rivals };
             return self.save_membership(merge, now, action).await;
@@ -376,7 +379,7 @@ impl Facts {
         action: AuditAction,
         subject: Subject,
     ) -> Result<(), StoreError> {
-        if merge.recorded == Some(action) {
+        if merge.recorded.as_ref().is_some_and(|(recorded, about)| *recorded == action && *about == subject) {
             return Ok(());
         }
         let record = AuditRecord::now((&*self.ids, &*self.clock), merge.caller, account, action, subject);

@@ -79,26 +79,15 @@ pub struct Organizations {
     pub facts: Arc<Facts>,
 }
 
-/// An account that the caller can see.
-struct Seen {
-    account: Account,
-}
-
-impl Seen {
-    fn organization(&self) -> Result<&ProviderOrganizationId, OrganizationError> {
-        self.account.provider_organization.as_ref().ok_or(OrganizationError::PersonalAccount)
-    }
-}
-
 impl Organizations {
     /// Gives an account another name.
     pub async fn rename(&self, caller: &Caller, id: AccountId, name: AccountName) -> Result<(), OrganizationError> {
-        let seen = self.account(&caller.principal, id).await?;
+        let account = self.account(&caller.principal, id).await?;
         let cleared: Authorized<UpdateAccount, _> = Unchecked::new(id).authorize(&caller.principal)?;
-        if seen.account.name == name.as_str() {
+        if account.name == name.as_str() {
             return Ok(());
         }
-        let Ok(organization) = seen.organization() else { return self.rename_here(&cleared, caller, name).await };
+        let Ok(organization) = organization(&account) else { return self.rename_here(&cleared, caller, name).await };
         let opened = self.opened(caller, id, AuditAction::AccountUpdated, Subject::Account(id));
         self.open(&opened).await?;
         let renamed = self.admin.rename(organization, name.as_str()).await;
@@ -126,9 +115,9 @@ impl Organizations {
 
     /// Deletes an organization and closes its account, whose keys count for nothing from then on.
     pub async fn delete(&self, caller: &Caller, id: AccountId) -> Result<(), OrganizationError> {
-        let seen = self.account(&caller.principal, id).await?;
+        let account = self.account(&caller.principal, id).await?;
         let _: Authorized<DeleteAccount, _> = Unchecked::new(id).authorize(&caller.principal)?;
-        let organization = seen.organization()?;
+        let organization = organization(&account)?;
         let opened = self.opened(caller, id, AuditAction::AccountDeleted, Subject::Account(id));
         self.open(&opened).await?;
         let deleted = self.admin.delete(organization).await;
@@ -137,10 +126,10 @@ impl Organizations {
     }
 
     /// The account, if the caller is in it.
-    async fn account(&self, who: &Principal, id: AccountId) -> Result<Seen, OrganizationError> {
+    async fn account(&self, who: &Principal, id: AccountId) -> Result<Account, OrganizationError> {
         let found = self.reader.find(id).await?.ok_or(OrganizationError::NotFound)?;
         let account: Authorized<ReadAccount, _> = found.authorize(who)?;
-        Ok(Seen { account: account.into_inner() })
+        Ok(account.into_inner())
     }
 
     fn source(&self) -> (&dyn IdGen, &dyn Clock) {
@@ -193,11 +182,15 @@ impl Organizations {
         let cleared = merging()?;
         if !events.is_empty() {
             let mut merge = Merge::new(&mut *tx, &cleared, caller);
-            merge.recorded = Some(closed.action);
+            merge.recorded = Some((closed.action, closed.subject.clone()));
             self.facts.apply(&mut merge, events, Source::Read).await?;
         }
         Ok(tx.audit().record(closed).await?)
     }
+}
+
+fn organization(account: &Account) -> Result<&ProviderOrganizationId, OrganizationError> {
+    account.provider_organization.as_ref().ok_or(OrganizationError::PersonalAccount)
 }
 
 fn merging() -> Result<Merging, Denied> {

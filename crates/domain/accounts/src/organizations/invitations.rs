@@ -8,7 +8,7 @@ use portal_identity::{
 };
 use portal_kernel::{AccountId, Timestamp};
 
-use super::{OrganizationError, Organizations};
+use super::{OrganizationError, Organizations, organization};
 
 /// Where an invitation goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,9 +87,9 @@ impl Organizations {
         offset: usize,
         limit: usize,
     ) -> Result<Listed<Invitation>, OrganizationError> {
-        let seen = self.account(who, id).await?;
+        let account = self.account(who, id).await?;
         let _: Authorized<ReadInvitations, _> = Unchecked::new(id).authorize(who)?;
-        let listed = self.admin.pending_invitations(seen.organization()?, offset, limit).await?;
+        let listed = self.admin.pending_invitations(organization(&account)?, offset, limit).await?;
         let items = listed.items.into_iter().map(|told| self.invitation(id, told));
         let items = items.filter(|invitation| invitation.status == InvitationStatus::Pending).collect();
         Ok(Listed { items, unreadable: listed.unreadable, next: listed.next })
@@ -104,10 +104,10 @@ impl Organizations {
         email: &EmailAddress,
         role: Role,
     ) -> Result<Invitation, OrganizationError> {
-        let seen = self.account(&caller.principal, id).await?;
+        let account = self.account(&caller.principal, id).await?;
         let offer: Authorized<InviteMember, _> =
             Unchecked::new(Offer { account: id, role }).authorize(&caller.principal)?;
-        let organization = seen.organization()?;
+        let organization = organization(&account)?;
         let key = self.role_key(offer.role)?;
         // The address is nobody's business in a trail that nothing is ever taken out of.
         let opened = self.opened(caller, id, AuditAction::InvitationCreated, Subject::Account(id));
@@ -125,9 +125,9 @@ impl Organizations {
         id: AccountId,
         invitation: &ProviderInvitationId,
     ) -> Result<Invitation, OrganizationError> {
-        let seen = self.account(&caller.principal, id).await?;
+        let account = self.account(&caller.principal, id).await?;
         let _: Authorized<ReadInvitations, _> = Unchecked::new(id).authorize(&caller.principal)?;
-        let organization = seen.organization()?;
+        let organization = organization(&account)?;
         let told = self.admin.invitation(organization, invitation).await?;
         if told.organization != *organization {
             return Err(OrganizationError::NotFound);

@@ -6,7 +6,7 @@ use portal_authz::{Authorized, Principal, Role, Unchecked};
 use portal_identity::ProviderEvent;
 use portal_kernel::{AccountId, Page, PageRequest, UserId};
 
-use super::{OrganizationError, Organizations};
+use super::{OrganizationError, Organizations, organization};
 use crate::{Member, RoleChange};
 
 impl Organizations {
@@ -29,11 +29,11 @@ impl Organizations {
         user: UserId,
         to: Role,
     ) -> Result<Member, OrganizationError> {
-        let seen = self.account(&caller.principal, id).await?;
+        let account = self.account(&caller.principal, id).await?;
         let member = self.member(&caller.principal, id, user).await?;
         let change: Authorized<ChangeRole, _> =
             Unchecked::new(RoleChange { member, to }).authorize(&caller.principal)?;
-        let organization = seen.organization()?;
+        let organization = organization(&account)?;
         let RoleChange { member, .. } = change.into_inner();
         if member.role == Some(to) {
             return Ok(member);
@@ -48,10 +48,10 @@ impl Organizations {
 
     /// Ends a membership: that of somebody below oneself, or one's own.
     pub async fn remove(&self, caller: &Caller, id: AccountId, user: UserId) -> Result<(), OrganizationError> {
-        let seen = self.account(&caller.principal, id).await?;
+        let account = self.account(&caller.principal, id).await?;
         let found = self.reader.member(id, user).await?.ok_or(OrganizationError::NotFound)?;
         let member: Authorized<RemoveMember, _> = found.authorize(&caller.principal)?;
-        let organization = seen.organization()?;
+        let organization = organization(&account)?;
         let membership = member.membership.clone().ok_or(OrganizationError::NotFound)?;
         let opened = self.opened(caller, id, AuditAction::MembershipRemoved, Subject::User(user));
         self.open(&opened).await?;

@@ -6,7 +6,7 @@ use portal_authz::{Authorized, Platform, Role, Unchecked};
 use portal_identity::{ProviderEvent, ProviderUserId};
 use portal_kernel::{AccountId, Change, StoreError, UserId, finish};
 
-use super::{OrganizationError, Organizations, merging};
+use super::{OrganizationError, Organizations, merging, organization};
 use crate::facts::Merge;
 use crate::ports::{AccountsTx, Merging};
 use crate::{Member, OrganizationAccount};
@@ -21,9 +21,9 @@ impl Organizations {
         id: AccountId,
         to: UserId,
     ) -> Result<Member, OrganizationError> {
-        let seen = self.account(&caller.principal, id).await?;
+        let account = self.account(&caller.principal, id).await?;
         let _: Authorized<TransferOwnership, _> = Unchecked::new(id).authorize(&caller.principal)?;
-        seen.organization()?;
+        organization(&account)?;
         let heir = self.member(&caller.principal, id, to).await?;
         if heir.role == Some(Role::Owner) {
             return Ok(heir);

@@ -292,7 +292,7 @@ async fn an_account_is_renamed_and_deleted_with_its_organization() {
         world.organizations.rename(&world.caller("adam").await, world.account, name.clone()).await.unwrap();
     }
     let named = world.organizations.account(&world.caller("edith").await.principal, world.account).await.unwrap();
-    assert_eq!(named.account.name, "Acme & Sons");
+    assert_eq!(named.name, "Acme & Sons");
     world.organizations.delete(&world.caller("alice").await, world.account).await.unwrap();
     assert!(world.store.rows.lock().await.deleted.contains(&world.account.to_string()));
     let trail = world.trail().await;
@@ -415,4 +415,47 @@ fn an_address_has_a_name_and_a_host() {
         assert!(EmailAddress::parse(bad).is_err(), "{bad:?}");
     }
     assert!(EmailAddress::parse(&format!("{}@b.co", "a".repeat(250))).is_err());
+}
+
+#[tokio::test]
+async fn another_meaning_of_a_role_key_counts_when_the_record_is_read_again() {
+    let mut world = World::new(MockOrganizationAdmin::new()).await;
+    let facts = Facts {
+        role_map: RoleMap::parse(["org:admin=admin", "org:editor=viewer"]).unwrap(),
+        ids: world.organizations.facts.ids.clone(),
+        clock: world.organizations.facts.clock.clone(),
+    };
+    world.organizations.facts = Arc::new(facts);
+    let (cleared, caller) = (merging().unwrap(), world.caller("alice").await);
+    for _ in 0..2 {
+        let mut tx = world.store.begin().await.unwrap();
+        let same = vec![ProviderEvent::Membership(membership("edith", "org:editor", 1))];
+        let mut merge = Merge::new(&mut *tx, &cleared, &caller);
+        world.organizations.facts.apply(&mut merge, same, Source::Read).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(world.role("edith").await, Some(Role::Viewer));
+    }
+    assert_eq!(world.trail().await, [(AuditAction::MembershipChanged, "done")]);
+}
+
+#[tokio::test]
+async fn what_else_follows_from_an_answer_is_recorded_beside_the_attempt() {
+    let mut admin = MockOrganizationAdmin::new();
+    admin.expect_set_role().once().returning(|_, _, role| {
+        let told = membership("edith", role, 2);
+        // The answer is the first record that tells who created the organization.
+        Ok(ProviderMembership { organization: acme(2), ..told })
+    });
+    let world = World::new(admin).await;
+    {
+        let mut rows = world.store.rows.lock().await;
+        rows.organizations.values_mut().for_each(|organization| organization.created_by = None);
+        let alice = rows.users.values().find(|user| user.provider_id == person("alice")).unwrap().id;
+        let key = (world.account.to_string(), alice.to_string());
+        rows.memberships.get_mut(&key).unwrap().role = Some(Role::Admin);
+    }
+    world.change("adam", "edith", Role::Viewer).await.unwrap();
+    assert_eq!(world.role("alice").await, Some(Role::Owner));
+    let effects: Vec<_> = world.trail().await.into_iter().map(|(_, effect)| effect).collect();
+    assert_eq!(effects, ["opened", "done", "succeeded"]);
 }
