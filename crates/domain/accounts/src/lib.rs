@@ -62,8 +62,8 @@ pub use reconcile::{
 pub use seen_sessions::SeenSessions;
 pub use sessions::{Sessions, SessionsError};
 pub use settings::{
-    CustomFields, FieldName, FieldValue, InvalidSettings, Locale, Patch, PersonalSettings, SettingsPatch, Theme,
-    TimeZone, Username,
+    CustomFields, CustomPatch, FieldName, FieldValue, InvalidSettings, Locale, Patch, PersonalSettings, SettingsPatch,
+    Theme, TimeZone, Username,
 };
 pub use sign_in::{STEP_UP, SignIn, SignInError, SignInHealth, SignedIn};
 pub use turns::Turns;

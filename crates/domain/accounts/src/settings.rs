@@ -32,8 +32,23 @@ pub struct SettingsPatch {
     pub time_zone: Patch<TimeZone>,
     /// As in [`PersonalSettings`].
     pub locale: Patch<Locale>,
-    /// Field by field; none takes the field away.
-    pub custom: Vec<(FieldName, Option<FieldValue>)>,
+    /// As in [`PersonalSettings`].
+    pub custom: CustomPatch,
+}
+
+/// What becomes of a frontend's own fields.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CustomPatch {
+    /// Those that are named change; none takes a field away.
+    Fields(Vec<(FieldName, Option<FieldValue>)>),
+    /// All of them go.
+    Clear,
+}
+
+impl Default for CustomPatch {
+    fn default() -> Self {
+        Self::Fields(Vec::new())
+    }
 }
 
 /// What becomes of one value.
@@ -89,11 +104,16 @@ impl PersonalSettings {
         theme.apply(&mut self.theme);
         time_zone.apply(&mut self.time_zone);
         locale.apply(&mut self.locale);
-        for (name, value) in custom {
-            match value {
-                Some(value) => self.custom.0.insert(name, value),
-                None => self.custom.0.remove(&name),
-            };
+        match custom {
+            CustomPatch::Clear => self.custom = CustomFields::default(),
+            CustomPatch::Fields(fields) => {
+                for (name, value) in fields {
+                    match value {
+                        Some(value) => self.custom.0.insert(name, value),
+                        None => self.custom.0.remove(&name),
+                    };
+                }
+            }
         }
         if self.custom.0.len() > MOST_FIELDS { Err(InvalidSettings::TooManyFields) } else { Ok(self) }
     }
@@ -245,20 +265,23 @@ mod tests {
         let patch = SettingsPatch {
             username: Patch::Set(name("alicia")),
             theme: Patch::Clear,
-            custom: vec![field("tour", "done"), field("beta", "yes")],
+            custom: CustomPatch::Fields(vec![field("tour", "done"), field("beta", "yes")]),
             ..Default::default()
         };
         let after = before.patched(patch).unwrap();
         assert_eq!((after.username.as_ref(), after.theme), (Some(&name("alicia")), None));
         assert_eq!(after.custom.iter().collect::<Vec<_>>(), [("beta", "yes"), ("tour", "done")]);
-        let without = SettingsPatch { custom: vec![(field("beta", "").0, None)], ..Default::default() };
-        assert_eq!(after.patched(without).unwrap().custom.iter().collect::<Vec<_>>(), [("tour", "done")]);
+        let custom = CustomPatch::Fields(vec![(field("beta", "").0, None)]);
+        let after = after.patched(SettingsPatch { custom, ..Default::default() }).unwrap();
+        assert_eq!(after.custom.iter().collect::<Vec<_>>(), [("tour", "done")]);
+        let cleared = after.patched(SettingsPatch { custom: CustomPatch::Clear, ..Default::default() }).unwrap();
+        assert_eq!((cleared.custom.iter().count(), cleared.username), (0, Some(name("alicia"))));
     }
 
     #[test]
     fn fields_are_few() {
         let fields = |count: usize| (0..count).map(|number| field(&format!("f{number}"), "")).collect();
-        let patch = |custom| SettingsPatch { custom, ..Default::default() };
+        let patch = |fields| SettingsPatch { custom: CustomPatch::Fields(fields), ..Default::default() };
         let full = PersonalSettings::default().patched(patch(fields(MOST_FIELDS))).unwrap();
         assert_eq!(full.clone().patched(patch(vec![field("more", "")])), Err(InvalidSettings::TooManyFields));
         let exchange = vec![(field("f0", "").0, None), field("more", "")];

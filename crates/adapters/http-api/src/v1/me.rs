@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use portal_accounts::{
-    AccountKind, Accounts, FieldName, FieldValue, InvalidSettings, Locale, Patch, PersonalSettings, Profiles,
-    SettingsPatch, Theme, TimeZone, UpdateProfileError, User, Username,
+    AccountKind, Accounts, CustomPatch, FieldName, FieldValue, InvalidSettings, Locale, Patch, Profiles, SettingsPatch,
+    Theme, TimeZone, UpdateProfileError, User, Username,
 };
 use portal_api_keys::{ApiKeys, ReadKeyError};
 use portal_authz::action::{UpdateSelf, ViewSelf};
@@ -209,19 +209,19 @@ struct PreferencesPatch {
 
 impl UserPatch {
     /// What is null as a whole goes as a whole.
-    fn parse(self, now: &PersonalSettings) -> Result<SettingsPatch, InvalidSettings> {
+    fn parse(self) -> Result<SettingsPatch, InvalidSettings> {
         let PreferencesPatch { theme, time_zone, locale } = match self.preferences {
             Member::Absent => PreferencesPatch::default(),
             Member::Null => PreferencesPatch { theme: Member::Null, time_zone: Member::Null, locale: Member::Null },
             Member::Value(Object(patch)) => patch,
         };
-        let custom = match self.custom {
-            Member::Absent => BTreeMap::new(),
-            Member::Null => now.custom.iter().map(|(name, _)| (name.to_owned(), None)).collect(),
-            Member::Value(fields) => fields,
-        };
         let field = |(name, value): (String, Option<String>)| {
             Ok((FieldName::parse(&name)?, value.map(|value| FieldValue::parse(&value)).transpose()?))
+        };
+        let custom = match self.custom {
+            Member::Absent => CustomPatch::default(),
+            Member::Null => CustomPatch::Clear,
+            Member::Value(fields) => CustomPatch::Fields(fields.into_iter().map(field).collect::<Result<_, _>>()?),
         };
         Ok(SettingsPatch {
             username: self.username.parse(|name| Username::parse(&name))?,
@@ -234,7 +234,7 @@ impl UserPatch {
             })?,
             time_zone: time_zone.parse(|zone| TimeZone::parse(&zone))?,
             locale: locale.parse(|locale| Locale::parse(&locale))?,
-            custom: custom.into_iter().map(field).collect::<Result<_, _>>()?,
+            custom,
         })
     }
 }
@@ -253,7 +253,7 @@ async fn update(
     web::Json(Object(body)): web::Json<Object<UserPatch>>,
 ) -> Result<HttpResponse, ApiError> {
     let user = &who.signed_in().known.user;
-    let patch = body.parse(&user.settings).map_err(invalid)?;
+    let patch = body.parse().map_err(invalid)?;
     let settings = profiles.update(who.caller(), user, patch).await?;
     Ok(HttpResponse::Ok().json(UserView::from(&User { settings, ..user.clone() })))
 }
