@@ -250,8 +250,8 @@ impl Counted {
             }
         };
         if let (Ok(policy), Ok(standing)) = (policy, HeaderValue::from_bytes(standing.as_bytes())) {
-            headers.insert(RATE_LIMIT_POLICY, policy);
-            headers.insert(RATE_LIMIT, standing);
+            headers.append(RATE_LIMIT_POLICY, policy);
+            headers.append(RATE_LIMIT, standing);
         }
     }
 }

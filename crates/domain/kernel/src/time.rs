@@ -4,74 +4,101 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, PrimitiveDateTime};
 
-/// A moment in UTC with microsecond precision, so that what is read back equals what was written.
+/// A moment in UTC with microsecond precision, so that what is read back equals what was written. Within the years -9999 to 9999.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Timestamp(OffsetDateTime);
+pub struct Timestamp {
+    /// Since 1970. A number and no date: most moments are only compared.
+    unix_micros: i64,
+}
+
+const FIRST: i64 = unix_micros(PrimitiveDateTime::MIN.assume_utc());
+const LAST: i64 = unix_micros(PrimitiveDateTime::MAX.assume_utc());
+const MICROS_PER_SECOND: i64 = 1_000_000;
+
+const fn unix_micros(moment: OffsetDateTime) -> i64 {
+    // Below a second the offset changes nothing.
+    moment.unix_timestamp() * MICROS_PER_SECOND + moment.microsecond() as i64
+}
 
 impl Timestamp {
     /// Converts to UTC and drops what is finer than a microsecond.
     pub fn new(moment: OffsetDateTime) -> Self {
-        let moment = moment.to_offset(time::UtcOffset::UTC);
-        Self(moment.replace_microsecond(moment.microsecond()).unwrap_or(moment))
+        Self { unix_micros: unix_micros(moment).clamp(FIRST, LAST) }
+    }
+
+    fn of_micros(unix_micros: i64) -> Option<Self> {
+        (FIRST..=LAST).contains(&unix_micros).then_some(Self { unix_micros })
     }
 
     /// Seconds since 1970, or none outside the years that can be represented.
     pub fn from_unix_seconds(seconds: i64) -> Option<Self> {
-        OffsetDateTime::from_unix_timestamp(seconds).ok().map(Self)
+        seconds.checked_mul(MICROS_PER_SECOND).and_then(Self::of_micros)
     }
 
     /// Whole seconds since 1970.
     pub fn unix_seconds(self) -> i64 {
-        self.0.unix_timestamp()
+        self.unix_micros.div_euclid(MICROS_PER_SECOND)
     }
 
-    /// Milliseconds since 1970.
+    /// Whole milliseconds since 1970.
     pub fn unix_millis(self) -> i64 {
-        self.0.unix_timestamp() * 1_000 + i64::from(self.0.millisecond())
+        self.unix_micros.div_euclid(1_000)
     }
 
     /// Microseconds since 1970: everything there is of it.
     pub fn unix_micros(self) -> i64 {
-        self.0.unix_timestamp() * 1_000_000 + i64::from(self.0.microsecond())
+        self.unix_micros
     }
 
-    /// The moment that much later; stays at the last representable one.
+    /// The moment that much later; unchanged where that cannot be represented.
     #[must_use]
     pub fn plus(self, span: Duration) -> Self {
-        time::Duration::try_from(span).ok().and_then(|span| self.0.checked_add(span)).map_or(self, Self::new)
+        micros(span).and_then(|span| Self::of_micros(self.unix_micros.checked_add(span)?)).unwrap_or(self)
     }
 
-    /// The moment that much earlier; stays at the first representable one.
+    /// The moment that much earlier; unchanged where that cannot be represented.
     #[must_use]
     pub fn minus(self, span: Duration) -> Self {
-        time::Duration::try_from(span).ok().and_then(|span| self.0.checked_sub(span)).map_or(self, Self::new)
+        micros(span).and_then(|span| Self::of_micros(self.unix_micros.checked_sub(span)?)).unwrap_or(self)
     }
 
     /// Time passed since `earlier`; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
-        Duration::try_from(self.0 - earlier.0).unwrap_or(Duration::ZERO)
+        Duration::from_micros(u64::try_from(self.unix_micros - earlier.unix_micros).unwrap_or_default())
     }
 
     /// For adapters that store it.
     pub fn to_offset(self) -> OffsetDateTime {
-        self.0
+        let below_a_second = time::Duration::microseconds(self.unix_micros.rem_euclid(MICROS_PER_SECOND));
+        // Every value that can be made lies in the range.
+        let second = OffsetDateTime::from_unix_timestamp(self.unix_seconds()).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        second + below_a_second
     }
 }
 
+fn micros(span: Duration) -> Option<i64> {
+    i64::try_from(span.as_micros()).ok()
+}
+
 impl From<SystemTime> for Timestamp {
-    /// As [`Timestamp::new`]; what lies outside the years that can be represented panics.
+    /// As [`Timestamp::new`]; what lies outside the years that can be represented is the first or the last moment of them.
     fn from(moment: SystemTime) -> Self {
-        Self::new(moment.into())
+        let unix_micros = match moment.duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(since) => micros(since).unwrap_or(LAST),
+            // Rounded to the earlier microsecond, as everywhere.
+            Err(before) => i64::try_from(before.duration().as_nanos().div_ceil(1_000)).map_or(FIRST, |micros| -micros),
+        };
+        Self { unix_micros: unix_micros.clamp(FIRST, LAST) }
     }
 }
 
 impl fmt::Display for Timestamp {
     /// RFC 3339 in UTC.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.format(&Rfc3339).map_err(|_| fmt::Error)?)
+        f.write_str(&self.to_offset().format(&Rfc3339).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -87,7 +114,7 @@ impl FromStr for Timestamp {
     fn from_str(text: &str) -> Result<Self, InvalidTimestamp> {
         let moment = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| InvalidTimestamp)?;
         // In UTC it may lie outside of the years that can be represented.
-        moment.checked_to_offset(time::UtcOffset::UTC).map(Self::new).ok_or(InvalidTimestamp)
+        Self::of_micros(unix_micros(moment)).ok_or(InvalidTimestamp)
     }
 }
 
@@ -136,6 +163,8 @@ mod tests {
     fn a_moment_of_the_standard_library_keeps_its_microseconds() {
         let moment = SystemTime::UNIX_EPOCH + Duration::from_nanos(1_500_000_999);
         assert_eq!(Timestamp::from(moment).to_string(), "1970-01-01T00:00:01.5Z");
+        let before = SystemTime::UNIX_EPOCH - Duration::from_nanos(500_000_001);
+        assert_eq!(Timestamp::from(before).to_string(), "1969-12-31T23:59:59.499999Z");
     }
 
     #[test]
@@ -144,6 +173,12 @@ mod tests {
         assert_eq!(now.plus(Duration::MAX), now);
         assert_eq!(now.plus(Duration::from_mins(1)).since(now), Duration::from_mins(1));
         assert_eq!(now.since(now.plus(Duration::from_mins(1))), Duration::ZERO);
+        assert_eq!(now.minus(Duration::MAX), now);
         assert_eq!(Timestamp::from_unix_seconds(i64::MAX), None);
+        let (first, last) = (Timestamp { unix_micros: FIRST }, Timestamp { unix_micros: LAST });
+        assert_eq!(first.to_offset(), PrimitiveDateTime::MIN.assume_utc());
+        assert_eq!(first.minus(Duration::from_micros(1)), first);
+        assert_eq!(last.plus(Duration::from_micros(1)), last);
+        assert_eq!(last.to_string(), "9999-12-31T23:59:59.999999Z");
     }
 }
