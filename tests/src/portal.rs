@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use portal_app::account::run_account;
 use portal_app::audit::{Told, run_audit};
@@ -22,7 +22,7 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use crate::response::Answer;
-use crate::{SIGNING_KEY, checkout};
+use crate::{SIGNING_KEY, checkout, within};
 
 /// Origin that tokens are minted for.
 const ORIGIN: &str = "https://portal.example.test";
@@ -154,6 +154,10 @@ impl Drop for Replica {
     }
 }
 
+async fn hearing(wired: &Wired) {
+    within(Duration::from_secs(30), "the change feed", async || wired.feed.is_current()).await;
+}
+
 /// Settings of a server in a process of its own, as the process that starts it hands them down.
 const SERVER: &str = "E2E_SERVER_VARIABLES";
 
@@ -207,6 +211,19 @@ pub fn serve_if_asked() {
 }
 
 impl Replica {
+    /// As [`Portal::hearing`].
+    ///
+    /// # Panics
+    /// If it never does.
+    pub async fn hearing(&self) {
+        hearing(&self.wired).await;
+    }
+
+    /// A request to a path, not yet sent.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.base))
+    }
+
     /// `GET` with a bearer token.
     ///
     /// # Panics
@@ -473,11 +490,7 @@ impl Portal {
     /// # Panics
     /// If it never does.
     pub async fn hearing(&self) {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while !self.wired.feed.is_current() {
-            assert!(Instant::now() < deadline, "the change feed does not run");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        hearing(&self.wired).await;
     }
 
     /// Asks about a key.

@@ -1,8 +1,8 @@
 //! Organizations, as their members change them: at the provider first, and here at once.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use e2e::{Answer, Portal, PortalBuilder};
+use e2e::{Answer, Portal, PortalBuilder, soon};
 use portal_testkit::FixedClock;
 use serde_json::{Value, json};
 
@@ -58,15 +58,6 @@ impl Acme {
 
 fn once() -> Vec<(String, String)> {
     vec![("user".to_owned(), "succeeded".to_owned())]
-}
-
-/// Within a second, or never.
-async fn soon(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(1);
-    while !is_so().await {
-        assert!(Instant::now() < deadline, "{what}, within a second");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

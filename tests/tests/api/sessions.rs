@@ -1,9 +1,9 @@
 //! Sessions, as their people see and end them.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use e2e::{Answer, Portal, PortalBuilder};
+use e2e::{Answer, Portal, PortalBuilder, soon};
 use portal_testkit::FixedClock;
 use serde_json::json;
 
@@ -21,11 +21,7 @@ async fn ids(portal: &Portal, token: &str) -> Vec<String> {
 
 /// The answer of another server once it heard of an end, which it must within a second.
 async fn soon_over(answer: impl AsyncFn() -> Answer) {
-    let started = Instant::now();
-    while answer().await.status != 401 {
-        assert!(started.elapsed() < Duration::from_secs(1), "an end is not heard of");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    soon("an end is heard of", async || answer().await.status == 401).await;
     answer().await.assert_problem(401, "session_ended");
 }
 

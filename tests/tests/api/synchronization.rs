@@ -4,17 +4,8 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use e2e::{Portal, Replica, serve_if_asked};
+use e2e::{Portal, Replica, serve_if_asked, soon};
 use portal_dev_idp::{Membership, Person, WebhookFaults};
-
-/// Answers of all servers within a second, or the last one.
-async fn soon(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(1);
-    while !is_so().await {
-        assert!(Instant::now() < deadline, "{what}, within a second");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_happens_at_the_provider_is_known_to_every_server_within_a_second() {
@@ -62,7 +53,9 @@ async fn what_happens_at_the_provider_is_known_to_every_server_within_a_second()
     );
     portal.idp.webhooks_settled().await;
     soon("a deletion", async || other.get("/v1/me", &victor).await.status == 401).await;
-    other.get("/v1/me", &victor).await.assert_problem(401, "user_deleted");
+    other.get("/v1/me", &victor).await.assert_problem(401, "session_ended");
+    let status = other.get("/v1/auth/status", &victor).await;
+    assert_eq!((status.text_at("/status"), status.text_at("/reason")), ("signed-out".into(), "session-ended".into()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

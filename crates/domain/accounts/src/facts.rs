@@ -4,6 +4,7 @@
 mod schedules;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use portal_audit::{AuditAction, AuditRecord, Caller, Subject};
 use portal_authz::Role;
@@ -322,6 +323,10 @@ impl Facts {
             self.record(merge, Some(account), AuditAction::MembershipRemoved, subject.clone()).await?;
         }
         self.record(merge, Some(user.personal_account), AuditAction::UserDeleted, subject).await?;
+        // Their tokens verify for a while. Those of this very second end as well.
+        let before = merge.tx.epochs().now().await?.plus(Duration::from_secs(1));
+        merge.tx.epochs().advance(merge.cleared, user.provider_id.clone(), before).await?;
+        merge.changed(Change::Tokens { of: Some(user.provider_id.to_string()), before }).await?;
         merge.changed(Change::User(user.id)).await
     }
 

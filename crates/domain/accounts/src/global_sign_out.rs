@@ -35,7 +35,7 @@ impl GlobalSignOut {
         cleared: &Authorized<EndAllSessions, Platform>,
         caller: &Caller,
     ) -> Result<Timestamp, StoreError> {
-        let before = self.facts.clock.now();
+        let before = tx.epochs().now().await?;
         tx.epochs().advance_all(cleared, before).await?;
         tx.changes().changed(Change::Tokens { of: None, before }).await?;
         let source = (&*self.facts.ids, &*self.facts.clock);

@@ -207,10 +207,14 @@ pub trait WebhookInbox: Send {
     ) -> Result<Option<Vec<u8>>, StoreError>;
 }
 
-/// Moments before which session tokens count no more, inside a transaction. None ever moves back.
+/// Moments before which session tokens count no more, inside a transaction. None ever moves back, so they are told by the clock of the
+/// store, which is the same for all replicas and operators.
 #[cfg_attr(any(test, feature = "testing"), mockall::automock)]
 #[async_trait]
 pub trait SessionEpochs: Send {
+    /// The current moment by the clock of the store.
+    async fn now(&mut self) -> Result<Timestamp, StoreError>;
+
     /// For the tokens of one person.
     async fn advance(&mut self, cleared: &Merging, person: ProviderUserId, before: Timestamp)
     -> Result<(), StoreError>;

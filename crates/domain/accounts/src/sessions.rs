@@ -150,7 +150,7 @@ impl Sessions {
             tx.audit().record(opened.clone()).await?;
         }
         let Some(user) = everywhere else { return Ok(()) };
-        let before = self.facts.clock.now();
+        let before = tx.epochs().now().await?;
         tx.epochs().advance(cleared, user.provider_id.clone(), before).await?;
         tx.changes().changed(Change::Tokens { of: Some(user.provider_id.to_string()), before }).await?;
         let source: (&dyn IdGen, &dyn Clock) = (&*self.facts.ids, &*self.facts.clock);

@@ -52,8 +52,8 @@ impl<'a> From<&'a RequestState> for AuthState<'a> {
 
 /// Whether somebody is signed in
 ///
-/// Answers 200 also when nobody is. Reads the token only: no database, and no network for a token that was seen before. What keeps the
-/// token from being judged is 503: an outage of Clerk's keys, or of the database while the server does not know yet which sessions ended.
+/// Answers 200 also when nobody is. Reads the token only: no database, and no network for a token that was seen before. So it does not
+/// know whether a person is paused here. What keeps the token from being judged is 503: an outage of Clerk's keys, or of the database while the server does not know yet which sessions ended.
 #[utoipa::path(get, path = "/v1/auth/status", operation_id = "getAuthStatus", tag = "auth",
     responses((status = 200, description = "The verdict", body = AuthState)))]
 async fn status(_: Public, kit: web::Data<Kit>, req: HttpRequest) -> Result<HttpResponse, Problem> {

@@ -157,6 +157,6 @@ impl From<SessionsError> for ApiError {
 pub(crate) fn routes() -> Routes {
     Routes::default()
         .with(Endpoint::new::<__path_list, _, _, _>(list).asks_provider())
-        .with(Endpoint::new::<__path_revoke, _, _, _>(revoke).asks_provider())
-        .with(Endpoint::new::<__path_sign_out, _, _, _>(sign_out).asks_provider())
+        .with(Endpoint::new::<__path_revoke, _, _, _>(revoke))
+        .with(Endpoint::new::<__path_sign_out, _, _, _>(sign_out))
 }

@@ -15,6 +15,8 @@ use crate::row::epoch::EVERYBODY;
 use crate::schema::session_epochs;
 use crate::tx::PgTx;
 
+diesel::define_sql_function! { fn clock_timestamp() -> Timestamptz }
+
 impl PgTx {
     async fn advance_epoch(&mut self, person: &str, before: Timestamp) -> Result<(), StoreError> {
         let row = (session_epochs::person.eq(person), session_epochs::minted_before.eq(before.to_offset()));
@@ -33,6 +35,11 @@ impl PgTx {
 
 #[async_trait]
 impl SessionEpochs for PgTx {
+    async fn now(&mut self) -> Result<Timestamp, StoreError> {
+        let now = diesel::select(clock_timestamp()).get_result(&mut self.conn).await;
+        self.noted(now).map(Timestamp::new)
+    }
+
     async fn advance(&mut self, _: &Merging, person: ProviderUserId, before: Timestamp) -> Result<(), StoreError> {
         self.advance_epoch(person.as_str(), before).await
     }

@@ -10,7 +10,8 @@ use portal_audit::{AuditLog, AuditRecord};
 use portal_authz::action::{EndAllSessions, ManageWebhooks, Reconcile, UpdateAccount, UpdateSelf};
 use portal_authz::{Authorized, Platform, Role};
 use portal_identity::{ProviderMembershipId, ProviderOrganizationId, ProviderSessionId, ProviderUserId};
-use portal_kernel::{AccountId, Begin, Change, ChangeLog, Finish, StoreError, Timestamp, UserId};
+use portal_kernel::{AccountId, Begin, Change, ChangeLog, Clock, Finish, StoreError, Timestamp, UserId};
+use portal_testkit::FixedClock;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::ports::{
@@ -135,6 +136,10 @@ impl ProviderIds for MemoryTx {
 
 #[async_trait]
 impl SessionEpochs for MemoryTx {
+    async fn now(&mut self) -> Result<Timestamp, StoreError> {
+        Ok(FixedClock::default().now())
+    }
+
     async fn advance(&mut self, _: &Merging, person: ProviderUserId, before: Timestamp) -> Result<(), StoreError> {
         let epoch = self.rows.epochs.entry(Some(person.to_string())).or_insert(before);
         *epoch = before.max(*epoch);
