@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use e2e::Portal;
-use portal_kernel::ChangeFeed;
+use e2e::world::{Ids, Operation, World, operations};
 use reqwest::Method;
 
 /// Of each kind, unless asked for more.
@@ -16,40 +16,38 @@ const WARM_UP: usize = 200;
 /// A new token before the old one is over.
 const TOKEN_LIVES: Duration = Duration::from_secs(30);
 
-const NOTHING: &str = "01jdzqzr4ne5z8p5t2z6fj7x3b";
-
 #[tokio::main]
 async fn main() {
     let requests = std::env::args().nth(1).map_or(REQUESTS, |text| text.parse().unwrap());
-    let portal = Portal::start().await;
-    let account = portal.acme().await;
-    let (key, _) = portal.create_key("adam", &account).await;
-    portal.get("/v1/me", &portal.token("stranger")).await;
-    while !portal.wired.feed.is_current() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let world = World::new().await;
+    let ids = Ids::of(&world).await;
+    world.portal.get("/v1/me", &world.portal.token("stranger")).await;
+    world.portal.hearing().await;
     println!("{requests} requests of each kind, medians in µs; p of a two-sided Mann-Whitney U test");
-    println!("{:<44} {:>8} {:>8} {:>8} {:>7} {:>9}", "operation", "real", "random", "differ", "p", "slower");
-    for (method, path) in [
-        (Method::GET, "/v1/accounts/ACCOUNT"),
-        (Method::GET, "/v1/accounts/ACCOUNT/api-keys"),
-        (Method::GET, "/v1/accounts/ACCOUNT/audit-events"),
-        (Method::GET, "/v1/api-keys/KEY"),
-        (Method::POST, "/v1/api-keys/KEY/revoke"),
-    ] {
-        let real = path.replace("ACCOUNT", &account).replace("KEY", &key);
-        let random = path.replace("ACCOUNT", &format!("acc_{NOTHING}")).replace("KEY", &format!("key_{NOTHING}"));
-        let (real, random) = times(&portal, &method, [&real, &random], requests).await;
+    println!("{:<58} {:>8} {:>8} {:>8} {:>7} {:>9}", "operation", "real", "random", "differ", "p", "slower");
+    for operation in operations().iter().filter(|operation| operation.requirement == "session") {
+        let Operation { method, path: route, .. } = operation;
+        if !route.contains('{') {
+            continue;
+        }
+        let (real, body) = (world.path(operation), world.body(operation).map(|body| body.to_string()));
+        let random = (ids.replaced_in(&real), body.as_deref().map(|body| ids.replaced_in(body)));
+        let (real, random) = times(&world.portal, method, [&(real, body), &random], requests).await;
         let (one, two) = (median(&real), median(&random));
         let (p, slower) = mann_whitney(&real, &random);
-        let operation = format!("{method} {path}");
-        println!("{operation:<44} {one:>8.1} {two:>8.1} {:>+8.1} {p:>7.3} {slower:>9.3}", one - two);
+        let operation = format!("{method} {route}");
+        println!("{operation:<58} {one:>8.1} {two:>8.1} {:>+8.1} {p:>7.3} {slower:>9.3}", one - two);
     }
     println!("slower: how often a request with a real id takes longer than one with a random id; 0.5 tells nothing");
 }
 
 /// Microseconds of both, in turn: whatever else the machine does meets both alike.
-async fn times(portal: &Portal, method: &Method, paths: [&str; 2], requests: usize) -> (Vec<f64>, Vec<f64>) {
+async fn times(
+    portal: &Portal,
+    method: &Method,
+    asked: [&(String, Option<String>); 2],
+    requests: usize,
+) -> (Vec<f64>, Vec<f64>) {
     let mut found = [Vec::new(), Vec::new()];
     let (mut token, mut since) = (portal.token("stranger"), Instant::now());
     for round in 0..requests + WARM_UP {
@@ -58,7 +56,11 @@ async fn times(portal: &Portal, method: &Method, paths: [&str; 2], requests: usi
             portal.get("/v1/me", &token).await;
         }
         for which in [round % 2, 1 - round % 2] {
-            let request = portal.request(method.clone(), paths[which]).bearer_auth(&token);
+            let (path, body) = asked[which];
+            let mut request = portal.request(method.clone(), path).bearer_auth(&token);
+            if let Some(body) = body {
+                request = request.header("Content-Type", "application/json").body(body.clone());
+            }
             let started = Instant::now();
             let answer = portal.send(request).await;
             let took = started.elapsed();

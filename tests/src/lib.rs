@@ -3,6 +3,7 @@
 mod feed_line;
 mod portal;
 mod response;
+pub mod world;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};

@@ -2,17 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::{Portal, PortalBuilder, serve_if_asked};
+use e2e::{Portal, serve_if_asked};
 use futures_util::future::join_all;
 use portal_dev_idp::Person;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_first_requests_to_two_servers_make_one_person_and_all_succeed() {
     serve_if_asked();
-    // Without optimisation, and with other tests beside it, a thousand requests take longer than anybody waits for a connection: who is
-    // made is tested here, and not how fast.
-    let patient = PortalBuilder::default().set("PORTAL_DATABASE__ACQUIRE_TIMEOUT_MS", "15000");
-    let portal = patient.start().await;
+    let portal = Portal::start().await;
     let other = portal.process("accounts::a_thousand_first_requests_to_two_servers_make_one_person_and_all_succeed");
     let token = portal.token("stranger");
     let (here, there) = tokio::join!(

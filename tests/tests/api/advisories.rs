@@ -13,7 +13,7 @@ use portal_dev_idp::SigningAlgorithm;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::coverage::{World, operations};
+use e2e::world::{World, operations};
 
 /// CVE-2024-22206 (identity confusion in Clerk's Next.js helpers): no header, cookie, query or body field chooses whose data is read.
 #[tokio::test(flavor = "multi_thread")]

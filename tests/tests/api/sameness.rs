@@ -1,11 +1,10 @@
 //! A stranger with the id of something real gets what a stranger with a random id gets: status, headers, body, and the same statements
 //! are run for both. How long it takes is compared by the example `stranger_timing`.
 
+use e2e::world::{Ids, Operation, World, operations};
 use e2e::{Answer, Portal, Replica};
 use reqwest::Method;
 use serde_json::{Value, json};
-
-use crate::coverage::{Operation, World, operations};
 
 /// What a stranger can see of an answer, and what happened for it.
 #[derive(Debug, Clone)]
@@ -57,31 +56,6 @@ fn comparable(name: &str, value: &str) -> String {
         return value.to_owned();
     }
     value.split(';').filter(|part| !part.starts_with("r=")).collect::<Vec<_>>().join(";")
-}
-
-/// Ids of things that are there, and well-formed ones of the same kinds that are nobody's.
-struct Ids(Vec<(String, String)>);
-
-impl Ids {
-    async fn of(world: &World) -> Self {
-        let alice = world.portal.get("/v1/me", &world.portal.token("alice")).await;
-        let nothing = "01jdzqzr4ne5z8p5t2z6fj7x3b";
-        Self(vec![
-            (world.account.clone(), format!("acc_{nothing}")),
-            (world.key.clone(), format!("key_{nothing}")),
-            (world.session.clone(), format!("sess_{nothing}")),
-            (world.member.clone(), format!("usr_{nothing}")),
-            (world.invitation.clone(), format!("orginv_{nothing}")),
-            (alice.text_at("/user/id"), format!("usr_{nothing}")),
-            (alice.text_at("/user/clerk_id"), format!("user_{nothing}")),
-            ("org_dev_acme".to_owned(), format!("org_{nothing}")),
-        ])
-    }
-
-    /// The same text about nothing.
-    fn replaced_in(&self, text: &str) -> String {
-        self.0.iter().fold(text.to_owned(), |text, (real, nothing)| text.replace(real, nothing))
-    }
 }
 
 /// Sends a request of the stranger.

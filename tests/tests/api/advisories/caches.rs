@@ -5,7 +5,7 @@ use reqwest::Method;
 use reqwest::header::HeaderMap;
 
 use super::edge::routes;
-use crate::coverage::World;
+use e2e::world::World;
 
 /// A cache that many people share, as RFC 9111 lets one be.
 #[derive(Default)]

@@ -9,7 +9,7 @@ use portal_testkit::FixedClock;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::coverage::World;
+use e2e::world::World;
 
 /// Every route that is served, as the metrics count them: those of the document, and pages.
 pub(super) fn routes(portal: &Portal) -> BTreeSet<(String, String)> {

@@ -6,8 +6,8 @@ use portal_dev_idp::Person;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::coverage::{Operation, World, operations};
 use e2e::Portal;
+use e2e::world::{Operation, World, operations};
 
 /// Members that other programs believed.
 const FORGED: [&str; 35] = [
