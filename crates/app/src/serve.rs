@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
-use actix_web::middleware::{Condition, from_fn};
+use actix_web::middleware::Condition;
 use actix_web::{App, HttpServer, web};
 use portal_accounts::{FailedSignIns, Reconciler, SignIn, Webhooks};
 use portal_http_api::mount_metrics;
-use portal_http_kit::{cors, observe};
+use portal_http_kit::{Observe, cors};
 use portal_postgres::PgFeed;
 use tokio::time::timeout;
 
@@ -130,7 +130,7 @@ pub fn bind(
             .configure(&web)
             .configure(&api)
             .wrap(Condition::new(!origins.is_empty(), cors(&origins)))
-            .wrap(from_fn(observe))
+            .wrap(Observe)
     });
     let server = server
         .workers(workers(http.workers))

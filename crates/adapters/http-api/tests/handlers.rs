@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use actix_web::dev::ServiceResponse;
-use actix_web::middleware::from_fn;
 use actix_web::test::{TestRequest, call_service, init_service, read_body_json};
 use actix_web::{App, http::StatusCode};
 use async_trait::async_trait;
@@ -21,7 +20,7 @@ use portal_api_keys::{
 use portal_audit::{AuditTrail, MockAuditReader};
 use portal_authz::{Role, Unchecked};
 use portal_http_api::Api;
-use portal_http_kit::{HttpMetrics, Kit, RateLimitSettings, RateLimits, TrustedProxies, observe};
+use portal_http_kit::{HttpMetrics, Kit, Observe, RateLimitSettings, RateLimits, TrustedProxies};
 use portal_identity::{
     Auth, AuthReason, MockIdentityDirectory, MockOrganizationAdmin, MockRequestAuthenticator, MockSessionControl,
     ProviderUserId, RequestState, SessionAuth, SessionStatus, SignedOut, TokenType, TokenVerificationErrorReason,
@@ -161,7 +160,7 @@ impl Ports {
             metrics: Arc::new(HttpMetrics::new(Vec::new()).unwrap()),
             open_metrics: false,
         };
-        let app = init_service(App::new().configure(api.mount()).wrap(from_fn(observe))).await;
+        let app = init_service(App::new().configure(api.mount()).wrap(Observe)).await;
         let response = call_service(&app, request.to_request()).await;
         let (status, request) = (response.status(), response.request().clone());
         let headers = response.headers().clone();

@@ -68,7 +68,7 @@ impl Observed {
     }
 }
 
-/// The id of a request, the same whenever it is asked for; none outside of the program that [`crate::observe`] wraps.
+/// The id of a request, the same whenever it is asked for; none outside of the program that [`crate::Observe`] wraps.
 pub(crate) fn request_id(req: &HttpRequest) -> Option<RequestId> {
     let kit = Kit::of(req).ok()?;
     Some(Observed::of(req, |observed| *observed.id.get_or_insert_with(|| kit.ids.make())))

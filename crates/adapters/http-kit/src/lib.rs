@@ -24,7 +24,7 @@ pub use cors::{cors, is_origin};
 pub use guard::{Public, Refusal, Requirement, RequirementKind, Signed};
 pub use limits::{Object, configure_extractors, whole_body};
 pub use metrics::{HttpMetrics, Metric, MetricKind};
-pub use observe::observe;
+pub use observe::{Observe, ObserveService};
 pub use page::{Page, return_path};
 pub use problem::{Problem, ProblemBody};
 pub use rate_limits::{RateLimitSettings, RateLimits};
