@@ -180,16 +180,24 @@ async fn a_signature_of_a_head_that_moved_meanwhile_is_kept() {
     tx.commit().await.unwrap();
     let mut signing_tx = audit(&store).await;
     let found = signing_tx.signed_heads().unsigned(&signing(), None, 9).await.unwrap();
-    let head = signing_tx.signed_heads().head(&signing(), found[0]).await.unwrap().unwrap();
+    let trail = found[0].trail;
+    let head = signing_tx.signed_heads().head(&signing(), trail).await.unwrap().unwrap();
     // Whoever signs holds no lock that a writer waits for.
     let mut tx = audit(&store).await;
     tx.audit().record(record(&ids, Some(account))).await.unwrap();
     soon("a record", tx.commit()).await.unwrap();
-    let trail = found[0];
     let signature = portal_audit::Signature::from_bytes(&[7; 64]).unwrap();
     let signed = portal_audit::SignedHead { trail, head, at: now(), signature };
     assert!(signing_tx.signed_heads().add(&signing(), signed).await.unwrap());
+    signing_tx.signed_heads().note(&signing(), vec![(trail, head)]).await.unwrap();
     signing_tx.commit().await.unwrap();
+    let mut tx = audit(&store).await;
+    assert_eq!(
+        tx.signed_heads().unsigned(&signing(), None, 9).await.unwrap().len(),
+        1,
+        "what came since is not signed"
+    );
+    tx.rollback().await.unwrap();
     assert_eq!(store.signed_heads(&inspecting(), trail, 1..=9, 9).await.unwrap(), [signed]);
 }
 
