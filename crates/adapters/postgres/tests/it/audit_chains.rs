@@ -9,7 +9,7 @@ use portal_audit::{
     MockHeadVerifier, Provenance, Subject, Trail, Verdict,
 };
 use portal_kernel::{AccountId, AuditEventId, Id, IdGen};
-use portal_postgres::testing::revert_through;
+use portal_postgres::testing::{TestDatabase, revert_through};
 use portal_postgres::{PgStore, migrate};
 use portal_testkit::CountingIds;
 use tokio::task::JoinSet;
@@ -212,4 +212,58 @@ async fn hashes_are_those_of_the_domain() {
     let range = LinkRange { trail, after: None, since: None, limit: 9 };
     let links = store.links(&inspecting(), range).await.unwrap();
     assert_eq!(links, [Head { seq: 0, hash: Hash::ORIGIN }.append(AuditEntry::from(record))]);
+}
+
+/// How many rows of these tables were read since the database began, by sessions that are over.
+async fn rows_read(database: &TestDatabase) -> i64 {
+    let alive =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'portal'";
+    soon("sessions that end", async {
+        while database.count(alive).await.unwrap() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let read = "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint AS count FROM pg_stat_user_tables
+        WHERE relname IN ('audit_heads', 'audit_signed_heads')";
+    database.count(read).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_read_to_find_heads_follows_how_many_are_not_signed_and_how_many_are_asked_for() {
+    let database = database().await;
+    database
+        .execute(
+            "INSERT INTO accounts (id, name, created_at) SELECT gen_random_uuid(), 'Acme', now() FROM generate_series(1, 20000);
+             INSERT INTO audit_heads (account_id, seq, hash, signed_hash) SELECT id, 3, sha256(''), sha256('') FROM accounts;
+             INSERT INTO audit_signed_heads (account_id, seq, hash, at, signature)
+                 SELECT id, seq, sha256(''), now(), sha256('') || sha256('') FROM accounts, generate_series(1, 3) AS seq;
+             ANALYZE accounts, audit_heads, audit_signed_heads",
+        )
+        .await
+        .unwrap();
+    for (grown, most) in [(0, 5), (5, 50)] {
+        let grow = format!(
+            "UPDATE audit_heads SET seq = 4, hash = sha256('4')
+             WHERE account_id IN (SELECT account_id FROM audit_heads ORDER BY account_id DESC LIMIT {grown})"
+        );
+        database.execute(&grow).await.unwrap();
+        let before = rows_read(&database).await;
+        let store = database.store(1).unwrap();
+        let mut tx = audit(&store).await;
+        assert_eq!(tx.signed_heads().unsigned(&signing(), None, 200).await.unwrap().len(), grown);
+        tx.rollback().await.unwrap();
+        drop(store);
+        let read = rows_read(&database).await - before;
+        assert!(read <= most, "{read} for {grown}");
+    }
+    let before = rows_read(&database).await;
+    let store = database.store(1).unwrap();
+    let mut tx = audit(&store).await;
+    let found = tx.signed_heads().heads(&signing(), None, 200).await.unwrap();
+    assert!(found.len() == 200 && found.iter().all(|found| found.is_noted));
+    tx.rollback().await.unwrap();
+    drop(store);
+    let read = rows_read(&database).await - before;
+    assert!((600..=1_000).contains(&read), "two signed heads for each, and no more: {read}");
 }
