@@ -219,14 +219,14 @@ async fn rows_read(database: &TestDatabase) -> i64 {
     let alive =
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'portal'";
     soon("sessions that end", async {
-        while database.count(alive).await.unwrap() > 0 {
+        while database.count(alive).await.expect("sessions") > 0 {
             tokio::task::yield_now().await;
         }
     })
     .await;
     let read = "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint AS count FROM pg_stat_user_tables
         WHERE relname IN ('audit_heads', 'audit_signed_heads')";
-    database.count(read).await.unwrap()
+    database.count(read).await.expect("counts")
 }
 
 #[tokio::test(flavor = "multi_thread")]

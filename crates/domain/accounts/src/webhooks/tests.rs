@@ -229,11 +229,11 @@ impl tracing::Subscriber for Lines {
     fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
 
     fn event(&self, event: &tracing::Event<'_>) {
-        let mut line = String::new();
+        let mut fields = Vec::new();
         event.record(&mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
-            line.push_str(&format!("{field}={value:?} "));
+            fields.push(format!("{field}={value:?} "));
         });
-        self.0.lock().unwrap().push(line);
+        self.0.lock().unwrap().push(fields.concat());
     }
 
     fn enter(&self, _: &tracing::span::Id) {}
