@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use clap::Subcommand;
 use portal_audit::{
-    Finding, Hash, Head, HeadSigner, Inspector, Link, SignHeads, SignHeadsError, SignedHead, SigningNews, Trail,
+    Finding, Hash, Head, HeadSigner, Inspector, Link, SignHeads, SignHeadsError, SignedHead, SigningNews, Trail, Turn,
     Unreadable, Verdict,
 };
 use portal_authz::Principal;
-use portal_kernel::Timestamp;
+use portal_kernel::{Clock, Timestamp};
 use portal_postgres::PgStore;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
@@ -52,7 +52,7 @@ pub(crate) enum AuditCommand {
         #[command(flatten)]
         from: SettingsSource,
     },
-    /// Verify what grew, sign how far each chain has come, and print it as JSON lines; the server does so every minute
+    /// Verify what grew, sign how far each chain has come, and print it as JSON lines; exit code 1 if something is wrong with a chain
     Sign {
         #[command(flatten)]
         from: SettingsSource,
@@ -72,18 +72,24 @@ pub struct HeadSigning {
     sign_heads: SignHeads,
     public_key: String,
     every: Duration,
+    clock: Arc<dyn Clock>,
     broken: AtomicUsize,
+    last_signed: AtomicU64,
+    last_turn: AtomicU64,
+    last_round: AtomicU64,
 }
 
-/// What became of the chains that grew.
+/// What became of the chains that were looked at.
 #[derive(Debug, Default)]
 pub struct SigningRun {
     /// Signatures that were stored.
     pub signed: Vec<SignedHead>,
-    /// Chains that do not fit, and were not signed.
+    /// Chains with which something is wrong.
     pub broken: Vec<(Trail, Finding)>,
     /// Chains that are so long that another run goes on with them.
     pub unfinished: usize,
+    /// Whether all heads were looked at, in this run and those before it.
+    pub is_round: bool,
 }
 
 impl HeadSigning {
@@ -93,11 +99,20 @@ impl HeadSigning {
         let public_key = signer.public_key();
         let signer: Arc<dyn HeadSigner> = Arc::new(signer);
         let verifier = Arc::new(Ed25519Verifier::new(settings));
-        let sign_heads = SignHeads { store, signer, verifier, clock: surroundings.clock.clone() };
-        Some(Self { sign_heads, public_key, every: settings.sign_every, broken: AtomicUsize::new(0) })
+        let clock = surroundings.clock.clone();
+        Some(Self {
+            sign_heads: SignHeads::new(store, signer, verifier, clock.clone()),
+            public_key,
+            every: settings.sign_every,
+            clock,
+            broken: AtomicUsize::default(),
+            last_signed: AtomicU64::default(),
+            last_turn: AtomicU64::default(),
+            last_round: AtomicU64::default(),
+        })
     }
 
-    /// Verifies and signs what grew since it was last signed.
+    /// Verifies and signs what grew since it was last signed, and looks at some of what did not.
     pub async fn once(&self) -> Result<SigningRun, SignHeadsError> {
         let mut run = SigningRun::default();
         let tell = |news| match news {
@@ -105,19 +120,41 @@ impl HeadSigning {
                 let SignedHead { trail, head: Head { seq, hash }, at, signature } = &signed;
                 let key = &self.public_key;
                 tracing::info!(target: TARGET, %trail, seq, %hash, %at, %signature, key, "an audit trail has come this far");
+                self.last_signed.store(seconds(at), Ordering::Relaxed);
                 run.signed.push(signed);
             }
             SigningNews::Broken { trail, finding } => {
-                tracing::error!(%trail, %finding, "an audit trail is broken and was not signed; run: portal audit verify");
+                tracing::error!(%trail, %finding, "an audit trail is broken; run: portal audit verify");
                 run.broken.push((trail, finding));
             }
         };
-        run.unfinished = self.sign_heads.run(tell).await?;
+        let Turn { unfinished, is_round } = self.sign_heads.run(tell).await?;
+        (run.unfinished, run.is_round) = (unfinished, is_round);
         self.broken.store(run.broken.len(), Ordering::Relaxed);
+        let now = seconds(&self.clock.now());
+        self.last_turn.store(now, Ordering::Relaxed);
+        if is_round {
+            self.last_round.store(now, Ordering::Relaxed);
+        }
         Ok(run)
     }
 
-    /// How many chains did not fit when this process last signed.
+    /// When this process last signed a head, in seconds since 1970; 0 before the first.
+    pub fn last_signed(&self) -> u64 {
+        self.last_signed.load(Ordering::Relaxed)
+    }
+
+    /// When it last had signed all heads that it could.
+    pub fn last_turn(&self) -> u64 {
+        self.last_turn.load(Ordering::Relaxed)
+    }
+
+    /// When it last had looked at all heads, whatever is noted of them.
+    pub fn last_round(&self) -> u64 {
+        self.last_round.load(Ordering::Relaxed)
+    }
+
+    /// With how many chains something was wrong when this process last signed.
     pub fn broken(&self) -> u64 {
         u64::try_from(self.broken.load(Ordering::Relaxed)).unwrap_or(u64::MAX)
     }
@@ -133,6 +170,10 @@ impl HeadSigning {
             }
         }
     }
+}
+
+fn seconds(at: &Timestamp) -> u64 {
+    u64::try_from(at.unix_seconds()).unwrap_or_default()
 }
 
 /// What the commands need.
@@ -239,18 +280,22 @@ async fn execute(command: AuditCommand, tools: &AuditTools, out: &mut dyn Tell) 
         }
         AuditCommand::Sign { .. } => {
             let signing = tools.signing.as_ref().ok_or("audit.signing_key is missing")?;
+            let (mut broken, mut is_round) = (BTreeMap::new(), false);
             loop {
                 let run = signing.once().await?;
                 for signed in run.signed {
                     out.tell(&format!("{}\n", serde_json::to_string(&HeadLine::from(signed))?))?;
                 }
-                if run.unfinished == 0 {
-                    for (trail, finding) in &run.broken {
-                        out.warn(&format!("{trail} is broken and was not signed: {finding}\n"))?;
-                    }
-                    return Ok(run.broken.is_empty());
+                broken.extend(run.broken);
+                is_round |= run.is_round;
+                if run.unfinished == 0 && is_round {
+                    break;
                 }
             }
+            for (trail, finding) in &broken {
+                out.warn(&format!("{trail} is broken: {finding}\n"))?;
+            }
+            Ok(broken.is_empty())
         }
     }
 }

@@ -53,8 +53,23 @@ impl Sources {
             database("portal_database_checkouts_total", "Connections taken from the pool.", PgStore::checkouts),
             audit(
                 "portal_audit_chain_broken",
-                "Audit trails that did not fit when this process last signed.",
+                "Audit trails with which something was wrong when this process last signed.",
                 HeadSigning::broken,
+            ),
+            audit(
+                "portal_audit_last_signed_timestamp_seconds",
+                "When this process last signed a head, in seconds since 1970; 0 before the first.",
+                HeadSigning::last_signed,
+            ),
+            audit(
+                "portal_audit_last_turn_timestamp_seconds",
+                "When it last had signed all heads that it could, in seconds since 1970; 0 before the first time.",
+                HeadSigning::last_turn,
+            ),
+            audit(
+                "portal_audit_last_round_timestamp_seconds",
+                "When it last had looked at all heads, also those noted as signed, in seconds since 1970; 0 before the first time.",
+                HeadSigning::last_round,
             ),
             limited(
                 "portal_rate_limited_total",

@@ -7,10 +7,11 @@ use std::time::Duration;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::Condition;
 use actix_web::{App, HttpServer, web};
-use portal_accounts::{FailedSignIns, Reconciler, SignIn, Webhooks};
+use portal_accounts::{FailedSignIns, Reconciler, SignIn, WebhookHealth, Webhooks};
 use portal_http_api::mount_metrics;
 use portal_http_kit::{Observe, cors};
 use portal_postgres::PgFeed;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::audit::HeadSigning;
@@ -90,18 +91,22 @@ impl Bound {
     pub async fn run(self) -> Result<(), ServeError> {
         let metrics = self.metrics.map(tokio::spawn);
         let feed = tokio::spawn(self.feed.run());
-        let jobs = tokio::spawn(jobs(self.reconciler, self.webhooks));
+        let jobs = tokio::spawn(jobs(self.reconciler, self.webhooks.clone()));
         let head_signing = tokio::spawn(self.head_signing.run());
         let preparing = tokio::spawn(prepare(self.sign_in));
-        let telling = tokio::spawn(tell(self.failed_sign_ins.clone()));
+        let webhook_health = self.webhooks.as_ref().map(|webhooks| webhooks.health.clone());
+        let (end, ended) = oneshot::channel();
+        let mut telling = tokio::spawn(tell(self.failed_sign_ins, webhook_health, ended));
         let outcome = self.server.await.map_err(ServeError::Run);
         feed.abort();
         jobs.abort();
         head_signing.abort();
         preparing.abort();
-        telling.abort();
-        if !matches!(timeout(LAST_WORDS, self.failed_sign_ins.tell()).await, Ok(Ok(()))) {
-            tracing::warn!("the last sign-ins that failed are not in the trail");
+        // What is being told is told to its end, and then what came since.
+        let is_told = end.send(()).is_ok() && matches!(timeout(LAST_WORDS, &mut telling).await, Ok(Ok(true)));
+        if !is_told {
+            telling.abort();
+            tracing::warn!("the last sign-ins that failed may not be in the trail");
         }
         if let Some(metrics) = metrics {
             metrics.abort();
@@ -173,11 +178,23 @@ async fn prepare(sign_in: Arc<SignIn>) {
     }
 }
 
-/// Puts the sign-ins that failed into the trail.
-async fn tell(failed_sign_ins: Arc<FailedSignIns>) {
+/// Puts the sign-ins that failed into the trail, and the deliveries that were refused into the log: now and then, and when the server has
+/// ended. Whether all of them are there then.
+async fn tell(
+    failed_sign_ins: Arc<FailedSignIns>,
+    webhooks: Option<Arc<WebhookHealth>>,
+    mut ended: oneshot::Receiver<()>,
+) -> bool {
     loop {
-        tokio::time::sleep(JOB_INTERVAL).await;
-        if let Err(error) = failed_sign_ins.tell().await {
+        let is_end = timeout(JOB_INTERVAL, &mut ended).await.is_ok();
+        if let Some(webhooks) = &webhooks {
+            webhooks.log_refusals();
+        }
+        let told = failed_sign_ins.tell().await;
+        if is_end {
+            return told.is_ok();
+        }
+        if let Err(error) = told {
             tracing::warn!(error = explain(&error), "sign-ins that failed are not in the trail yet; trying again");
         }
     }

@@ -405,8 +405,14 @@ async fn the_server_signs_on_its_own_what_fits_and_counts_what_does_not() {
     assert_eq!(portal.database.count(&signed("stranger")).await.unwrap(), 2, "nobody vouches for what does not fit");
     let metrics = portal.wired.api.metrics.render();
     assert!(metrics.contains("\nportal_audit_chain_broken 1\n"), "{metrics}");
+    for moment in ["signed", "turn", "round"] {
+        let name = format!("\nportal_audit_last_{moment}_timestamp_seconds ");
+        let (_, value) = metrics.split_once(&name).unwrap();
+        let seconds: i64 = value.lines().next().unwrap().parse().unwrap();
+        assert!(seconds > 1_700_000_000, "{moment}: {seconds}");
+    }
     let told = portal.audit(&["sign"]).await;
-    let said = format!("{account} is broken and was not signed: record 3 was changed\n");
+    let said = format!("{account} is broken: record 3 was changed\n");
     assert_eq!((told.good, told.text.as_str(), told.aside), (false, "", said));
 }
 

@@ -195,6 +195,8 @@ diesel::table! {
         account_id -> Uuid,
         seq -> BigInt,
         hash -> Binary,
+        signed_hash -> Nullable<Binary>,
+        is_signed -> Bool,
     }
 }
 
@@ -215,11 +217,13 @@ diesel::table! {
         only_row -> Bool,
         seq -> BigInt,
         hash -> Binary,
+        signed_hash -> Nullable<Binary>,
+        is_signed -> Bool,
     }
 }
 
 diesel::table! {
-    audit_signed_heads (account_id, seq, hash) {
+    audit_signed_heads (account_id, seq, signature) {
         account_id -> Uuid,
         seq -> BigInt,
         hash -> Binary,
@@ -229,7 +233,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    platform_audit_signed_heads (seq, hash) {
+    platform_audit_signed_heads (seq, signature) {
         seq -> BigInt,
         hash -> Binary,
         at -> Timestamptz,

@@ -1,8 +1,9 @@
 //! What the provider sends on its own: each message takes effect once, whatever comes of it is committed before it is acknowledged, and
 //! one that makes no sense is put aside and holds nobody up.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use portal_audit::{AuditAction, AuditRecord, Caller, Provenance, Subject};
 use portal_authz::action::ManageWebhooks;
@@ -113,6 +114,8 @@ pub struct WebhookHealth {
     refused: AtomicU64,
     parked: AtomicU64,
     last_accepted: AtomicU64,
+    /// Not logged yet, by their reasons.
+    refusals: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl WebhookHealth {
@@ -126,7 +129,7 @@ impl WebhookHealth {
                 }
             }
             Err(ReceiveWebhookError::Refused(refused)) => {
-                tracing::info!(reason = refused.0, "a delivery to the webhook was refused");
+                *self.refusals().entry(refused.0).or_default() += 1;
                 self.refused.fetch_add(1, Ordering::Relaxed);
             }
             Err(ReceiveWebhookError::Denied(_) | ReceiveWebhookError::Store(_)) => {}
@@ -135,6 +138,18 @@ impl WebhookHealth {
 
     fn note_last(&self, at: Timestamp) {
         self.last_accepted.fetch_max(u64::try_from(at.unix_seconds()).unwrap_or_default(), Ordering::Relaxed);
+    }
+
+    /// Logs what was refused since it was last called, in one line per reason: whoever sends what nobody signed must not choose how
+    /// much is written.
+    pub fn log_refusals(&self) {
+        for (reason, times) in std::mem::take(&mut *self.refusals()) {
+            tracing::info!(reason, times, "deliveries to the webhook were refused");
+        }
+    }
+
+    fn refusals(&self) -> MutexGuard<'_, BTreeMap<&'static str, u64>> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many were acknowledged, those that were put aside included.

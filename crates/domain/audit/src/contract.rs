@@ -123,6 +123,12 @@ fn signed(trail: Trail, head: Head) -> SignedHead {
     SignedHead { trail, head, at: at(9), signature }
 }
 
+/// Another signature of it.
+fn signed_anew(trail: Trail, head: Head, number: u8) -> SignedHead {
+    let signature = crate::Signature::from_bytes(&[number; 64]).expect("64 bytes");
+    SignedHead { signature, ..signed(trail, head) }
+}
+
 /// A moment, with microseconds: what is read back must equal what was written.
 fn at(second: u32) -> Timestamp {
     let start = Timestamp::from_unix_seconds(1_800_000_000).expect("a year that can be represented");

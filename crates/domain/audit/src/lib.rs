@@ -24,12 +24,14 @@ pub use caller::{Caller, Provenance};
 pub use chain::{Hash, Head, InvalidHex, Link, Trail};
 pub use effect::{Effect, EffectResult, Outcome};
 pub use entry::AuditEntry;
-pub use ports::{AuditLog, AuditReader, AuditStore, AuditTx, ChainReader, Inspecting, LinkRange, SignedHeads, Signing};
+pub use ports::{
+    AuditLog, AuditReader, AuditStore, AuditTx, ChainReader, FoundHead, Inspecting, LinkRange, SignedHeads, Signing,
+};
 #[cfg(any(test, feature = "testing"))]
 pub use ports::{MockAuditLog, MockAuditReader, MockChainReader, MockSignedHeads};
 pub use read::{AuditEvent, AuditFilter, AuditTrail, FoundEvent, ReadTrailError, TrailOf};
 pub use record::{Actor, AuditAction, AuditRecord, Subject};
-pub use sign::{SignHeads, SignHeadsError, SigningNews};
+pub use sign::{SignHeads, SignHeadsError, SigningNews, Turn};
 pub use signed_head::{HeadSigner, HeadVerifier, Signature, SignedHead};
 #[cfg(any(test, feature = "testing"))]
 pub use signed_head::{MockHeadSigner, MockHeadVerifier};

@@ -7,7 +7,7 @@ use portal_authz::action::{InspectAuditTrails, ReadAuditTrail, SignAuditHeads};
 use portal_authz::{Authorized, Platform};
 use portal_kernel::{AccountId, AuditEventId, Begin, Finish, Page, PageRequest, StoreError, Timestamp};
 
-use crate::{AuditFilter, AuditRecord, FoundEvent, Head, Link, SignedHead, Trail, TrailOf};
+use crate::{AuditFilter, AuditRecord, FoundEvent, Head, HeadVerifier, Link, SignedHead, Trail, TrailOf};
 
 /// The trail, inside a transaction. It can only be appended to.
 #[cfg_attr(any(test, feature = "testing"), mockall::automock)]
@@ -20,18 +20,49 @@ pub trait AuditLog: Send {
 /// Proof for whoever signs heads.
 pub type Signing = Authorized<SignAuditHeads, Platform>;
 
+/// How far a chain has come, beside its signatures, as all of it was at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundHead {
+    /// Whose chain.
+    pub trail: Trail,
+    /// Whether it is noted as signed. Whoever owns the database can note anything.
+    pub is_noted: bool,
+    /// How far, and the two signed heads of the greatest numbers; none if a row holds what no version of the program writes.
+    pub known: Option<(Head, Vec<SignedHead>)>,
+}
+
+impl FoundHead {
+    /// The head, if a known key signed it, and nobody anything else of its number or beyond.
+    pub fn signed(&self, verifier: &dyn HeadVerifier) -> Option<Head> {
+        let (head, signed) = self.known.as_ref()?;
+        let (last, before) = signed.split_first()?;
+        let is_alone = before.iter().all(|before| before.head.seq < head.seq);
+        (last.head == *head && is_alone && last.is_valid(verifier)).then_some(*head)
+    }
+}
+
 /// Signed heads, inside a transaction.
 #[cfg_attr(any(test, feature = "testing"), mockall::automock)]
 #[async_trait]
 pub trait SignedHeads: Send {
-    /// Chains whose head has no signed head of its number and hash, or a signed head of a greater number, in the order of trails behind
-    /// `after`, some of them if there are many.
+    /// Heads that are not noted as signed, in the order of trails behind `after`, some of them if there are many.
     async fn unsigned(
         &mut self,
         cleared: &Signing,
         after: Option<Trail>,
         limit: usize,
-    ) -> Result<Vec<Trail>, StoreError>;
+    ) -> Result<Vec<FoundHead>, StoreError>;
+
+    /// The same of all heads, whatever is noted.
+    async fn heads(
+        &mut self,
+        cleared: &Signing,
+        after: Option<Trail>,
+        limit: usize,
+    ) -> Result<Vec<FoundHead>, StoreError>;
+
+    /// Notes that these heads are signed. One that has moved on meanwhile, or that somebody moves, may be left out.
+    async fn note(&mut self, cleared: &Signing, signed: Vec<(Trail, Head)>) -> Result<(), StoreError>;
 
     /// Signed heads, those of the greatest numbers first. What no version of the program writes is left out.
     async fn last_signed(
@@ -53,7 +84,7 @@ pub trait SignedHeads: Send {
         limit: usize,
     ) -> Result<Vec<Link>, StoreError>;
 
-    /// Adds it; false if there is one of this number and hash.
+    /// Adds it; false if it is not added, as one of this number and signature is there.
     async fn add(&mut self, cleared: &Signing, head: SignedHead) -> Result<bool, StoreError>;
 }
 

@@ -1,7 +1,7 @@
 //! Doubles of this crate's unit tests.
 
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
+use std::ops::{Bound, RangeInclusive};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +11,7 @@ use portal_kernel::{AccountId, AuditEventId, Begin, Finish, Id, StoreError, Time
 use sha2::{Digest, Sha256};
 
 use crate::{
-    AuditEntry, AuditLog, AuditTx, ChainReader, Head, HeadSigner, HeadVerifier, Inspecting, Link, LinkRange,
+    AuditEntry, AuditLog, AuditTx, ChainReader, FoundHead, Head, HeadSigner, HeadVerifier, Inspecting, Link, LinkRange,
     MockAuditLog, Signature, SignedHead, SignedHeads, Signing, Trail,
 };
 
@@ -21,6 +21,10 @@ pub(crate) struct Stored {
     pub(crate) links: Vec<Link>,
     pub(crate) head: Option<Head>,
     pub(crate) signed: Vec<SignedHead>,
+    /// The head that is noted as signed.
+    pub(crate) noted: Option<Head>,
+    /// Whether no signature is kept.
+    pub(crate) swallows: bool,
     /// Numbers of records that cannot be read.
     pub(crate) unreadable: Vec<i64>,
     /// The longest part that was asked for.
@@ -37,6 +41,13 @@ impl Stored {
         links.sort_by_key(|link| (link.seq, link.entry.id));
         links.truncate(limit.min(Self::PAGE));
         links
+    }
+
+    /// Those of the greatest numbers first.
+    fn last_signed(&self) -> Vec<SignedHead> {
+        let mut signed = self.signed.clone();
+        signed.sort_by_key(|signed| std::cmp::Reverse((signed.head.seq, *signed.signature.as_bytes())));
+        signed
     }
 
     fn readable(&self, links: Vec<Link>) -> Result<Vec<Link>, StoreError> {
@@ -96,6 +107,7 @@ impl ChainReader for MemoryChains {
 /// A transaction on several of them, by their trails. What it adds stays.
 pub(crate) struct MemoryTx {
     pub(crate) chains: Arc<BTreeMap<Trail, MemoryChains>>,
+    read: Arc<AtomicUsize>,
     audit: MockAuditLog,
 }
 
@@ -103,25 +115,49 @@ impl MemoryTx {
     fn of<T>(&self, trail: Trail, act: impl FnOnce(&mut Stored) -> T) -> T {
         act(&mut self.chains[&trail].0.lock().unwrap())
     }
+
+    fn found(&self, after: Option<Trail>) -> impl Iterator<Item = FoundHead> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.chains.range((from, Bound::Unbounded)).filter_map(|(trail, chain)| {
+            let chain = chain.0.lock().unwrap();
+            let mut signed = chain.last_signed();
+            signed.truncate(2);
+            let head = chain.head?;
+            Some(FoundHead { trail: *trail, is_noted: chain.noted == Some(head), known: Some((head, signed)) })
+        })
+    }
 }
 
 #[async_trait]
 impl SignedHeads for MemoryTx {
-    async fn unsigned(&mut self, _: &Signing, after: Option<Trail>, limit: usize) -> Result<Vec<Trail>, StoreError> {
-        let wants = |chain: &Stored| {
-            chain.head.is_some_and(|head| {
-                !chain.signed.iter().any(|signed| signed.head == head)
-                    || chain.signed.iter().any(|signed| signed.head.seq > head.seq)
-            })
-        };
-        let behind = self.chains.iter().filter(|(trail, _)| after.is_none_or(|after| **trail > after));
-        let wanting = behind.filter(|(_, chain)| wants(&chain.0.lock().unwrap())).map(|(trail, _)| *trail);
-        Ok(wanting.take(limit).collect())
+    async fn unsigned(
+        &mut self,
+        _: &Signing,
+        after: Option<Trail>,
+        limit: usize,
+    ) -> Result<Vec<FoundHead>, StoreError> {
+        Ok(self.found(after).filter(|found| !found.is_noted).take(limit).collect())
+    }
+
+    async fn heads(&mut self, _: &Signing, after: Option<Trail>, limit: usize) -> Result<Vec<FoundHead>, StoreError> {
+        let found: Vec<_> = self.found(after).take(limit).collect();
+        self.read.fetch_add(found.len(), Ordering::Relaxed);
+        Ok(found)
+    }
+
+    async fn note(&mut self, _: &Signing, signed: Vec<(Trail, Head)>) -> Result<(), StoreError> {
+        for (trail, head) in signed {
+            self.of(trail, |chain| {
+                if chain.head == Some(head) {
+                    chain.noted = Some(head);
+                }
+            });
+        }
+        Ok(())
     }
 
     async fn last_signed(&mut self, _: &Signing, trail: Trail, limit: usize) -> Result<Vec<SignedHead>, StoreError> {
-        let mut signed = self.of(trail, |chain| chain.signed.clone());
-        signed.sort_by_key(|signed| std::cmp::Reverse(signed.head.seq));
+        let mut signed = self.of(trail, |chain| chain.last_signed());
         signed.truncate(limit);
         Ok(signed)
     }
@@ -139,7 +175,7 @@ impl SignedHeads for MemoryTx {
 
     async fn add(&mut self, _: &Signing, head: SignedHead) -> Result<bool, StoreError> {
         Ok(self.of(head.trail, |chain| {
-            let is_new = chain.signed.iter().all(|signed| signed.head != head.head);
+            let is_new = !chain.swallows && chain.signed.iter().all(|signed| signed.signature != head.signature);
             chain.signed.extend(is_new.then_some(head));
             is_new
         }))
@@ -171,6 +207,8 @@ impl Finish for MemoryTx {
 pub(crate) struct MemoryStore {
     pub(crate) chains: Arc<BTreeMap<Trail, MemoryChains>>,
     pub(crate) transactions: AtomicUsize,
+    /// How many heads were read whatever was noted of them.
+    pub(crate) read: Arc<AtomicUsize>,
 }
 
 #[async_trait]
@@ -181,7 +219,7 @@ impl Begin<dyn AuditTx> for MemoryStore {
         if left == 0 {
             return Err(StoreError::Unavailable("away".into()));
         }
-        Ok(Box::new(MemoryTx { chains: self.chains.clone(), audit: MockAuditLog::new() }))
+        Ok(Box::new(MemoryTx { chains: self.chains.clone(), read: self.read.clone(), audit: MockAuditLog::new() }))
     }
 }
 

@@ -65,6 +65,12 @@ pub enum Finding {
         /// Its number.
         seq: i64,
     },
+    /// The database said of a head that it is signed, or did not keep its signature.
+    #[error("head {seq} was not signed where the database says that it is")]
+    Unsigned {
+        /// Its number.
+        seq: i64,
+    },
     /// A record, or one before it, is not what it was when the head was signed: the hashes were computed anew.
     #[error("record {seq} has another hash than its signed head: it or one before it was rewritten")]
     Rewritten {

@@ -1,16 +1,18 @@
 //! Signed heads of the audit trails.
 
 use async_trait::async_trait;
-use diesel::dsl::{exists, not};
 use diesel::prelude::*;
+use diesel::query_builder::SqlQuery;
+use diesel::sql_types::{self, Array, BigInt, Binary, Timestamptz};
 use diesel_async::RunQueryDsl;
-use portal_audit::{Head, Link, SignedHead, SignedHeads, Signing, Trail};
-use portal_kernel::{AccountId, Id, StoreError, Timestamp};
+use portal_audit::{FoundHead, Head, Link, SignedHead, SignedHeads, Signing, Trail};
+use portal_kernel::{Id, StoreError, Timestamp};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::reader::audit::{LinksFrom, read_head, read_links};
-use crate::row::audit::{PlatformSignedHeadRow, SignedHeadRow};
-use crate::schema::{audit_heads, audit_signed_heads, platform_audit_heads, platform_audit_signed_heads};
+use crate::row::audit::{PlatformSignedHeadRow, SignedHeadRow, found_heads};
+use crate::schema::{audit_signed_heads, platform_audit_heads, platform_audit_signed_heads};
 use crate::tx::PgTx;
 
 /// The last second of the year 9999. What stands beyond cannot be read.
@@ -20,43 +22,100 @@ fn rows(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
+/// Heads of accounts behind one, each with the two signed heads of the greatest numbers. Where all are noted as signed, what says so
+/// reads none.
+const UNSIGNED_HEADS: &str = "SELECT head.account_id, head.seq, head.hash, head.is_signed, signed.seq AS signed_seq, \
+         signed.hash AS signed_hash, signed.at AS signed_at, signed.signature \
+     FROM (SELECT account_id, seq, hash, is_signed FROM audit_heads WHERE account_id > $1 AND NOT is_signed \
+         ORDER BY account_id LIMIT $2) AS head \
+     LEFT JOIN LATERAL (SELECT seq, hash, at, signature FROM audit_signed_heads WHERE account_id = head.account_id \
+         AND at BETWEEN $3 AND $4 ORDER BY seq DESC, signature DESC LIMIT 2) AS signed ON true \
+     ORDER BY head.account_id, signed.seq DESC, signed.signature DESC";
+
+/// The same of all heads.
+const ALL_HEADS: &str = "SELECT head.account_id, head.seq, head.hash, head.is_signed, signed.seq AS signed_seq, \
+         signed.hash AS signed_hash, signed.at AS signed_at, signed.signature \
+     FROM (SELECT account_id, seq, hash, is_signed FROM audit_heads WHERE account_id > $1 \
+         ORDER BY account_id LIMIT $2) AS head \
+     LEFT JOIN LATERAL (SELECT seq, hash, at, signature FROM audit_signed_heads WHERE account_id = head.account_id \
+         AND at BETWEEN $3 AND $4 ORDER BY seq DESC, signature DESC LIMIT 2) AS signed ON true \
+     ORDER BY head.account_id, signed.seq DESC, signed.signature DESC";
+
+/// The same of the platform's.
+const PLATFORM_HEAD: &str = "SELECT NULL::uuid AS account_id, head.seq, head.hash, head.is_signed, signed.seq AS signed_seq, \
+         signed.hash AS signed_hash, signed.at AS signed_at, signed.signature \
+     FROM platform_audit_heads AS head \
+     LEFT JOIN LATERAL (SELECT seq, hash, at, signature FROM platform_audit_signed_heads \
+         WHERE at BETWEEN $1 AND $2 ORDER BY seq DESC, signature DESC LIMIT 2) AS signed ON true \
+     ORDER BY signed.seq DESC, signed.signature DESC";
+
+/// Passes over heads that somebody moves: writers wait for nobody who waits for others.
+const NOTE_HEADS: &str = "UPDATE audit_heads SET signed_hash = free.hash \
+     FROM (SELECT head.account_id, head.hash FROM audit_heads AS head \
+         JOIN unnest($1, $2) AS noted (account_id, hash) ON noted.account_id = head.account_id AND noted.hash = head.hash \
+         WHERE NOT head.is_signed FOR NO KEY UPDATE OF head SKIP LOCKED) AS free \
+     WHERE audit_heads.account_id = free.account_id";
+
+/// The first and the last second of what can be read.
+fn readable() -> Option<[OffsetDateTime; 2]> {
+    let [first, last] = [0, LAST_SECOND].map(|second| Timestamp::from_unix_seconds(second).map(Timestamp::to_offset));
+    Some([first?, last?])
+}
+
 #[async_trait]
 impl SignedHeads for PgTx {
-    async fn unsigned(&mut self, _: &Signing, after: Option<Trail>, limit: usize) -> Result<Vec<Trail>, StoreError> {
-        let mut unsigned = Vec::new();
-        if after.is_none() && limit > 0 && self.platform_is_unsigned().await? {
-            unsigned.push(Trail::Platform);
+    async fn unsigned(
+        &mut self,
+        _: &Signing,
+        after: Option<Trail>,
+        limit: usize,
+    ) -> Result<Vec<FoundHead>, StoreError> {
+        let mut found = self.platform_head(after, limit).await?;
+        found.retain(|found| !found.is_noted);
+        let query = diesel::sql_query(UNSIGNED_HEADS);
+        found.extend(self.account_heads(query, after, limit.saturating_sub(found.len())).await?);
+        Ok(found)
+    }
+
+    async fn heads(&mut self, _: &Signing, after: Option<Trail>, limit: usize) -> Result<Vec<FoundHead>, StoreError> {
+        let mut found = self.platform_head(after, limit).await?;
+        let query = diesel::sql_query(ALL_HEADS);
+        found.extend(self.account_heads(query, after, limit.saturating_sub(found.len())).await?);
+        Ok(found)
+    }
+
+    async fn note(&mut self, _: &Signing, signed: Vec<(Trail, Head)>) -> Result<(), StoreError> {
+        let (mut accounts, mut hashes) = (Vec::new(), Vec::new());
+        for (trail, head) in signed {
+            let hash = head.hash.as_bytes().to_vec();
+            if let Trail::Account(account) = trail {
+                accounts.push(account.uuid());
+                hashes.push(hash);
+                continue;
+            }
+            let noted = diesel::update(platform_audit_heads::table.find(true))
+                .filter(platform_audit_heads::hash.eq(&hash))
+                .set(platform_audit_heads::signed_hash.eq(&hash))
+                .execute(&mut self.conn)
+                .await;
+            self.noted(noted)?;
         }
-        let signed = audit_signed_heads::table
-            .filter(audit_signed_heads::account_id.eq(audit_heads::account_id))
-            .filter(audit_signed_heads::seq.eq(audit_heads::seq))
-            .filter(audit_signed_heads::hash.eq(audit_heads::hash));
-        let beyond = audit_signed_heads::table
-            .filter(audit_signed_heads::account_id.eq(audit_heads::account_id))
-            .filter(audit_signed_heads::seq.gt(audit_heads::seq));
-        let mut query = audit_heads::table
-            .filter(not(exists(signed)).or(exists(beyond)))
-            .order(audit_heads::account_id)
-            .limit(rows(limit.saturating_sub(unsigned.len())))
-            .select(audit_heads::account_id)
-            .into_boxed();
-        if let Some(Trail::Account(account)) = after {
-            query = query.filter(audit_heads::account_id.gt(account.uuid()));
-        }
-        let found: QueryResult<Vec<Uuid>> = query.load(&mut self.conn).await;
-        unsigned.extend(self.noted(found)?.into_iter().map(|id| Trail::Account(AccountId::from_uuid(id))));
-        Ok(unsigned)
+        let noted = diesel::sql_query(NOTE_HEADS)
+            .bind::<Array<sql_types::Uuid>, _>(accounts)
+            .bind::<Array<Binary>, _>(hashes)
+            .execute(&mut self.conn)
+            .await;
+        self.noted(noted).map(drop)
     }
 
     async fn last_signed(&mut self, _: &Signing, trail: Trail, limit: usize) -> Result<Vec<SignedHead>, StoreError> {
-        let times = [0, LAST_SECOND].map(|second| Timestamp::from_unix_seconds(second).map(Timestamp::to_offset));
-        let [Some(first), Some(last)] = times else { return Ok(Vec::new()) };
+        let Some([first, last]) = readable() else { return Ok(Vec::new()) };
         match trail {
             Trail::Account(account) => {
                 let found: QueryResult<Vec<SignedHeadRow>> = audit_signed_heads::table
                     .filter(audit_signed_heads::account_id.eq(account.uuid()))
                     .filter(audit_signed_heads::at.between(first, last))
-                    .order(audit_signed_heads::seq.desc())
+                    .order((audit_signed_heads::seq.desc(), audit_signed_heads::signature.desc()))
                     .limit(rows(limit))
                     .select(SignedHeadRow::as_select())
                     .load(&mut self.conn)
@@ -66,7 +125,7 @@ impl SignedHeads for PgTx {
             Trail::Platform => {
                 let found: QueryResult<Vec<PlatformSignedHeadRow>> = platform_audit_signed_heads::table
                     .filter(platform_audit_signed_heads::at.between(first, last))
-                    .order(platform_audit_signed_heads::seq.desc())
+                    .order((platform_audit_signed_heads::seq.desc(), platform_audit_signed_heads::signature.desc()))
                     .limit(rows(limit))
                     .select(PlatformSignedHeadRow::as_select())
                     .load(&mut self.conn)
@@ -110,17 +169,28 @@ impl SignedHeads for PgTx {
 }
 
 impl PgTx {
-    async fn platform_is_unsigned(&mut self) -> Result<bool, StoreError> {
-        let signed = platform_audit_signed_heads::table
-            .filter(platform_audit_signed_heads::seq.eq(platform_audit_heads::seq))
-            .filter(platform_audit_signed_heads::hash.eq(platform_audit_heads::hash));
-        let beyond =
-            platform_audit_signed_heads::table.filter(platform_audit_signed_heads::seq.gt(platform_audit_heads::seq));
-        let found = platform_audit_heads::table
-            .filter(not(exists(signed)).or(exists(beyond)))
-            .count()
-            .get_result::<i64>(&mut self.conn)
+    async fn platform_head(&mut self, after: Option<Trail>, limit: usize) -> Result<Vec<FoundHead>, StoreError> {
+        let Some([first, last]) = readable().filter(|_| after.is_none() && limit > 0) else { return Ok(Vec::new()) };
+        let query = diesel::sql_query(PLATFORM_HEAD).bind::<Timestamptz, _>(first).bind::<Timestamptz, _>(last);
+        let found = query.load(&mut self.conn).await;
+        Ok(found_heads(self.noted(found)?))
+    }
+
+    async fn account_heads(
+        &mut self,
+        query: SqlQuery,
+        after: Option<Trail>,
+        limit: usize,
+    ) -> Result<Vec<FoundHead>, StoreError> {
+        let Some([first, last]) = readable() else { return Ok(Vec::new()) };
+        let found = query
+            // No id is less than this one.
+            .bind::<sql_types::Uuid, _>(after.and_then(Trail::account).map_or(Uuid::nil(), Id::uuid))
+            .bind::<BigInt, _>(rows(limit))
+            .bind::<Timestamptz, _>(first)
+            .bind::<Timestamptz, _>(last)
+            .load(&mut self.conn)
             .await;
-        Ok(self.noted(found)? > 0)
+        Ok(found_heads(self.noted(found)?))
     }
 }

@@ -1,8 +1,9 @@
 //! `audit_events`, `audit_heads`, `audit_signed_heads`, and those of the platform.
 
 use diesel::prelude::*;
-use portal_audit::{AuditEntry, Hash, Head, Link, Signature, SignedHead, Trail};
-use portal_kernel::{AuditEventId, Id, RequestId, StoreError, Timestamp};
+use diesel::sql_types::{self, BigInt, Binary, Bool, Nullable, Timestamptz};
+use portal_audit::{AuditEntry, FoundHead, Hash, Head, Link, Signature, SignedHead, Trail};
+use portal_kernel::{AccountId, AuditEventId, Id, RequestId, StoreError, Timestamp};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -124,3 +125,64 @@ macro_rules! signed_head_row {
 
 signed_head_row!(SignedHeadRow, audit_signed_heads);
 signed_head_row!(PlatformSignedHeadRow, platform_audit_signed_heads);
+
+/// A head beside one of its signed heads, if there are any. The platform has no account.
+#[derive(QueryableByName)]
+#[diesel(check_for_backend(diesel::pg::Pg))]
+pub(crate) struct FoundHeadRow {
+    #[diesel(sql_type = Nullable<sql_types::Uuid>)]
+    account_id: Option<Uuid>,
+    #[diesel(sql_type = BigInt)]
+    seq: i64,
+    #[diesel(sql_type = Binary)]
+    hash: Vec<u8>,
+    #[diesel(sql_type = Bool)]
+    is_signed: bool,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    signed_seq: Option<i64>,
+    #[diesel(sql_type = Nullable<Binary>)]
+    signed_hash: Option<Vec<u8>>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    signed_at: Option<OffsetDateTime>,
+    #[diesel(sql_type = Nullable<Binary>)]
+    signature: Option<Vec<u8>>,
+}
+
+impl FoundHeadRow {
+    fn trail(&self) -> Trail {
+        self.account_id.map(AccountId::from_uuid).into()
+    }
+
+    fn known(self) -> Option<(Head, Option<SignedHead>)> {
+        let trail = self.trail();
+        let head = head("audit_heads", (self.seq, self.hash)).ok()?;
+        let (Some(seq), Some(hash), Some(at), Some(signature)) =
+            (self.signed_seq, self.signed_hash, self.signed_at, self.signature)
+        else {
+            return Some((head, None));
+        };
+        Some((head, Some(SignedHeadRow { seq, hash, at, signature }.signed_head(trail).ok()?)))
+    }
+}
+
+/// Rows of one head are beside each other.
+pub(crate) fn found_heads(rows: Vec<FoundHeadRow>) -> Vec<FoundHead> {
+    let mut heads: Vec<FoundHead> = Vec::new();
+    for row in rows {
+        let (trail, is_noted, known) = (row.trail(), row.is_signed, row.known());
+        match heads.last_mut().filter(|last| last.trail == trail) {
+            None => {
+                let known = known.map(|(head, signed)| (head, signed.into_iter().collect()));
+                heads.push(FoundHead { trail, is_noted, known });
+            }
+            Some(last) => {
+                let before = last.known.take();
+                last.known = before.zip(known).map(|((head, mut signed), (_, next))| {
+                    signed.extend(next);
+                    (head, signed)
+                });
+            }
+        }
+    }
+    heads
+}

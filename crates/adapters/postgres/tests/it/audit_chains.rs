@@ -9,7 +9,7 @@ use portal_audit::{
     MockHeadVerifier, Provenance, Subject, Trail, Verdict,
 };
 use portal_kernel::{AccountId, AuditEventId, Id, IdGen};
-use portal_postgres::testing::revert_through;
+use portal_postgres::testing::{TestDatabase, revert_through};
 use portal_postgres::{PgStore, migrate};
 use portal_testkit::CountingIds;
 use tokio::task::JoinSet;
@@ -180,16 +180,24 @@ async fn a_signature_of_a_head_that_moved_meanwhile_is_kept() {
     tx.commit().await.unwrap();
     let mut signing_tx = audit(&store).await;
     let found = signing_tx.signed_heads().unsigned(&signing(), None, 9).await.unwrap();
-    let head = signing_tx.signed_heads().head(&signing(), found[0]).await.unwrap().unwrap();
+    let trail = found[0].trail;
+    let head = signing_tx.signed_heads().head(&signing(), trail).await.unwrap().unwrap();
     // Whoever signs holds no lock that a writer waits for.
     let mut tx = audit(&store).await;
     tx.audit().record(record(&ids, Some(account))).await.unwrap();
     soon("a record", tx.commit()).await.unwrap();
-    let trail = found[0];
     let signature = portal_audit::Signature::from_bytes(&[7; 64]).unwrap();
     let signed = portal_audit::SignedHead { trail, head, at: now(), signature };
     assert!(signing_tx.signed_heads().add(&signing(), signed).await.unwrap());
+    signing_tx.signed_heads().note(&signing(), vec![(trail, head)]).await.unwrap();
     signing_tx.commit().await.unwrap();
+    let mut tx = audit(&store).await;
+    assert_eq!(
+        tx.signed_heads().unsigned(&signing(), None, 9).await.unwrap().len(),
+        1,
+        "what came since is not signed"
+    );
+    tx.rollback().await.unwrap();
     assert_eq!(store.signed_heads(&inspecting(), trail, 1..=9, 9).await.unwrap(), [signed]);
 }
 
@@ -204,4 +212,58 @@ async fn hashes_are_those_of_the_domain() {
     let range = LinkRange { trail, after: None, since: None, limit: 9 };
     let links = store.links(&inspecting(), range).await.unwrap();
     assert_eq!(links, [Head { seq: 0, hash: Hash::ORIGIN }.append(AuditEntry::from(record))]);
+}
+
+/// How many rows of these tables were read since the database began, by sessions that are over.
+async fn rows_read(database: &TestDatabase) -> i64 {
+    let alive =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'portal'";
+    soon("sessions that end", async {
+        while database.count(alive).await.expect("sessions") > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let read = "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint AS count FROM pg_stat_user_tables
+        WHERE relname IN ('audit_heads', 'audit_signed_heads')";
+    database.count(read).await.expect("counts")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_read_to_find_heads_follows_how_many_are_not_signed_and_how_many_are_asked_for() {
+    let database = database().await;
+    database
+        .execute(
+            "INSERT INTO accounts (id, name, created_at) SELECT gen_random_uuid(), 'Acme', now() FROM generate_series(1, 20000);
+             INSERT INTO audit_heads (account_id, seq, hash, signed_hash) SELECT id, 3, sha256(''), sha256('') FROM accounts;
+             INSERT INTO audit_signed_heads (account_id, seq, hash, at, signature)
+                 SELECT id, seq, sha256(''), now(), sha256('') || sha256('') FROM accounts, generate_series(1, 3) AS seq;
+             ANALYZE accounts, audit_heads, audit_signed_heads",
+        )
+        .await
+        .unwrap();
+    for (grown, most) in [(0, 5), (5, 50)] {
+        let grow = format!(
+            "UPDATE audit_heads SET seq = 4, hash = sha256('4')
+             WHERE account_id IN (SELECT account_id FROM audit_heads ORDER BY account_id DESC LIMIT {grown})"
+        );
+        database.execute(&grow).await.unwrap();
+        let before = rows_read(&database).await;
+        let store = database.store(1).unwrap();
+        let mut tx = audit(&store).await;
+        assert_eq!(tx.signed_heads().unsigned(&signing(), None, 200).await.unwrap().len(), grown);
+        tx.rollback().await.unwrap();
+        drop(store);
+        let read = rows_read(&database).await - before;
+        assert!(read <= most, "{read} for {grown}");
+    }
+    let before = rows_read(&database).await;
+    let store = database.store(1).unwrap();
+    let mut tx = audit(&store).await;
+    let found = tx.signed_heads().heads(&signing(), None, 200).await.unwrap();
+    assert!(found.len() == 200 && found.iter().all(|found| found.is_noted));
+    tx.rollback().await.unwrap();
+    drop(store);
+    let read = rows_read(&database).await - before;
+    assert!((600..=1_000).contains(&read), "two signed heads for each, and no more: {read}");
 }

@@ -104,7 +104,7 @@ async fn a_digest_has_32_bytes_and_a_pepper() {
          -- What the provider sent, as it came: no secret, and read by people.
          AND (table_name, column_name) NOT IN (('webhook_inbox', 'body'))
              -- The audit trail's, which nobody presents.
-             AND NOT (table_name ~ 'audit_' AND column_name IN ('hash', 'signature')) AND NOT (
+             AND NOT (table_name ~ 'audit_' AND column_name IN ('hash', 'signed_hash', 'signature')) AND NOT (
              data_type = 'bytea' AND is_nullable = 'NO' AND column_name ~ 'digest'
              AND EXISTS (SELECT FROM pg_constraint WHERE conrelid = table_name::regclass AND contype = 'c' AND convalidated
                  AND pg_get_constraintdef(oid) = format('CHECK ((octet_length(%s) = 32))', column_name))

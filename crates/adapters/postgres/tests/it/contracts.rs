@@ -133,10 +133,11 @@ mod of_audit {
         heads {
             a_chain_that_grew_wants_a_signature
             chains_that_want_a_signature_are_found_in_parts
+            heads_are_found_with_their_signatures
             what_was_planted_is_no_signature
             records_are_read_for_signing
             signed_heads_are_read_back_by_number
-            a_head_is_signed_once
+            a_signature_is_added_once
         }
         events {
             pages_list_the_newest_first_and_every_event_once

@@ -6,7 +6,7 @@ use portal_accounts::contract::provision;
 use portal_audit::contract::{inspecting, operator};
 use portal_audit::{
     ChainReader, Finding, Head, HeadSigner, HeadVerifier, Inspector, LinkRange, SignHeads, Signature, SignedHead,
-    SigningNews, Trail, Verdict,
+    SigningNews, Trail, Turn, Verdict,
 };
 use portal_kernel::Id;
 use portal_postgres::PgStore;
@@ -38,6 +38,7 @@ struct World {
     database: TestDatabase,
     store: Arc<PgStore>,
     trail: Trail,
+    ids: CountingIds,
     /// What was told outside of the database.
     elsewhere: Vec<SignedHead>,
 }
@@ -49,17 +50,20 @@ impl World {
         let store = Arc::new(database.store(4).expect("a store"));
         let account = provision(&*store, 1).await.personal_account;
         let trail = if of_account { Trail::Account(account) } else { Trail::Platform };
-        let mut world = Self { database, store, trail, elsewhere: Vec::new() };
-        let ids = CountingIds::default();
+        let mut world = Self { database, store, trail, ids: CountingIds::default(), elsewhere: Vec::new() };
         for number in 1..=10 {
-            let mut tx = audit(&world.store).await;
-            tx.audit().record(record(&ids, trail.account())).await.expect("a record");
-            tx.commit().await.expect("a commit");
+            world.append(trail).await;
             if number == 4 || number == 8 {
                 world.sign().await;
             }
         }
         world
+    }
+
+    async fn append(&self, trail: Trail) {
+        let mut tx = audit(&self.store).await;
+        tx.audit().record(record(&self.ids, trail.account())).await.expect("a record");
+        tx.commit().await.expect("a commit");
     }
 
     async fn sign(&mut self) {
@@ -70,13 +74,14 @@ impl World {
     /// What keeps the signer from signing.
     async fn try_to_sign(&mut self) -> Option<Finding> {
         let (signer, verifier) = (Arc::new(Key(7)), Arc::new(Key(7)));
-        let signing = SignHeads { store: self.store.clone(), signer, verifier, clock: Arc::new(FixedClock::default()) };
+        let signing = SignHeads::new(self.store.clone(), signer, verifier, Arc::new(FixedClock::default()));
         let mut broken = None;
         let tell = |news| match news {
             SigningNews::Signed(head) => self.elsewhere.push(head),
             SigningNews::Broken { finding, .. } => broken = Some(finding),
         };
-        assert_eq!(signing.run(tell).await.expect("signatures"), 0);
+        let turn = signing.run(tell).await.expect("signatures");
+        assert_eq!(turn, Turn { unfinished: 0, is_round: true });
         broken
     }
 
@@ -289,27 +294,111 @@ async fn a_chain_that_was_tampered_with_behind_its_last_signature_is_not_signed(
     }
 }
 
+/// A statement that plants signed heads: of each number with the hash that the expression computes.
+fn plant(trail: Trail, rows: &str) -> String {
+    let (column, value) = match trail.account() {
+        Some(account) => ("account_id, ", format!("'{}', ", account.uuid())),
+        None => ("", String::new()),
+    };
+    format!(
+        "INSERT INTO $_signed_heads ({column}seq, hash, at, signature)
+         SELECT {value}seq, hash, at::timestamptz, sha256('') || sha256('') FROM {rows} AS rows (seq, hash, at)"
+    )
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_planted_signature_of_any_number_keeps_no_chain_from_being_signed() {
     for mut world in both().await {
-        let (column, value) = match world.trail.account() {
-            Some(account) => ("account_id, ", format!("'{}', ", account.uuid())),
-            None => ("", String::new()),
-        };
         for (seq, at) in [(9, "now()"), (10, "now()"), (11, "'infinity'"), (99, "now()"), (100, "'infinity'")] {
-            world
-                .tamper(&format!(
-                    "INSERT INTO $_signed_heads ({column}seq, hash, at, signature)
-                     VALUES ({value}{seq}, sha256('planted'), {at}, sha256('') || sha256(''))"
-                ))
-                .await;
+            world.tamper(&plant(world.trail, &format!("(VALUES ({seq}, sha256('planted'), {at}))"))).await;
         }
-        world.sign().await;
+        let invalid = Some(Finding::SignatureInvalid { seq: 99 });
+        assert_eq!(world.try_to_sign().await, invalid);
         assert_eq!(world.elsewhere.last().map(|signed| signed.head.seq), Some(10));
-        world.sign().await;
+        assert_eq!(world.try_to_sign().await, invalid, "it is told for as long as it is there");
         assert_eq!(world.elsewhere.len(), 3, "nothing grew since");
         assert_eq!(world.finding().await, Some(Finding::SignatureInvalid { seq: 9 }), "it is found all the same");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signature_that_is_planted_for_the_head_is_told_and_signed_beside() {
+    for mut world in both().await {
+        world.tamper(&plant(world.trail, "(SELECT seq, hash, now() FROM $_heads)")).await;
+        // As whoever signs would have noted it.
+        world.tamper("UPDATE $_heads SET signed_hash = hash").await;
+        for _ in 0..2 {
+            assert_eq!(world.try_to_sign().await, Some(Finding::SignatureInvalid { seq: 10 }));
+            assert_eq!(world.elsewhere.len(), 3);
+        }
+        assert_eq!(world.elsewhere[2].head.seq, 10);
+        // The forger takes out what he planted, and what was signed beside it.
+        world.tamper("DELETE FROM $_signed_heads WHERE seq = 10; UPDATE $_events SET reason = '' WHERE seq = 9").await;
+        world.forge().await;
+        assert_eq!(world.finding().await, None);
+        assert_eq!(world.verify(&world.elsewhere).await.finding, Some(Finding::Rewritten { seq: 10 }));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trigger_that_plants_a_signature_for_each_head_and_notes_it_is_told_at_once() {
+    for mut world in both().await {
+        let planted = plant(world.trail, "(SELECT NEW.seq, NEW.hash, now())").replace('$', "PLANTED");
+        let prefix = if world.trail == Trail::Platform { "platform_audit" } else { "audit" };
+        let planted = planted.replace("PLANTED", prefix);
+        world
+            .database
+            .execute(&format!(
+                "CREATE FUNCTION plant() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 {planted} ON CONFLICT DO NOTHING; NEW.signed_hash := NEW.hash; RETURN NEW; END $$;
+                 CREATE TRIGGER plant BEFORE UPDATE ON {prefix}_heads FOR EACH ROW EXECUTE FUNCTION plant()"
+            ))
+            .await
+            .unwrap();
+        world.append(world.trail).await;
+        assert_eq!(world.try_to_sign().await, Some(Finding::SignatureInvalid { seq: 11 }));
+        assert_eq!(world.elsewhere.last().map(|signed| signed.head.seq), Some(11));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_somebody_notes_as_signed_is_signed_and_told() {
+    for mut world in both().await {
+        world.tamper("UPDATE $_heads SET signed_hash = hash").await;
+        assert_eq!(world.try_to_sign().await, Some(Finding::Unsigned { seq: 10 }));
+        assert_eq!(world.elsewhere.last().map(|signed| signed.head.seq), Some(10));
+        assert_eq!(world.try_to_sign().await, None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trigger_that_drops_signatures_is_told() {
+    for mut world in both().await {
+        let prefix = if world.trail == Trail::Platform { "platform_audit" } else { "audit" };
+        let drop = format!(
+            "CREATE FUNCTION forget() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+             CREATE TRIGGER forget BEFORE INSERT ON {prefix}_signed_heads FOR EACH ROW EXECUTE FUNCTION forget()"
+        );
+        world.database.execute(&drop).await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(world.try_to_sign().await, Some(Finding::Unsigned { seq: 10 }));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_head_that_cannot_be_read_keeps_no_other_chain_from_being_signed() {
+    let mut world = World::new(true).await;
+    world
+        .tamper(
+            "ALTER TABLE $_signed_heads DROP CONSTRAINT $_signed_heads_signature_length;
+                 UPDATE $_signed_heads SET signature = '' WHERE seq = 8",
+        )
+        .await;
+    world.append(Trail::Platform).await;
+    assert_eq!(world.try_to_sign().await, Some(Finding::Unreadable { seq: 0 }));
+    let last = world.elsewhere.last().unwrap();
+    assert_eq!((last.trail, last.head.seq), (Trail::Platform, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

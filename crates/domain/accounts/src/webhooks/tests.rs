@@ -210,3 +210,59 @@ async fn nothing_is_read_of_what_is_not_the_providers() {
     assert!(matches!(webhooks.screen(&[]), Err(ReceiveWebhookError::Refused(_))));
     assert_eq!((webhooks.health.accepted(), webhooks.health.refused()), (0, 2));
 }
+
+/// Keeps what the lines that it is given say.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Lines {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut fields = Vec::new();
+        event.record(&mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
+            fields.push(format!("{field}={value:?} "));
+        });
+        self.0.lock().unwrap().push(fields.concat());
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn refused_deliveries_are_logged_in_one_line_per_reason_however_many_come() {
+    let mut forged = MockWebhookVerifier::new();
+    let mut sent = 0;
+    forged.expect_screen().returning(move |_, _| {
+        sent += 1;
+        Err(WebhookRefused(if sent % 4 == 0 { "webhook-too-old" } else { "webhook-signature-invalid" }))
+    });
+    let webhooks = webhooks(forged, Arc::new(MockAccountsStore::new([])));
+    let lines = Lines::default();
+    tracing::subscriber::with_default(lines.clone(), || {
+        for _ in 0..1_000 {
+            webhooks.screen(&[]).unwrap_err();
+        }
+        assert_eq!(*lines.0.lock().unwrap(), [""; 0]);
+        for _ in 0..2 {
+            webhooks.health.log_refusals();
+        }
+    });
+    let lines = lines.0.lock().unwrap();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    for (line, (reason, times)) in lines.iter().zip([("webhook-signature-invalid", 750), ("webhook-too-old", 250)]) {
+        assert!(line.contains(&format!("reason=\"{reason}\" times={times} ")), "{line}");
+    }
+}

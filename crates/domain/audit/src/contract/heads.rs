@@ -1,13 +1,27 @@
 //! Signed heads: the ports `SignedHeads` and `ChainReader::signed_heads`.
 
-use super::{Ports, inspecting, record, signed, signing};
-use crate::{Head, SignedHead, Trail};
+use super::{Ports, inspecting, record, signed, signed_anew, signing};
+use crate::{FoundHead, Head, SignedHead, Trail};
 
 async fn unsigned_behind(ports: Ports<'_>, after: Option<Trail>, limit: usize) -> Vec<Trail> {
     let mut tx = ports.begin().await;
     let found = tx.signed_heads().unsigned(&signing(), after, limit).await.expect("heads are read");
     tx.rollback().await.expect("the transaction ends");
+    assert!(found.iter().all(|found| !found.is_noted), "{found:?}");
+    found.into_iter().map(|found| found.trail).collect()
+}
+
+async fn heads(ports: Ports<'_>, after: Option<Trail>, limit: usize) -> Vec<FoundHead> {
+    let mut tx = ports.begin().await;
+    let found = tx.signed_heads().heads(&signing(), after, limit).await.expect("heads are read");
+    tx.rollback().await.expect("the transaction ends");
     found
+}
+
+async fn note(ports: Ports<'_>, signed: &[(Trail, Head)]) {
+    let mut tx = ports.begin().await;
+    tx.signed_heads().note(&signing(), signed.to_vec()).await.expect("heads are noted");
+    tx.commit().await.expect("a commit");
 }
 
 async fn unsigned(ports: Ports<'_>) -> Vec<Trail> {
@@ -28,18 +42,56 @@ async fn add(ports: Ports<'_>, head: SignedHead) -> bool {
     added
 }
 
-/// A chain wants a signature when it begins, when it grew since the last one, and at no other time.
+/// A chain wants a signature when it begins and when it grew, until its head is noted as signed. What is noted of another head counts
+/// for nothing.
 pub async fn a_chain_that_grew_wants_a_signature(ports: Ports<'_>) {
     assert_eq!(unsigned(ports).await, []);
     let trails = [Trail::Platform, Trail::Account(ports.accounts[0])];
+    let mut before = trails.map(|trail| (trail, Head::EMPTY));
     for (round, rest) in [(1, 2), (3, 4)] {
         ports.written(&[record(round, None), record(rest, Some(ports.accounts[0]))]).await;
         assert_eq!(unsigned(ports).await, trails);
+        note(ports, &before).await;
+        assert_eq!(unsigned(ports).await, trails, "those heads are over");
         for (place, trail) in trails.into_iter().enumerate() {
-            assert!(add(ports, signed(trail, ports.head(trail).await)).await);
+            before[place].1 = ports.head(trail).await;
+            note(ports, &before[place..=place]).await;
             assert_eq!(unsigned(ports).await, trails[place + 1..]);
         }
     }
+}
+
+/// All heads are found with the two signed heads of the greatest numbers, in the order of their trails, some at a time, and whether
+/// they are noted as signed.
+pub async fn heads_are_found_with_their_signatures(ports: Ports<'_>) {
+    assert_eq!(heads(ports, None, 9).await, []);
+    let [first, second] = ports.accounts.map(Trail::Account);
+    let trails = [Trail::Platform, first, second];
+    let mut expected = Vec::new();
+    for (number, trail) in (1..).zip(trails) {
+        ports.written(&[record(number, trail.account())]).await;
+        let head = ports.head(trail).await;
+        expected.push(FoundHead { trail, is_noted: false, known: Some((head, Vec::new())) });
+    }
+    assert_eq!(heads(ports, None, 9).await, expected);
+    for found in &mut expected[..2] {
+        let (head, last) = found.known.as_mut().expect("a head");
+        for seq in [1, 2, 3] {
+            let signed = signed(found.trail, Head { seq, ..*head });
+            assert!(add(ports, signed).await);
+            last.insert(0, signed);
+        }
+        last.truncate(2);
+        note(ports, &[(found.trail, *head)]).await;
+        found.is_noted = true;
+    }
+    assert_eq!(heads(ports, None, 9).await, expected);
+    assert_eq!(heads(ports, None, 1).await, expected[..1]);
+    assert_eq!(heads(ports, None, 2).await, expected[..2]);
+    assert_eq!(heads(ports, Some(Trail::Platform), 1).await, expected[1..2]);
+    assert_eq!(heads(ports, Some(first), 9).await, expected[2..]);
+    assert_eq!(heads(ports, Some(second), 9).await, []);
+    assert_eq!(unsigned(ports).await, [second]);
 }
 
 /// Chains that want a signature are found in the order of their trails, some at a time.
@@ -55,22 +107,20 @@ pub async fn chains_that_want_a_signature_are_found_in_parts(ports: Ports<'_>) {
     assert_eq!(unsigned_behind(ports, Some(second), 9).await, []);
 }
 
-/// What was planted for other numbers, or with another hash, does not take the place of a signature; a chain that was longer once is
-/// looked at.
+/// What was planted for any number, with any hash, does not take the place of a signature, and no head is noted by it.
 pub async fn what_was_planted_is_no_signature(ports: Ports<'_>) {
     for (number, trail) in [(1, Trail::Platform), (2, Trail::Account(ports.accounts[0]))] {
         ports.written(&[record(number, trail.account())]).await;
         let head = ports.head(trail).await;
-        let planted = [Head { seq: 1, ..Head::EMPTY }, Head { seq: 2, ..Head::EMPTY }, Head { seq: 99, ..head }];
-        for head in planted {
-            assert!(add(ports, signed(trail, head)).await);
+        let planted = [head, Head { seq: 1, ..Head::EMPTY }, Head { seq: 2, ..Head::EMPTY }, Head { seq: 99, ..head }];
+        for (number, head) in (100..).zip(planted) {
+            assert!(add(ports, signed_anew(trail, head, number)).await);
         }
         assert_eq!(unsigned(ports).await.last(), Some(&trail));
-        assert!(add(ports, signed(trail, head)).await, "beside the planted one of its number");
-        assert_eq!(unsigned(ports).await.last(), Some(&trail), "somebody says that it was longer");
+        assert!(add(ports, signed(trail, head)).await, "beside the planted ones of its number");
         let numbers: Vec<_> = last_signed(ports, trail, 9).await.iter().map(|signed| signed.head.seq).collect();
-        assert_eq!(numbers, [99, 2, 1, 1]);
-        assert_eq!(last_signed(ports, trail, 1).await, [signed(trail, planted[2])]);
+        assert_eq!(numbers, [99, 2, 1, 1, 1]);
+        assert_eq!(last_signed(ports, trail, 1).await, [signed_anew(trail, planted[3], 103)]);
     }
 }
 
@@ -116,15 +166,17 @@ pub async fn signed_heads_are_read_back_by_number(ports: Ports<'_>) {
     }
 }
 
-/// Of two signatures of one head the first stays, and the second is no error.
-pub async fn a_head_is_signed_once(ports: Ports<'_>) {
+/// A signature that is there is not added again, and is no error; another one of the same head stands beside it.
+pub async fn a_signature_is_added_once(ports: Ports<'_>) {
     for (number, trail) in [(1, Trail::Platform), (2, Trail::Account(ports.accounts[0]))] {
         ports.written(&[record(number, trail.account())]).await;
-        let head = signed(trail, ports.head(trail).await);
-        let other = SignedHead { at: super::at(99), ..head };
-        assert!(add(ports, head).await);
-        assert!(!add(ports, other).await);
+        let head = ports.head(trail).await;
+        let both = [signed(trail, head), signed_anew(trail, head, 99)];
+        for signed in both {
+            assert!(add(ports, signed).await);
+            assert!(!add(ports, SignedHead { at: super::at(98), ..signed }).await);
+        }
         let read = ports.chains.signed_heads(&inspecting(), trail, 1..=9, 9).await.expect("signed heads are read");
-        assert_eq!(read, [head]);
+        assert!(read.len() == 2 && both.iter().all(|signed| read.contains(signed)), "{read:?}");
     }
 }

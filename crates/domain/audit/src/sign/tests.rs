@@ -16,7 +16,8 @@ impl World {
     fn new(chains: impl IntoIterator<Item = (Trail, Stored)>) -> Self {
         let chains = chains.into_iter().map(|(trail, stored)| (trail, MemoryChains(Mutex::new(stored)))).collect();
         let chains: Arc<BTreeMap<_, _>> = Arc::new(chains);
-        let store = MemoryStore { chains: chains.clone(), transactions: AtomicUsize::new(usize::MAX) };
+        let (transactions, read) = (AtomicUsize::new(usize::MAX), Arc::default());
+        let store = MemoryStore { chains: chains.clone(), transactions, read };
         Self { chains, store: Arc::new(store) }
     }
 
@@ -25,19 +26,14 @@ impl World {
     }
 
     fn sign_heads(&self) -> SignHeads {
-        SignHeads {
-            store: self.store.clone(),
-            signer: Arc::new(Key(1)),
-            verifier: Arc::new(Key(1)),
-            clock: Arc::new(FixedClock::default()),
-        }
+        SignHeads::new(self.store.clone(), Arc::new(Key(1)), Arc::new(Key(1)), Arc::new(FixedClock::default()))
     }
 
     /// What was told, and how many chains are not finished.
     async fn sign(&self) -> (Vec<SigningNews>, usize) {
         let mut told = Vec::new();
-        let unfinished = self.sign_heads().run(|news| told.push(news)).await.unwrap();
-        (told, unfinished)
+        let turn = self.sign_heads().run(|news| told.push(news)).await.unwrap();
+        (told, turn.unfinished)
     }
 
     /// Of the platform's chain.
@@ -156,24 +152,99 @@ async fn a_broken_chain_keeps_no_other_from_being_signed() {
     assert_eq!(signed(&told), [(account(1), 3)]);
 }
 
+/// What was found, one by one.
+fn findings(told: &[SigningNews]) -> Vec<Finding> {
+    let findings = told.iter().filter_map(|news| match news {
+        SigningNews::Signed(_) => None,
+        SigningNews::Broken { finding, .. } => Some(*finding),
+    });
+    findings.collect()
+}
+
 #[tokio::test]
-async fn a_planted_signature_stops_nothing_and_vouches_for_nothing() {
-    for seq in [2, 5, 8, 99] {
-        let mut stored = chain(8, &[4]);
-        let planted = stored
-            .links
-            .iter()
-            .find(|link| link.seq == seq && seq != 8)
-            .map_or(Head { seq, ..Head::EMPTY }, Link::head);
-        stored.signed.push(SignedHead::new(&Key(2), Trail::Platform, planted, now()));
-        let (told, _) = World::of_platform(stored).sign().await;
-        assert_eq!(signed(&told), [(Trail::Platform, 8)], "{seq}");
+async fn a_planted_signature_stops_nothing_vouches_for_nothing_and_is_told_while_it_is_not_behind() {
+    for key in [2, 3, 4] {
+        for seq in [2, 5, 8, 99] {
+            for before in [&[4][..], &[4, 8]] {
+                let mut stored = chain(8, before);
+                let planted =
+                    stored.links.iter().find(|link| link.seq == seq).map_or(Head { seq, ..Head::EMPTY }, Link::head);
+                stored.signed.push(SignedHead::new(&Key(key), Trail::Platform, planted, now()));
+                let world = World::of_platform(stored);
+                let (told, _) = world.sign().await;
+                let end = [(Trail::Platform, 8)];
+                assert_eq!(signed(&told), end[before.len() - 1..], "{seq} {key}");
+                let vouching =
+                    world.platform(|stored| stored.signed.iter().filter(|signed| signed.is_valid(&Key(1))).count());
+                assert_eq!(vouching, 2, "{seq} {key}");
+                let is_behind = seq < if before.len() == 1 { 4 } else { 8 };
+                assert_eq!(findings(&told).is_empty(), is_behind, "{seq} {key}");
+                let (again, _) = world.sign().await;
+                let invalid = (seq >= 8).then_some(Finding::SignatureInvalid { seq });
+                assert_eq!((signed(&again), findings(&again)), (Vec::new(), Vec::from_iter(invalid)), "{seq} {key}");
+            }
+        }
     }
     let mut stored = chain(8, &[4]);
     let heads = (100..).map(|seq| SignedHead::new(&Key(2), Trail::Platform, Head { seq, ..Head::EMPTY }, now()));
     stored.signed.extend(heads.take(MOST_PLANTED));
     let seq = 99 + i64::try_from(MOST_PLANTED).unwrap();
     assert_eq!(World::of_platform(stored).finding().await, Some(Finding::SignatureInvalid { seq }));
+}
+
+#[tokio::test]
+async fn a_head_that_is_noted_and_was_not_signed_is_signed_and_told() {
+    let mut stored = chain(8, &[4]);
+    stored.noted = stored.head;
+    let world = World::of_platform(stored);
+    let (told, _) = world.sign().await;
+    assert_eq!((signed(&told), findings(&told)), (vec![(Trail::Platform, 8)], vec![Finding::Unsigned { seq: 8 }]));
+    assert_eq!(world.sign().await.0, []);
+}
+
+#[tokio::test]
+async fn a_broken_chain_that_is_noted_as_signed_is_told_in_every_run() {
+    let mut stored = chain(8, &[4]);
+    stored.links[1].entry.reason = Some("another".to_owned());
+    forge(&mut stored);
+    stored.noted = stored.head;
+    let world = World::new(
+        (1..=SWEPT)
+            .map(|number| (account(number), chain_of(account(number), 1, &[1])))
+            .chain([(Trail::Platform, stored)]),
+    );
+    let sign_heads = world.sign_heads();
+    for round in [false, true, false] {
+        let mut told = Vec::new();
+        let turn = sign_heads.run(|news| told.push(news)).await.unwrap();
+        assert_eq!((findings(&told), turn.is_round), (vec![Finding::Changed { seq: 5 }], round));
+    }
+}
+
+#[tokio::test]
+async fn a_signature_that_the_store_does_not_keep_is_told() {
+    let world = World::of_platform(Stored { swallows: true, ..chain(8, &[4]) });
+    for _ in 0..2 {
+        assert_eq!(world.finding().await, Some(Finding::Unsigned { seq: 8 }));
+    }
+}
+
+#[tokio::test]
+async fn one_run_looks_at_some_of_the_heads_that_are_noted_as_signed_and_all_are_looked_at_before_long() {
+    let accounts = 2 * SWEPT + CHAINS / 2;
+    let world = World::new((1..=accounts).map(|number| (account(number), chain_of(account(number), 1, &[1]))));
+    let sign_heads = world.sign_heads();
+    let mut rounds = Vec::new();
+    let last = &world.chains[&account(accounts)];
+    for _ in 0..3 {
+        world.store.read.store(0, std::sync::atomic::Ordering::Relaxed);
+        let mut told = Vec::new();
+        let turn = sign_heads.run(|news| told.push(news)).await.unwrap();
+        rounds.push((world.store.read.load(std::sync::atomic::Ordering::Relaxed), turn.is_round, told.len()));
+        // Nobody signed it, whatever is noted.
+        last.0.lock().unwrap().signed.clear();
+    }
+    assert_eq!(rounds, [(SWEPT, false, 0), (SWEPT, false, 0), (CHAINS / 2, true, 2)]);
 }
 
 #[tokio::test]
@@ -207,13 +278,14 @@ async fn many_chains_are_found_in_parts_and_what_was_signed_before_a_failure_sta
 }
 
 #[tokio::test]
-async fn of_one_head_one_signature_is_told() {
+async fn what_somebody_else_signed_meanwhile_is_not_signed_again() {
     let world = World::of_platform(chain(4, &[]));
     let sign_heads = world.sign_heads();
     let mut tx = sign_heads.store.begin().await.unwrap();
     let cleared = Unchecked::new(Platform).authorize(&Principal::System(Job::Audit)).unwrap();
-    let mut walk = Walk { sign_heads: &sign_heads, cleared: &cleared, trail: Trail::Platform, at: Head::EMPTY };
-    walk.at = world.platform(|stored| stored.head).unwrap();
-    assert!(walk.add(tx.signed_heads()).await.unwrap().is_some());
-    assert!(walk.add(tx.signed_heads()).await.unwrap().is_none(), "somebody else was faster");
+    let at = world.platform(|stored| stored.head).unwrap();
+    let walk = Walk { sign_heads: &sign_heads, cleared: &cleared, trail: Trail::Platform, at, planted: None };
+    assert!(matches!(walk.add(tx.signed_heads()).await.unwrap(), Outcome::Stored(signed, true) if signed.head == at));
+    assert!(matches!(walk.add(tx.signed_heads()).await.unwrap(), Outcome::Done(head) if head == at));
+    assert_eq!(world.platform(|stored| stored.signed.len()), 1);
 }

@@ -1,0 +1,19 @@
+-- Fails where a head has two signatures: one of them may have been planted, and which one only a person can say.
+
+DROP INDEX audit_heads_unsigned_idx;
+
+ALTER TABLE platform_audit_heads
+    DROP COLUMN is_signed,
+    DROP COLUMN signed_hash;
+
+ALTER TABLE audit_heads
+    DROP COLUMN is_signed,
+    DROP COLUMN signed_hash;
+
+ALTER TABLE platform_audit_signed_heads
+    DROP CONSTRAINT platform_audit_signed_heads_pkey,
+    ADD CONSTRAINT platform_audit_signed_heads_pkey PRIMARY KEY (seq, hash);
+
+ALTER TABLE audit_signed_heads
+    DROP CONSTRAINT audit_signed_heads_pkey,
+    ADD CONSTRAINT audit_signed_heads_pkey PRIMARY KEY (account_id, seq, hash);
