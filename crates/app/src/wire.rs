@@ -109,6 +109,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         facts: facts.clone(),
         turns: Turns::default(),
         step_up,
+        clock_skew: settings.clerk.clock_skew(),
         seen: SeenSessions::new(cache_entries),
         health: Arc::default(),
     };
