@@ -90,13 +90,15 @@ impl Bound {
     pub async fn run(self) -> Result<(), ServeError> {
         let metrics = self.metrics.map(tokio::spawn);
         let feed = tokio::spawn(self.feed.run());
-        let jobs = tokio::spawn(jobs(self.reconciler, self.webhooks));
+        let scanning = tokio::spawn(scan(self.reconciler.clone()));
+        let recalling = tokio::spawn(recall(self.reconciler, self.webhooks));
         let head_signing = tokio::spawn(self.head_signing.run());
         let preparing = tokio::spawn(prepare(self.sign_in));
         let telling = tokio::spawn(tell(self.failed_sign_ins.clone()));
         let outcome = self.server.await.map_err(ServeError::Run);
         feed.abort();
-        jobs.abort();
+        scanning.abort();
+        recalling.abort();
         head_signing.abort();
         preparing.abort();
         telling.abort();
@@ -183,10 +185,9 @@ async fn tell(failed_sign_ins: Arc<FailedSignIns>) {
     }
 }
 
-/// What the program does on its own, for as long as it serves. Every replica tries, and one does it.
-async fn jobs(reconciler: Arc<Reconciler>, webhooks: Option<Arc<Webhooks>>) {
+/// Compares with the provider what is known. Every replica tries, and one does it.
+async fn scan(reconciler: Arc<Reconciler>) {
     loop {
-        recall(&reconciler, webhooks.as_deref()).await;
         tokio::time::sleep(JOB_INTERVAL).await;
         match reconciler.run_if_due(RECONCILE_EVERY).await {
             Ok(None) => {}
@@ -208,15 +209,18 @@ async fn jobs(reconciler: Arc<Reconciler>, webhooks: Option<Arc<Webhooks>>) {
     }
 }
 
-/// Brings the metrics up to date with what happened before this process began, and happens in others.
-async fn recall(reconciler: &Reconciler, webhooks: Option<&Webhooks>) {
-    if let Err(error) = reconciler.recall().await {
-        tracing::debug!(%error, "what the last scan found is not known");
-    }
-    if let Some(webhooks) = webhooks
-        && let Err(error) = webhooks.recall().await
-    {
-        tracing::debug!(%error, "when the last webhook came is not known");
+/// Brings the metrics up to date with what happened before this process began, and happens in others. A scan may take hours meanwhile.
+async fn recall(reconciler: Arc<Reconciler>, webhooks: Option<Arc<Webhooks>>) {
+    loop {
+        if let Err(error) = reconciler.recall().await {
+            tracing::debug!(%error, "what the last scan found is not known");
+        }
+        if let Some(webhooks) = &webhooks
+            && let Err(error) = webhooks.recall().await
+        {
+            tracing::debug!(%error, "when the last webhook came is not known");
+        }
+        tokio::time::sleep(JOB_INTERVAL).await;
     }
 }
 
