@@ -56,7 +56,7 @@ pub use ports::{
 pub use profile::{Profiles, UpdateProfileError};
 pub use read::{AccountOfUser, Accounts, ReadAccountError};
 pub use reconcile::{
-    CompleteScan, Counterpart, ReconcileError, ReconcileHealth, ReconcileOptions, ReconcileReport, Reconciler,
+    CompleteScan, Counterpart, LeftOut, ReconcileError, ReconcileHealth, ReconcileOptions, ReconcileReport, Reconciler,
     ScanCursor, ScanMove, ScanPosition, Stay, StayHere, Tally,
 };
 pub use seen_sessions::SeenSessions;
