@@ -2,8 +2,8 @@
 
 ALTER TABLE audit_signed_heads
     DROP CONSTRAINT audit_signed_heads_pkey,
-    ADD CONSTRAINT audit_signed_heads_pkey PRIMARY KEY (account_id, seq, hash);
+    ADD CONSTRAINT audit_signed_heads_pkey PRIMARY KEY USING INDEX audit_signed_heads_hash_key;
 
 ALTER TABLE platform_audit_signed_heads
     DROP CONSTRAINT platform_audit_signed_heads_pkey,
-    ADD CONSTRAINT platform_audit_signed_heads_pkey PRIMARY KEY (seq, hash);
+    ADD CONSTRAINT platform_audit_signed_heads_pkey PRIMARY KEY USING INDEX platform_audit_signed_heads_hash_key;

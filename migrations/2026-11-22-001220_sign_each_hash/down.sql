@@ -1,4 +1,5 @@
--- Fails where a number has two signed heads: one of them was planted, and which one only a person can say.
+-- Fails where a number has two signed heads: one of them was planted, and which one only a person can say. Nobody signs
+-- while the indexes are built: this way leads back to a program of before.
 
 ALTER TABLE platform_audit_signed_heads
     DROP CONSTRAINT platform_audit_signed_heads_pkey,
