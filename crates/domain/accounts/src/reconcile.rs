@@ -214,6 +214,9 @@ impl Reconciler {
         let drift = u32::try_from(scan.report.drift()).unwrap_or(u32::MAX);
         let drift = scan.report.is_finished().then_some(drift);
         self.apply_at_once(&mut scan, &[], Some(ScanMove { drift, ..ScanPosition::Idle.into() })).await?;
+        if !options.dry_run {
+            self.health.could_not_use(scan.report.unusable);
+        }
         Ok(scan.report)
     }
 

@@ -93,13 +93,17 @@ async fn an_organization_whose_members_cannot_be_read_hides_no_other() {
     let closed = ["org_2", "org_4"].map(|id| LeftOut::Members(ProviderOrganizationId::parse(id).unwrap()));
     assert_eq!((&report.left_out[..], report.unusable), (&closed[..], 2));
     assert!(!report.complete && !report.is_finished());
+    assert_eq!(world.reconciler.health.unusable(), 2);
     assert_eq!(world.counts().await, (5, 7, 10), "five of seven");
     // Neither what it may have held is removed, nor anything else.
     world.at_the_provider(|provider| provider.users.truncate(4));
     world.clock.advance(GIVEN_UP);
     assert_eq!(world.scan_on().await.0.users.gone, 0);
     world.at_the_provider(|provider| provider.closed.clear());
-    let report = world.scan().await;
+    let other = world.replica();
+    let report = other.run_if_due(Duration::ZERO).await.unwrap().unwrap();
+    world.reconciler.recall().await.unwrap();
+    assert_eq!(world.reconciler.health.unusable(), 0, "whoever read everything");
     assert_eq!((report.is_finished(), report.users.gone, report.memberships.changed), (true, 1, 4));
 }
 
