@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::{Condition, from_fn};
 use actix_web::{App, HttpServer, web};
-use portal_accounts::{FailedSignIns, Reconciler, SignIn, Webhooks};
+use portal_accounts::{FailedSignIns, Reconciler, Retention, SignIn, Webhooks};
 use portal_http_api::mount_metrics;
 use portal_http_kit::{cors, observe};
 use portal_postgres::PgFeed;
@@ -26,6 +26,9 @@ const JOB_INTERVAL: Duration = Duration::from_mins(1);
 
 /// How often everything that the provider knows is read.
 const RECONCILE_EVERY: Duration = Duration::from_hours(1);
+
+/// How often what is old is deleted.
+const FORGET_EVERY: Duration = Duration::from_hours(1);
 
 /// How often the server looks whether it knows what sign-ins need.
 const PREPARE_EVERY: Duration = Duration::from_millis(250);
@@ -62,6 +65,7 @@ pub struct Bound {
     metrics: Option<Server>,
     feed: Arc<PgFeed>,
     reconciler: Arc<Reconciler>,
+    retention: Arc<Retention>,
     webhooks: Option<Arc<Webhooks>>,
     head_signing: Arc<HeadSigning>,
     sign_in: Arc<SignIn>,
@@ -92,6 +96,7 @@ impl Bound {
         let feed = tokio::spawn(self.feed.run());
         let scanning = tokio::spawn(scan(self.reconciler.clone()));
         let recalling = tokio::spawn(recall(self.reconciler, self.webhooks));
+        let forgetting = tokio::spawn(forget(self.retention));
         let head_signing = tokio::spawn(self.head_signing.run());
         let preparing = tokio::spawn(prepare(self.sign_in));
         let telling = tokio::spawn(tell(self.failed_sign_ins.clone()));
@@ -99,6 +104,7 @@ impl Bound {
         feed.abort();
         scanning.abort();
         recalling.abort();
+        forgetting.abort();
         head_signing.abort();
         preparing.abort();
         telling.abort();
@@ -159,6 +165,7 @@ pub fn bind(
         feed: wired.feed.clone(),
         head_signing: wired.head_signing.clone(),
         reconciler: wired.reconciler.clone(),
+        retention: wired.retention.clone(),
         sign_in: wired.api.kit.sign_in.clone(),
         failed_sign_ins: wired.api.kit.failed_sign_ins.clone(),
         webhooks: wired.api.webhooks.clone(),
@@ -205,6 +212,18 @@ async fn scan(reconciler: Arc<Reconciler>) {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
                 tracing::warn!(%error, cause, "the comparison with the identity provider stopped and will go on");
             }
+        }
+    }
+}
+
+/// Deletes what is old, on every replica.
+async fn forget(retention: Arc<Retention>) {
+    loop {
+        tokio::time::sleep(FORGET_EVERY).await;
+        match retention.forget().await {
+            Ok(0) => {}
+            Ok(rows) => tracing::info!(rows, "what was old was deleted"),
+            Err(error) => tracing::warn!(error = explain(&error), "what is old was not deleted; trying again later"),
         }
     }
 }

@@ -20,6 +20,7 @@ pub mod ports;
 pub mod profile;
 pub mod read;
 pub mod reconcile;
+pub mod retention;
 pub mod seen_sessions;
 pub mod sessions;
 pub mod settings;
@@ -59,6 +60,7 @@ pub use reconcile::{
     CompleteScan, Counterpart, LeftOut, ReconcileError, ReconcileHealth, ReconcileOptions, ReconcileReport, Reconciler,
     ScanCursor, ScanMove, ScanPosition, Stay, StayHere, Tally,
 };
+pub use retention::{Retention, RetentionError};
 pub use seen_sessions::SeenSessions;
 pub use sessions::{Sessions, SessionsError};
 pub use settings::{
