@@ -16,15 +16,17 @@ fn statement(store: &PgStore) -> String {
     let noted = store.statements().clone();
     std::thread::scope(|scope| {
         let read = || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let cleared = Unchecked::new(Platform).authorize(&Principal::System(Job::Reconciler)).unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let cleared =
+                Unchecked::new(Platform).authorize(&Principal::System(Job::Reconciler)).expect("the reconciler may");
             let after = Some((AccountId::from_uuid(Uuid::nil()), UserId::from_uuid(Uuid::nil())));
             noted.start();
-            runtime.block_on(store.memberships(&cleared, after, 500)).unwrap();
+            runtime.block_on(store.memberships(&cleared, after, 500)).expect("a part");
             noted.finish()
         };
-        let statements = std::thread::Builder::new().name(WEB_WORKER.to_owned()).spawn_scoped(scope, read).unwrap();
-        let mut statements = statements.join().unwrap();
+        let statements =
+            std::thread::Builder::new().name(WEB_WORKER.to_owned()).spawn_scoped(scope, read).expect("a thread");
+        let mut statements = statements.join().expect("statements");
         statements.retain(|statement| statement.contains("memberships"));
         assert_eq!(statements.len(), 1, "{statements:?}");
         statements.remove(0)
