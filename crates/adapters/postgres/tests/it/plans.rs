@@ -37,14 +37,16 @@ fn statement(store: &PgStore) -> String {
 async fn the_memberships_behind_one_are_found_by_the_index() {
     let (database, store) = store().await;
     let mut text = statement(&store);
-    let middle = "'80000000-0000-0000-0000-000000000000'";
-    for (parameter, value) in [("$1", middle), ("$2", middle), ("$3", middle), ("$4", "500")] {
+    let late = "'f0000000-0000-0000-0000-000000000000'";
+    for (parameter, value) in [("$1", late), ("$2", late), ("$3", late), ("$4", "500")] {
         assert!(text.contains(parameter), "{text}");
         text = text.replace(parameter, value);
     }
     database
         .execute(
-            "CREATE FUNCTION plan(statement text) RETURNS SETOF text LANGUAGE plpgsql AS
+            "CREATE FUNCTION plan(statement text) RETURNS SETOF text LANGUAGE plpgsql
+                 -- So few rows are not worth an index, whatever it finds.
+                 SET enable_seqscan = off SET enable_sort = off AS
                  $$ BEGIN RETURN QUERY EXECUTE 'EXPLAIN ' || statement; END $$;
              INSERT INTO accounts (id, name, provider_organization_id, created_at)
                  SELECT gen_random_uuid(), 'Acme', 'org_' || number, now() FROM generate_series(1, 3000) AS number;
