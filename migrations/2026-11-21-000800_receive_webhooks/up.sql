@@ -14,6 +14,3 @@ CREATE TABLE webhook_inbox (
 
 CREATE INDEX webhook_inbox_received_at_idx ON webhook_inbox (received_at);
 CREATE INDEX webhook_inbox_parked_idx ON webhook_inbox (received_at) WHERE reason IS NOT NULL;
-
--- Sessions that ended are buried ids too, and are asked for by time.
-CREATE INDEX buried_provider_ids_at_idx ON buried_provider_ids (at);

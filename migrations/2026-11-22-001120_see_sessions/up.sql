@@ -5,3 +5,5 @@ CREATE TABLE seen_sessions (
     first_seen_at timestamptz NOT NULL,
     CONSTRAINT seen_sessions_pkey PRIMARY KEY (id)
 );
+
+CREATE INDEX seen_sessions_first_seen_at_idx ON seen_sessions (first_seen_at);

@@ -1,1 +1,1 @@
-DROP INDEX memberships_provider_membership_id_idx;
+DROP INDEX CONCURRENTLY memberships_provider_membership_id_idx;

@@ -1,5 +1,3 @@
-DROP INDEX memberships_rivals_idx;
-
 ALTER TABLE memberships
     DROP CONSTRAINT memberships_rivals_list,
     DROP COLUMN rivals;

@@ -3,6 +3,3 @@
 ALTER TABLE memberships
     ADD COLUMN rivals jsonb NOT NULL DEFAULT '[]',
     ADD CONSTRAINT memberships_rivals_list CHECK (jsonb_typeof(rivals) = 'array');
-
--- There are hardly any, so that looking through them all is cheap.
-CREATE INDEX memberships_rivals_idx ON memberships (account_id) WHERE rivals <> '[]';

@@ -101,6 +101,7 @@ const OUTSIDE_OF_DOMAIN: &[(&str, &[&str])] = &[
 
 /// Files that may construct `Principal::System`: whoever acts as the program is listed here.
 const ACTS_AS_SYSTEM: &[&str] = &[
+    "crates/adapters/postgres/tests/it/plans.rs",
     "crates/app/src/operator.rs",
     "crates/domain/accounts/src/contract.rs",
     "crates/domain/accounts/src/contract/inbox.rs",
@@ -111,6 +112,7 @@ const ACTS_AS_SYSTEM: &[&str] = &[
     "crates/domain/accounts/src/organizations/tests.rs",
     "crates/domain/accounts/src/reconcile.rs",
     "crates/domain/accounts/src/reconcile/tests.rs",
+    "crates/domain/accounts/src/retention.rs",
     "crates/domain/accounts/src/sessions.rs",
     "crates/domain/accounts/src/sign_in.rs",
     "crates/domain/accounts/src/testing.rs",

@@ -125,6 +125,11 @@ impl Sources {
                 ReconcileHealth::drift,
             ),
             scan(
+                "portal_reconcile_unusable",
+                "Records that the last scan of this process could not use; 0 once the scan of any process is complete.",
+                ReconcileHealth::unusable,
+            ),
+            scan(
                 "portal_reconcile_last_complete_timestamp_seconds",
                 "When that scan ended, in seconds since 1970; 0 before the first.",
                 ReconcileHealth::last_complete,

@@ -219,8 +219,8 @@ fn told(report: &ReconcileReport) -> String {
              it: --max-removals {missing}"
         );
     }
-    for position in &report.left_out {
-        let _ = writeln!(text, "what the provider has from {position} on cannot be read and is left out (see the log)");
+    for left_out in &report.left_out {
+        let _ = writeln!(text, "{left_out} cannot be read at the provider and is left out (see the log)");
     }
     if report.unusable > 0 || report.too_many_missing.is_some() || !report.left_out.is_empty() {
         text.push_str("the comparison is not finished\n");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::Condition;
 use actix_web::{App, HttpServer, web};
-use portal_accounts::{FailedSignIns, Reconciler, SignIn, WebhookHealth, Webhooks};
+use portal_accounts::{FailedSignIns, Reconciler, Retention, SignIn, WebhookHealth, Webhooks};
 use portal_http_api::mount_metrics;
 use portal_http_kit::{Observe, cors};
 use portal_postgres::PgFeed;
@@ -27,6 +27,9 @@ const JOB_INTERVAL: Duration = Duration::from_mins(1);
 
 /// How often everything that the provider knows is read.
 const RECONCILE_EVERY: Duration = Duration::from_hours(1);
+
+/// How often what is old is deleted.
+const FORGET_EVERY: Duration = Duration::from_hours(1);
 
 /// How often the server looks whether it knows what sign-ins need.
 const PREPARE_EVERY: Duration = Duration::from_millis(250);
@@ -63,6 +66,7 @@ pub struct Bound {
     metrics: Option<Server>,
     feed: Arc<PgFeed>,
     reconciler: Arc<Reconciler>,
+    retention: Arc<Retention>,
     webhooks: Option<Arc<Webhooks>>,
     head_signing: Arc<HeadSigning>,
     sign_in: Arc<SignIn>,
@@ -91,7 +95,9 @@ impl Bound {
     pub async fn run(self) -> Result<(), ServeError> {
         let metrics = self.metrics.map(tokio::spawn);
         let feed = tokio::spawn(self.feed.run());
-        let jobs = tokio::spawn(jobs(self.reconciler, self.webhooks.clone()));
+        let scanning = tokio::spawn(scan(self.reconciler.clone()));
+        let recalling = tokio::spawn(recall(self.reconciler, self.webhooks.clone()));
+        let forgetting = tokio::spawn(forget(self.retention));
         let head_signing = tokio::spawn(self.head_signing.run());
         let preparing = tokio::spawn(prepare(self.sign_in));
         let webhook_health = self.webhooks.as_ref().map(|webhooks| webhooks.health.clone());
@@ -99,7 +105,9 @@ impl Bound {
         let mut telling = tokio::spawn(tell(self.failed_sign_ins, webhook_health, ended));
         let outcome = self.server.await.map_err(ServeError::Run);
         feed.abort();
-        jobs.abort();
+        scanning.abort();
+        recalling.abort();
+        forgetting.abort();
         head_signing.abort();
         preparing.abort();
         // What is being told is told to its end, and then what came since.
@@ -162,6 +170,7 @@ pub fn bind(
         feed: wired.feed.clone(),
         head_signing: wired.head_signing.clone(),
         reconciler: wired.reconciler.clone(),
+        retention: wired.retention.clone(),
         sign_in: wired.api.kit.sign_in.clone(),
         failed_sign_ins: wired.api.kit.failed_sign_ins.clone(),
         webhooks: wired.api.webhooks.clone(),
@@ -200,10 +209,9 @@ async fn tell(
     }
 }
 
-/// What the program does on its own, for as long as it serves. Every replica tries, and one does it.
-async fn jobs(reconciler: Arc<Reconciler>, webhooks: Option<Arc<Webhooks>>) {
+/// Compares with the provider what is known. Every replica tries, and one does it.
+async fn scan(reconciler: Arc<Reconciler>) {
     loop {
-        recall(&reconciler, webhooks.as_deref()).await;
         tokio::time::sleep(JOB_INTERVAL).await;
         match reconciler.run_if_due(RECONCILE_EVERY).await {
             Ok(None) => {}
@@ -225,15 +233,30 @@ async fn jobs(reconciler: Arc<Reconciler>, webhooks: Option<Arc<Webhooks>>) {
     }
 }
 
-/// Brings the metrics up to date with what happened before this process began, and happens in others.
-async fn recall(reconciler: &Reconciler, webhooks: Option<&Webhooks>) {
-    if let Err(error) = reconciler.recall().await {
-        tracing::debug!(%error, "what the last scan found is not known");
+/// Deletes what is old, on every replica.
+async fn forget(retention: Arc<Retention>) {
+    loop {
+        tokio::time::sleep(FORGET_EVERY).await;
+        match retention.forget().await {
+            Ok(0) => {}
+            Ok(rows) => tracing::info!(rows, "what was old was deleted"),
+            Err(error) => tracing::warn!(error = explain(&error), "what is old was not deleted; trying again later"),
+        }
     }
-    if let Some(webhooks) = webhooks
-        && let Err(error) = webhooks.recall().await
-    {
-        tracing::debug!(%error, "when the last webhook came is not known");
+}
+
+/// Brings the metrics up to date with what happened before this process began, and happens in others. A scan may take hours meanwhile.
+async fn recall(reconciler: Arc<Reconciler>, webhooks: Option<Arc<Webhooks>>) {
+    loop {
+        if let Err(error) = reconciler.recall().await {
+            tracing::debug!(%error, "what the last scan found is not known");
+        }
+        if let Some(webhooks) = &webhooks
+            && let Err(error) = webhooks.recall().await
+        {
+            tracing::debug!(%error, "when the last webhook came is not known");
+        }
+        tokio::time::sleep(JOB_INTERVAL).await;
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use portal_accounts::{
     Accounts, AccountsStore, EndedSessions, Facts, FailedSignIns, GlobalSignOut, KnownUsers, Organizations, Profiles,
-    Reconciler, RoleMap, SeenSessions, Sessions, SignIn, Turns, Webhooks,
+    Reconciler, Retention, RoleMap, SeenSessions, Sessions, SignIn, Turns, Webhooks,
 };
 use portal_api_keys::{ApiKeys, ApiKeysStore, Peppers, ServiceTokens, Verifier};
 use portal_audit::AuditTrail;
@@ -38,6 +38,8 @@ pub struct Wired {
     pub facts: Arc<Facts>,
     /// Mends what webhooks lost.
     pub reconciler: Arc<Reconciler>,
+    /// Deletes what is old.
+    pub retention: Arc<Retention>,
     /// The identity provider.
     pub authenticator: Arc<ClerkAuthenticator>,
     /// Accounts and who is in them.
@@ -109,6 +111,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         facts: facts.clone(),
         turns: Turns::default(),
         step_up,
+        clock_skew: settings.clerk.clock_skew(),
         seen: SeenSessions::new(cache_entries),
         health: Arc::default(),
     };
@@ -122,6 +125,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     };
     let failed_sign_ins = Arc::new(FailedSignIns::new(store.clone(), facts.clone()));
     let reconciler = reconciler(&store, facts.clone(), listing);
+    let retention = Retention { store: store.clone() as Arc<AccountsStore>, clock: clock.clone() };
     let verifier = Arc::new(Verifier { reader: store.clone(), peppers: peppers.clone(), brand: brand.clone() });
     let keys = ApiKeys {
         store: store.clone() as Arc<ApiKeysStore>,
@@ -175,6 +179,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         feed,
         facts,
         reconciler: Arc::new(reconciler),
+        retention: Arc::new(retention),
         authenticator,
         organizations,
         service_tokens,

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use portal_identity::{
-    DirectoryError, DirectoryListing, Listed, ProviderMembership, ProviderOrganization, ProviderOrganizationId,
-    ProviderUser, ProviderUserId,
+    DirectoryError, DirectoryListing, LONGEST_QUESTION, Listed, ProviderMembership, ProviderOrganization,
+    ProviderOrganizationId, ProviderUser, ProviderUserId,
 };
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::http::{BackendApi, CallError};
 use crate::{ClerkDirectory, ClerkSettings, ClientError, directory, records};
@@ -59,7 +60,7 @@ impl PageSize {
     }
 }
 
-/// Lists what Clerk knows. Waits as long as Clerk asks to, several minutes in all.
+/// Lists what Clerk knows. Waits as long as Clerk asks to, for [`LONGEST_QUESTION`] at most.
 #[derive(Debug)]
 pub struct ClerkListing {
     api: BackendApi,
@@ -77,7 +78,8 @@ impl ClerkListing {
 
     /// The body of a successful answer; none for 404.
     async fn read(&self, path: String) -> Result<Option<Value>, DirectoryError> {
-        self.ask(Patience::Full, move |api| {
+        let until = Instant::now() + LONGEST_QUESTION;
+        self.ask((Patience::Full, until), move |api| {
             let path = path.clone();
             async move { ClerkDirectory::read(&api, &path).await }
         })
@@ -88,32 +90,36 @@ impl ClerkListing {
     async fn page(
         &self,
         size: &PageSize,
+        most: usize,
         path: impl Fn(usize) -> String,
     ) -> Result<Option<(Value, usize)>, DirectoryError> {
+        let until = Instant::now() + LONGEST_QUESTION;
         loop {
-            let asked = size.now();
+            let asked = size.now().min(most).max(1);
             let path = path(asked);
-            let answer = self.ask(Patience::ForLess, move |api| {
+            let answer = self.ask((Patience::ForLess, until), move |api| {
                 let path = path.clone();
                 async move { ClerkDirectory::read(&api, &path).await }
             });
             match answer.await {
-                Err(error) if is_too_much(&error) && size.halve(asked) => {
+                Err(error) if is_too_much(&error) && Instant::now() < until && size.halve(asked) => {
                     tracing::warn!(asked, "an answer of Clerk's is too large or too slow; asking for half as much");
                 }
                 answer => {
                     let body = answer?;
-                    size.double(asked);
+                    if asked < most {
+                        size.double(asked);
+                    }
                     return Ok(body.map(|body| (body, asked)));
                 }
             }
         }
     }
 
-    /// Repeats a question that Clerk asks to put off, and one whose answer got lost.
+    /// Repeats a question that Clerk asks to put off, and one whose answer got lost, until that moment at most.
     async fn ask<T, F>(
         &self,
-        patience: Patience,
+        (patience, until): (Patience, Instant),
         question: impl Fn(BackendApi) -> F + Send + Sync + 'static,
     ) -> Result<T, DirectoryError>
     where
@@ -124,14 +130,19 @@ impl ClerkListing {
         let work = async move {
             let mut tries = 1;
             loop {
-                let wait = match question(api.clone()).await {
-                    Err(DirectoryError::RateLimited { retry_after }) if tries < TRIES => retry_after,
-                    Err(error) if patience == Patience::ForLess && is_too_much(&error) => return Err(error),
+                let outcome = question(api.clone()).await;
+                let wait = match &outcome {
+                    Err(DirectoryError::RateLimited { retry_after }) if tries < TRIES => *retry_after,
+                    Err(error) if patience == Patience::ForLess && is_too_much(error) => return outcome,
                     // Answers get lost among thousands.
                     Err(DirectoryError::Unavailable(_)) if tries < 3 => None,
-                    outcome => return outcome,
+                    _ => return outcome,
                 };
-                tokio::time::sleep(wait.unwrap_or(PAUSE).min(LONGEST_PAUSE)).await;
+                let wait = wait.unwrap_or(PAUSE).min(LONGEST_PAUSE);
+                if Instant::now() + wait >= until {
+                    return outcome;
+                }
+                tokio::time::sleep(wait).await;
                 tries += 1;
             }
         };
@@ -192,37 +203,37 @@ fn member(record: &Value) -> Result<ProviderMembership, &'static str> {
 
 #[async_trait]
 impl DirectoryListing for ClerkListing {
-    async fn users(&self, offset: usize) -> Result<Listed<ProviderUser>, DirectoryError> {
+    async fn users(&self, offset: usize, most: usize) -> Result<Listed<ProviderUser>, DirectoryError> {
         // The oldest first: whoever comes meanwhile is at the end.
         let path = |limit| format!("/users?limit={limit}&offset={offset}&order_by=%2Bcreated_at");
-        let (body, asked) = self.page(&self.people, path).await?.ok_or_else(malformed)?;
+        let (body, asked) = self.page(&self.people, most, path).await?.ok_or_else(malformed)?;
         Ok(listed((body.as_array().ok_or_else(malformed)?, offset, asked), user))
     }
 
-    async fn organizations(&self, offset: usize) -> Result<Listed<ProviderOrganization>, DirectoryError> {
+    async fn organizations(&self, offset: usize, most: usize) -> Result<Listed<ProviderOrganization>, DirectoryError> {
         let path = |limit| format!("/organizations?limit={limit}&offset={offset}&order_by=%2Bcreated_at");
         // An instance that has no organizations has no such list.
-        let Some((body, asked)) = self.page(&self.organizations, path).await? else {
+        let Some((body, asked)) = self.page(&self.organizations, most, path).await? else {
             return Ok(Listed { items: Vec::new(), unreadable: 0, next: None });
         };
         Ok(listed((data(&body)?, offset, asked), records::organization))
     }
 
-    async fn members(&self, id: &ProviderOrganizationId) -> Result<Listed<ProviderMembership>, DirectoryError> {
-        let mut all = Listed { items: Vec::new(), unreadable: 0, next: Some(0) };
-        while let Some(offset) = all.next.filter(|offset| *offset < MOST_MEMBERS) {
-            let path = |limit| format!("/organizations/{id}/memberships?limit={limit}&offset={offset}");
-            // An organization that was deleted meanwhile has no members.
-            let Some((body, asked)) = self.page(&self.members, path).await? else {
-                return Ok(Listed { next: None, ..all });
-            };
-            let page = listed((data(&body)?, offset, asked), member);
-            all.items.extend(page.items);
-            (all.unreadable, all.next) = (all.unreadable + page.unreadable, page.next);
+    async fn members(
+        &self,
+        id: &ProviderOrganizationId,
+        offset: usize,
+    ) -> Result<Listed<ProviderMembership>, DirectoryError> {
+        if offset >= MOST_MEMBERS {
+            // What is not listed may be there all the same.
+            return Ok(Listed { items: Vec::new(), unreadable: 1, next: None });
         }
-        // What was not listed may be there all the same.
-        all.unreadable += usize::from(all.next.is_some());
-        Ok(all)
+        let path = |limit| format!("/organizations/{id}/memberships?limit={limit}&offset={offset}");
+        // An organization that was deleted meanwhile has no members.
+        let Some((body, asked)) = self.page(&self.members, usize::MAX, path).await? else {
+            return Ok(Listed { items: Vec::new(), unreadable: 0, next: None });
+        };
+        Ok(listed((data(&body)?, offset, asked), member))
     }
 
     async fn user(&self, id: &ProviderUserId) -> Result<Option<ProviderUser>, DirectoryError> {
@@ -239,7 +250,7 @@ impl DirectoryListing for ClerkListing {
             return Ok(Vec::new());
         }
         let id = id.clone();
-        self.ask(Patience::Full, move |api| {
+        self.ask((Patience::Full, Instant::now() + LONGEST_QUESTION), move |api| {
             let id = id.clone();
             async move { ClerkDirectory::all_memberships(&api, &id).await }
         })
@@ -251,5 +262,40 @@ impl DirectoryListing for ClerkListing {
         let organization =
             |body: Value| records::organization(&body).map_err(|why| DirectoryError::Malformed(why.into()));
         body.map(organization).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use portal_kernel::SecretString;
+
+    use super::*;
+    use crate::ClerkOptions;
+
+    #[tokio::test]
+    async fn nobody_waits_longer_for_an_answer_than_a_question_may_take() {
+        let mut options = ClerkOptions::new("pk_test_Y2xlcmsuZXhhbXBsZS5jb20k");
+        options.secret_key = Some(SecretString::from("sk_test_s3cret"));
+        let listing = ClerkListing::new(&options.validate().unwrap()).unwrap();
+        for patience in [Patience::Full, Patience::ForLess] {
+            let asked = Arc::new(AtomicUsize::new(0));
+            let question = {
+                let asked = asked.clone();
+                move |_| {
+                    asked.fetch_add(1, Ordering::Relaxed);
+                    // The first wait ends before the time is over, and the second does not.
+                    let retry_after =
+                        Some(Duration::from_millis(if asked.load(Ordering::Relaxed) == 1 { 1 } else { 20_000 }));
+                    async move { Err::<(), _>(DirectoryError::RateLimited { retry_after }) }
+                }
+            };
+            let answer = listing.ask((patience, Instant::now() + Duration::from_secs(10)), question).await;
+            assert!(
+                matches!(answer, Err(DirectoryError::RateLimited { retry_after: Some(wait) }) if wait.as_secs() == 20)
+            );
+            assert_eq!(asked.load(Ordering::Relaxed), 2);
+        }
     }
 }

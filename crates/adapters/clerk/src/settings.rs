@@ -255,6 +255,11 @@ impl ClerkSettings {
         self.jwt_key.as_ref()
     }
 
+    /// How much Clerk's clock and ours may differ.
+    pub fn clock_skew(&self) -> Duration {
+        self.options.clock_skew
+    }
+
     pub(crate) fn clock_skew_ms(&self) -> i64 {
         self.clock_skew_ms
     }

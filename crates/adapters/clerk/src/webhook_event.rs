@@ -24,9 +24,6 @@ pub struct WebhookEvent {
     pub kind: String,
     /// Whom or what it happened to; not looked into. Required, though it may be null.
     pub data: Value,
-    /// The instance that it happened on, if the event says so; to be compared with the own one.
-    #[serde(default, deserialize_with = "text")]
-    pub instance_id: Option<String>,
     /// When it happened, if the event says so. Says nothing about order: events overtake each other.
     #[serde(default, deserialize_with = "moment")]
     pub timestamp: Option<Timestamp>,
@@ -59,14 +56,9 @@ impl fmt::Debug for WebhookEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebhookEvent")
             .field("kind", &self.kind)
-            .field("instance_id", &self.instance_id)
             .field("timestamp", &self.timestamp)
             .finish_non_exhaustive()
     }
-}
-
-fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Ok(Value::deserialize(deserializer)?.as_str().map(str::to_owned))
 }
 
 fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
@@ -94,7 +86,6 @@ mod tests {
         .unwrap();
         assert_eq!((event.object.as_str(), event.kind.as_str()), ("event", "user.created"));
         assert_eq!(event.data, json!({ "id": "user_1", "n": [1.0, null] }));
-        assert_eq!(event.instance_id.as_deref(), Some("ins_1"));
         assert_eq!(event.timestamp.unwrap().unix_millis(), 1_654_012_591_835);
         assert!(!format!("{event:?}").contains("user_1"));
     }

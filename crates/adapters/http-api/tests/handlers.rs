@@ -114,6 +114,7 @@ impl Ports {
             facts: facts.clone(),
             turns: Turns::default(),
             step_up: true,
+            clock_skew: std::time::Duration::from_secs(5),
             seen: SeenSessions::new(10),
             health: Arc::default(),
         };

@@ -20,6 +20,7 @@ pub mod ports;
 pub mod profile;
 pub mod read;
 pub mod reconcile;
+pub mod retention;
 pub mod seen_sessions;
 pub mod sessions;
 pub mod settings;
@@ -56,9 +57,10 @@ pub use ports::{
 pub use profile::{Profiles, UpdateProfileError};
 pub use read::{AccountOfUser, Accounts, ReadAccountError};
 pub use reconcile::{
-    CompleteScan, Counterpart, ReconcileError, ReconcileHealth, ReconcileOptions, ReconcileReport, Reconciler,
+    CompleteScan, Counterpart, LeftOut, ReconcileError, ReconcileHealth, ReconcileOptions, ReconcileReport, Reconciler,
     ScanCursor, ScanMove, ScanPosition, Stay, StayHere, Tally,
 };
+pub use retention::{Retention, RetentionError};
 pub use seen_sessions::SeenSessions;
 pub use sessions::{Sessions, SessionsError};
 pub use settings::{

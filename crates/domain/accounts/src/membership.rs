@@ -129,8 +129,9 @@ const BELIEVED: Duration = Duration::from_mins(1);
 /// What is known of a person in an account where they are no member, while a token names them as one.
 ///
 /// Such a token is believed if it was made after the last removal that we heard of, and for a minute: until then the provider has been
-/// asked, or it stays unconfirmed and nobody is let in any more before the provider confirms it. A token tells the second in which it was
-/// made, so that one of the second of the removal is not believed; one that tells no time is never.
+/// asked, or it stays unconfirmed and nobody is let in any more before the provider confirms it. When it was made is told by the
+/// provider's clock, in seconds, and the removal by ours, which may be behind by the tolerated difference: a token that is newer by no
+/// more than that is not believed, nor one that tells no time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
     /// Where.
@@ -142,9 +143,9 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// Whether a token that was made at that moment is believed now.
-    pub fn believes(&self, issued_at: Option<Timestamp>, now: Timestamp) -> bool {
-        issued_at.is_some_and(|issued_at| self.removed_at.is_none_or(|removed| issued_at > removed))
+    /// Whether a token that was made at that moment is believed now, where clocks may differ by `clock_skew`.
+    pub fn believes(&self, issued_at: Option<Timestamp>, now: Timestamp, clock_skew: Duration) -> bool {
+        issued_at.is_some_and(|issued_at| self.removed_at.is_none_or(|removed| issued_at > removed.plus(clock_skew)))
             && self.trusted_since.is_none_or(|since| now.since(since) < BELIEVED)
     }
 }
@@ -320,13 +321,16 @@ mod tests {
             (None, Some(100), Some(150), 160, false),
             (Some(100), None, Some(99), 100, false),
             (Some(100), None, Some(100), 100, false),
-            (Some(100), None, Some(101), 101, true),
-            (Some(100), None, None, 101, false),
+            (Some(100), None, Some(101), 101, false),
+            (Some(100), None, Some(103), 100, false),
+            (Some(100), None, Some(105), 105, false),
+            (Some(100), None, Some(106), 106, true),
+            (Some(100), None, None, 106, false),
             (Some(100), Some(100), Some(130), 159, true),
             (Some(100), Some(90), Some(130), 150, false),
         ] {
             let standing = Standing { account, removed_at: removed.map(at), trusted_since: trusted.map(at) };
-            let believed = standing.believes(issued.map(at), at(now));
+            let believed = standing.believes(issued.map(at), at(now), Duration::from_secs(5));
             assert_eq!(believed, expected, "{standing:?} {issued:?} {now}");
         }
     }

@@ -34,6 +34,11 @@ pub trait ProviderIds: Send {
 
     /// Says when a buried id was deleted, once it is known.
     async fn settle(&mut self, cleared: &Merging, id: String, at: Timestamp) -> Result<(), StoreError>;
+
+    /// Forgets sessions that ended before, the oldest first, so many at most, and answers how many those were. Nothing else that is
+    /// buried is ever forgotten.
+    async fn forget_sessions(&mut self, cleared: &Merging, before: Timestamp, most: usize)
+    -> Result<usize, StoreError>;
 }
 
 /// People, inside a transaction.
@@ -233,6 +238,9 @@ pub trait SessionEpochs: Send {
 pub trait SessionSightings: Send {
     /// False if the session was seen before; waits for another transaction that is about to say so.
     async fn see(&mut self, cleared: &Merging, session: ProviderSessionId, at: Timestamp) -> Result<bool, StoreError>;
+
+    /// Forgets those that were seen first before, the oldest first, so many at most, and answers how many those were.
+    async fn forget(&mut self, cleared: &Merging, before: Timestamp, most: usize) -> Result<usize, StoreError>;
 }
 
 /// How far scans of the provider got, inside a transaction.

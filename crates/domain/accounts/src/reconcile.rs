@@ -6,6 +6,7 @@
 
 mod cursor;
 mod health;
+mod reading;
 mod report;
 mod suspects;
 #[cfg(test)]
@@ -19,7 +20,7 @@ use portal_audit::{AuditAction, AuditRecord, Caller, Provenance, Subject};
 use portal_authz::action::Reconcile;
 use portal_authz::{Authorized, Denied, Job, Platform, Principal, Unchecked};
 use portal_identity::{
-    DirectoryError, DirectoryListing, Listed, ProviderEvent, ProviderMembershipId, ProviderOrganizationId,
+    DirectoryError, DirectoryListing, LONGEST_QUESTION, ProviderEvent, ProviderMembershipId, ProviderOrganizationId,
     ProviderUserId,
 };
 use portal_kernel::{AccountId, Change, Clock, IdGen, StoreError, Timestamp, UserId, finish};
@@ -30,11 +31,15 @@ use crate::ports::{AccountsStore, Merging, ReconcileReader};
 
 pub use cursor::{CompleteScan, ScanCursor, ScanMove, ScanPosition};
 pub use health::ReconcileHealth;
-pub use report::{ReconcileReport, Tally};
+use reading::Detour;
+pub use report::{LeftOut, ReconcileReport, Tally};
 use suspects::Suspects;
 
 /// A scan that did not move for so long was given up: another replica goes on with it.
 const GIVEN_UP: Duration = Duration::from_mins(5);
+
+// The cursor moves with each answer.
+const _: () = assert!(LONGEST_QUESTION.as_secs() * 2 < GIVEN_UP.as_secs());
 
 /// Rows of ours that are read at a time.
 pub(crate) const ROWS: usize = 500;
@@ -42,7 +47,7 @@ pub(crate) const ROWS: usize = 500;
 /// Facts in one transaction: each takes up to four locks, and the server has some thousands for everybody.
 const AT_ONCE: usize = 100;
 
-/// What could not be read so often is left out, and the scan goes on with the next kind of record.
+/// What could not be read so often is left out, and the scan goes on behind it.
 const MOST_FAILURES: u32 = 3;
 
 /// So many removals at once are believed, however few records there are.
@@ -124,6 +129,7 @@ struct Scan {
     /// The provider's ids of everything that was listed.
     seen: HashSet<String>,
     report: ReconcileReport,
+    detour: Detour,
     /// That an operator began it; written with the first move of the cursor.
     opening: Option<AuditRecord>,
 }
@@ -187,6 +193,7 @@ impl Reconciler {
             started_at,
             seen: HashSet::new(),
             report,
+            detour: Detour::default(),
             opening: None,
         };
         if caller.principal == Principal::System(Job::Operator) && !options.dry_run {
@@ -207,6 +214,9 @@ impl Reconciler {
         let drift = u32::try_from(scan.report.drift()).unwrap_or(u32::MAX);
         let drift = scan.report.is_finished().then_some(drift);
         self.apply_at_once(&mut scan, &[], Some(ScanMove { drift, ..ScanPosition::Idle.into() })).await?;
+        if !options.dry_run {
+            self.health.could_not_use(scan.report.unusable);
+        }
         Ok(scan.report)
     }
 
@@ -214,70 +224,6 @@ impl Reconciler {
     fn opening(&self, caller: &Caller) -> AuditRecord {
         let source: (&dyn IdGen, &dyn Clock) = (&*self.facts.ids, &*self.facts.clock);
         AuditRecord::now(source, caller, None, AuditAction::DirectoryReconciled, Subject::Platform)
-    }
-
-    async fn read_everything(&self, scan: &mut Scan, mut position: ScanPosition) -> Result<(), ReconcileError> {
-        while position != ScanPosition::Idle {
-            let (events, next) = match self.read(scan, position).await {
-                Ok(page) => page,
-                Err(error) => (Vec::new(), self.failed(scan, position, error).await?),
-            };
-            for event in &events {
-                scan.tally(event).read += 1;
-                scan.seen.insert(subject(event).to_owned());
-            }
-            // Idle is where the scan ends, and it has not yet.
-            let saved = if next == ScanPosition::Idle { position } else { next };
-            self.apply(scan, events, saved).await?;
-            position = next;
-        }
-        Ok(())
-    }
-
-    /// What the provider lists at that position, and where it goes on.
-    async fn read(
-        &self,
-        scan: &mut Scan,
-        position: ScanPosition,
-    ) -> Result<(Vec<ProviderEvent>, ScanPosition), DirectoryError> {
-        match position {
-            ScanPosition::Idle => Ok((Vec::new(), position)),
-            ScanPosition::Users(offset) => {
-                let Listed { items, unreadable, next } = self.listing.users(offset).await?;
-                scan.report.unusable += unreadable;
-                let next = next.map_or(position.next_kind(), ScanPosition::Users);
-                Ok((items.into_iter().map(ProviderEvent::User).collect(), next))
-            }
-            ScanPosition::Organizations(offset) => {
-                let Listed { items, mut unreadable, next } = self.listing.organizations(offset).await?;
-                let mut events = Vec::new();
-                for organization in items {
-                    let members = self.listing.members(&organization.id).await?;
-                    unreadable += members.unreadable;
-                    events.push(ProviderEvent::Organization(organization));
-                    events.extend(members.items.into_iter().map(ProviderEvent::Membership));
-                }
-                scan.report.unusable += unreadable;
-                Ok((events, next.map_or(position.next_kind(), ScanPosition::Organizations)))
-            }
-        }
-    }
-
-    /// Counts the failure, so that the next scan knows of it. After the last one the rest of this kind is left out.
-    async fn failed(
-        &self,
-        scan: &mut Scan,
-        position: ScanPosition,
-        error: DirectoryError,
-    ) -> Result<ScanPosition, ReconcileError> {
-        let failures = scan.cursor.failures.saturating_add(1);
-        if scan.options.dry_run || failures < MOST_FAILURES {
-            self.apply_at_once(scan, &[], Some(ScanMove { failures, ..position.into() })).await?;
-            return Err(error.into());
-        }
-        tracing::error!(%position, failures, %error, "what the provider has from here on cannot be read and is left out");
-        scan.report.left_out.push(position);
-        Ok(position.next_kind())
     }
 
     /// Merges, and moves the cursor behind what was merged. What cannot be stored is counted, and stops nothing else.
@@ -292,7 +238,9 @@ impl Reconciler {
                 }
             }
         }
-        Ok(self.apply_at_once(scan, &[], Some(to.into())).await?)
+        // What failed at a place may fail again, whatever else was stored meanwhile.
+        let failures = if to == scan.cursor.position { scan.cursor.failures } else { 0 };
+        Ok(self.apply_at_once(scan, &[], Some(ScanMove { failures, ..to.into() })).await?)
     }
 
     async fn apply_singly(&self, scan: &mut Scan, events: &[ProviderEvent]) -> Result<(), ReconcileError> {

@@ -5,6 +5,7 @@ mod health;
 mod provider;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use portal_audit::{Caller, Provenance};
 use portal_authz::action::BuildPrincipal;
@@ -78,6 +79,8 @@ pub struct SignIn {
     pub turns: Turns,
     /// Whether what matters most asks for a fresh proof of identity; otherwise every session counts as one.
     pub step_up: bool,
+    /// How much the provider's clock and ours may differ.
+    pub clock_skew: Duration,
     /// Sessions that signed in before.
     pub seen: SeenSessions,
     /// How many signed in.
@@ -264,6 +267,7 @@ mod tests {
                 facts: Arc::new(Facts { role_map: RoleMap::default(), ids, clock }),
                 turns: Turns::default(),
                 step_up: true,
+                clock_skew: Duration::from_secs(5),
                 health: Arc::default(),
             };
             (sign_in, store)

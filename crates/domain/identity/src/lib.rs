@@ -27,8 +27,8 @@ pub use machine::MachineAuth;
 pub use options::{AcceptsToken, AuthenticateRequestOptions};
 pub use organization_admin::{InvitationStatus, OrganizationAdminError, OrganizationRefusal, ProviderInvitation};
 pub use ports::{
-    DirectoryListing, IdentityDirectory, Listed, OrganizationAdmin, RequestAuthenticator, SessionControl,
-    WebhookVerifier,
+    DirectoryListing, IdentityDirectory, LONGEST_QUESTION, Listed, OrganizationAdmin, RequestAuthenticator,
+    SessionControl, WebhookVerifier,
 };
 #[cfg(any(test, feature = "testing"))]
 pub use ports::{

@@ -1,5 +1,7 @@
 //! What this program needs from an identity provider.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use portal_kernel::Timestamp;
@@ -114,20 +116,27 @@ pub struct Listed<T> {
     pub next: Option<usize>,
 }
 
+/// How long one question about what the provider knows may take, with all its tries and the waits between them.
+pub const LONGEST_QUESTION: Duration = Duration::from_mins(2);
+
 /// Lists everything that the provider knows, and tells about what was not listed. Waits where the provider asks to slow down, and asks for
-/// less at once where an answer is too large or comes too slowly. Lists shift while they are read: what is not in
-/// them may be there all the same.
+/// less at once where an answer is too large or comes too slowly, for [`LONGEST_QUESTION`] at most. Lists shift while they are read: what
+/// is not in them may be there all the same.
 #[cfg_attr(any(test, feature = "testing"), mockall::automock)]
 #[async_trait]
 pub trait DirectoryListing: Send + Sync {
-    /// People, from that one on.
-    async fn users(&self, offset: usize) -> Result<Listed<ProviderUser>, DirectoryError>;
+    /// People, from that one on, no more than `most`.
+    async fn users(&self, offset: usize, most: usize) -> Result<Listed<ProviderUser>, DirectoryError>;
 
-    /// Organizations, from that one on.
-    async fn organizations(&self, offset: usize) -> Result<Listed<ProviderOrganization>, DirectoryError>;
+    /// Organizations, from that one on, no more than `most`.
+    async fn organizations(&self, offset: usize, most: usize) -> Result<Listed<ProviderOrganization>, DirectoryError>;
 
-    /// All members of an organization; none if the provider does not know it.
-    async fn members(&self, id: &ProviderOrganizationId) -> Result<Listed<ProviderMembership>, DirectoryError>;
+    /// Members of an organization, from that one on; none if the provider does not know it.
+    async fn members(
+        &self,
+        id: &ProviderOrganizationId,
+        offset: usize,
+    ) -> Result<Listed<ProviderMembership>, DirectoryError>;
 
     /// The person, or none if the provider does not know the id.
     async fn user(&self, id: &ProviderUserId) -> Result<Option<ProviderUser>, DirectoryError>;

@@ -44,7 +44,7 @@ async fn half_as_much_is_asked_for_where_an_answer_is_too_large_or_too_slow() {
         let listing = ClerkListing::new(&impatient(server.url()).validate().unwrap()).unwrap();
         let (mut offset, mut ids) = (Some(0), Vec::new());
         while let Some(from) = offset {
-            let part = listing.users(from).await.unwrap();
+            let part = listing.users(from, usize::MAX).await.unwrap();
             ids.extend(part.items.into_iter().map(|user| user.id.to_string()));
             offset = part.next;
         }
@@ -59,7 +59,7 @@ async fn half_as_much_is_asked_for_where_an_answer_is_too_large_or_too_slow() {
 async fn a_single_record_that_is_too_large_ends_the_list() {
     let server = FakeClerk::start(too_large()).await;
     let listing = listing(server.url());
-    assert!(matches!(listing.users(7).await, Err(DirectoryError::Unavailable(_))));
+    assert!(matches!(listing.users(7, usize::MAX).await, Err(DirectoryError::Unavailable(_))));
     let limits = [100, 50, 25, 12, 6, 3, 1].map(|limit| format!("users?limit={limit}&offset=7"));
     assert_eq!(asked(&server), limits);
 }
@@ -70,8 +70,8 @@ async fn organizations_and_members_are_halved_by_themselves() {
     server.route("/v1/organizations?limit=20&", too_large());
     server.route("/v1/organizations/org_1/memberships?limit=100&", too_large());
     let listing = listing(server.url());
-    assert!(listing.organizations(0).await.unwrap().items.is_empty());
-    assert!(listing.members(&ProviderOrganizationId::parse("org_1").unwrap()).await.unwrap().items.is_empty());
+    assert!(listing.organizations(0, usize::MAX).await.unwrap().items.is_empty());
+    assert!(listing.members(&ProviderOrganizationId::parse("org_1").unwrap(), 0).await.unwrap().items.is_empty());
     let expected = [
         "organizations?limit=20&offset=0",
         "organizations?limit=10&offset=0",

@@ -52,4 +52,22 @@ impl ProviderIds for PgTx {
             .await;
         self.noted(settled).map(drop)
     }
+
+    async fn forget_sessions(&mut self, _: &Merging, before: Timestamp, most: usize) -> Result<usize, StoreError> {
+        let old = buried_provider_ids::table
+            .filter(buried_provider_ids::at.lt(before.to_offset()))
+            .filter(buried_provider_ids::id.like(r"sess\_%"))
+            .order(buried_provider_ids::at)
+            .limit(i64::try_from(most).unwrap_or(i64::MAX))
+            .select(buried_provider_ids::id);
+        let found: QueryResult<Vec<String>> = old.load(&mut self.conn).await;
+        let old = self.noted(found)?;
+        // One whose end is told once more meanwhile is no longer old.
+        let forgotten = diesel::delete(buried_provider_ids::table)
+            .filter(buried_provider_ids::id.eq_any(old))
+            .filter(buried_provider_ids::at.lt(before.to_offset()))
+            .execute(&mut self.conn)
+            .await;
+        self.noted(forgotten)
+    }
 }

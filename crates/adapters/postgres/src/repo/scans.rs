@@ -154,12 +154,12 @@ impl ReconcileReader for PgStore {
     ) -> Result<Vec<StayHere>, StoreError> {
         let mut conn = self.connection().await?;
         let (account, user) = after.map_or((Uuid::nil(), Uuid::nil()), |(account, user)| (account.uuid(), user.uuid()));
-        let later = memberships::account_id
-            .gt(account)
-            .or(memberships::account_id.eq(account).and(memberships::user_id.gt(user)));
+        let later = memberships::account_id.gt(account).or(memberships::user_id.gt(user));
         let found: Vec<(Uuid, Uuid, OffsetDateTime, String, String, String)> = memberships::table
             .inner_join(users::table.on(users::id.eq(memberships::user_id)))
             .inner_join(accounts::table.on(accounts::id.eq(memberships::account_id)))
+            // The first of both is for the index.
+            .filter(memberships::account_id.ge(account))
             .filter(later)
             .filter(memberships::provider_membership_id.is_not_null())
             .filter(accounts::provider_organization_id.is_not_null())

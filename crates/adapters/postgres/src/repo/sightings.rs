@@ -21,4 +21,17 @@ impl SessionSightings for PgTx {
             .await;
         Ok(self.noted(seen)? == 1)
     }
+
+    async fn forget(&mut self, _: &Merging, before: Timestamp, most: usize) -> Result<usize, StoreError> {
+        let old = seen_sessions::table
+            .filter(seen_sessions::first_seen_at.lt(before.to_offset()))
+            .order(seen_sessions::first_seen_at)
+            .limit(i64::try_from(most).unwrap_or(i64::MAX))
+            .select(seen_sessions::id);
+        let found: QueryResult<Vec<String>> = old.load(&mut self.conn).await;
+        let old = self.noted(found)?;
+        let forgotten =
+            diesel::delete(seen_sessions::table).filter(seen_sessions::id.eq_any(old)).execute(&mut self.conn).await;
+        self.noted(forgotten)
+    }
 }

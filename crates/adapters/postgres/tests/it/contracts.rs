@@ -72,6 +72,7 @@ mod of_accounts {
             a_parked_message_is_kept_until_it_is_unparked
             the_youngest_message_is_known
             an_ended_session_is_found
+            old_sessions_are_forgotten
             an_epoch_only_ever_advances
             there_is_no_epoch_at_first
             a_session_is_seen_for_the_first_time_once

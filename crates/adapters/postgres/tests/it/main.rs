@@ -9,6 +9,7 @@ mod errors;
 mod feed;
 mod migrations;
 mod outages;
+mod plans;
 mod races;
 mod roles;
 mod runtime;

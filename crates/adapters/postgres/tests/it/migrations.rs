@@ -1,11 +1,13 @@
 //! The schema's history: there and back again, from many processes at once, and beside what runs for long.
 
+use std::fs;
+
 use portal_kernel::{Ping, StoreError};
 use portal_postgres::testing::{TestDatabase, TestSession, revert_all, revert_through};
 use portal_postgres::{migrate, pending_migrations};
 use tokio::task::JoinSet;
 
-use crate::support::{admin, chain, database, soon, until};
+use crate::support::{admin, chain, checkout, database, soon, until};
 
 const NOTHING: [&str; 0] = [];
 
@@ -62,7 +64,7 @@ async fn what_is_pending_is_what_is_applied_next() {
     let database = empty().await;
     let target = database.target().unwrap();
     let pending = pending_migrations(&target).await.unwrap();
-    let folders = std::fs::read_dir(crate::support::checkout().join("migrations")).unwrap();
+    let folders = fs::read_dir(checkout().join("migrations")).unwrap();
     assert_eq!(pending.len(), folders.count());
     assert_eq!(migrate(&target).await.unwrap(), pending);
     assert!(pending_migrations(&target).await.unwrap().is_empty());
@@ -183,4 +185,67 @@ async fn a_migration_that_fails_is_undone_and_told() {
         migrate(&target).await.unwrap().len(),
         pending_migrations(&empty().await.target().unwrap()).await.unwrap().len() - 2
     );
+}
+
+/// An index is built while others write, by a migration that does nothing else: with another statement it would be in a transaction.
+#[test]
+fn an_index_on_a_table_that_is_in_use_is_built_concurrently_and_alone() {
+    // Rewrites the whole table.
+    const EXCEPTIONS: [&str; 1] = ["audit_events_actor_idx"];
+    let (mut offenders, mut concurrent) = (Vec::new(), 0);
+    for change in fs::read_dir(checkout().join("migrations")).unwrap() {
+        let folder = change.unwrap().path();
+        let text = fs::read_to_string(folder.join("up.sql")).unwrap();
+        let code: Vec<_> = text.lines().filter(|line| !line.starts_with("--")).collect();
+        let code = code.join(" ");
+        for statement in code.split(';').map(str::trim) {
+            let words: Vec<_> = statement.split_whitespace().filter(|word| *word != "UNIQUE").collect();
+            let ["CREATE", "INDEX", rest @ ..] = &words[..] else { continue };
+            let is_concurrent = rest.first() == Some(&"CONCURRENTLY");
+            let [name, "ON", table, ..] = &rest[usize::from(is_concurrent)..] else { panic!("{statement}") };
+            let is_alone = code.trim().trim_end_matches(';') == statement
+                && fs::read_to_string(folder.join("metadata.toml"))
+                    .is_ok_and(|text| text == "run_in_transaction = false\n");
+            let is_new = code.contains(&format!("CREATE TABLE {table} ("));
+            concurrent += usize::from(is_concurrent && is_alone);
+            if !(is_new || is_concurrent && is_alone) {
+                offenders.push((*name).to_owned());
+            }
+        }
+    }
+    assert_eq!(offenders, EXCEPTIONS);
+    assert!(concurrent >= 5, "{concurrent}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_stored_outlives_the_way_back_and_forth() {
+    let database = database().await;
+    let target = database.target().unwrap();
+    let all = database.texts(DUMP).await.unwrap();
+    database
+        .execute(
+            "INSERT INTO accounts (id, name, created_at) VALUES (gen_random_uuid(), 'Acme', now());
+             INSERT INTO users (id, provider_id, personal_account_id, created_at)
+                 SELECT gen_random_uuid(), 'user_1', id, now() FROM accounts;
+             INSERT INTO memberships (account_id, user_id, role, created_at, provider_membership_id, provider_role, provider_updated_at)
+                 SELECT personal_account_id, id, 'admin', now(), 'orgmem_1', 'org:admin', now() FROM users;
+             INSERT INTO buried_provider_ids (id, at) VALUES ('sess_1', now());
+             INSERT INTO audit_signed_heads (account_id, seq, hash, at, signature)
+                 SELECT id, 1, sha256(''), now(), sha256('') || sha256('') FROM accounts;
+             INSERT INTO platform_audit_signed_heads (seq, hash, at, signature)
+                 VALUES (1, sha256(''), now(), sha256('') || sha256(''))",
+        )
+        .await
+        .unwrap();
+    revert_through(&target, "20261122001100").await.unwrap();
+    let primary =
+        "SELECT pg_get_constraintdef(oid) AS text FROM pg_constraint WHERE conname = 'audit_signed_heads_pkey'";
+    assert_eq!(database.texts(primary).await.unwrap(), ["PRIMARY KEY (account_id, seq)"]);
+    migrate(&target).await.unwrap();
+    assert_eq!(database.texts(DUMP).await.unwrap(), all);
+    assert_eq!(database.texts(primary).await.unwrap(), ["PRIMARY KEY (account_id, seq, hash)"]);
+    assert_eq!(database.count("SELECT count(*) FROM pg_index WHERE NOT indisvalid").await.unwrap(), 0);
+    for table in ["memberships", "buried_provider_ids", "audit_signed_heads", "platform_audit_signed_heads"] {
+        assert_eq!(database.count(&format!("SELECT count(*) FROM {table}")).await.unwrap(), 1, "{table}");
+    }
 }

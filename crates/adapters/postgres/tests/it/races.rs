@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use portal_accounts::contract::provision;
@@ -64,6 +65,7 @@ fn sign_in(store: &Arc<PgStore>, directory: impl IdentityDirectory + 'static) ->
         facts: facts(Arc::new(CountingIds::default())),
         turns: Turns::default(),
         step_up: true,
+        clock_skew: Duration::from_secs(5),
         seen: SeenSessions::new(1_000),
         health: Arc::default(),
     })
@@ -152,6 +154,7 @@ async fn colleagues_who_sign_in_together_share_one_account_and_never_deadlock() 
             facts: facts(ids.clone()),
             turns: Turns::default(),
             step_up: true,
+            clock_skew: Duration::from_secs(5),
             seen: SeenSessions::new(1_000),
             health: Arc::default(),
         });

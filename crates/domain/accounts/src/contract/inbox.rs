@@ -105,6 +105,42 @@ pub async fn an_ended_session_is_found(ports: Ports<'_>) {
     }
 }
 
+/// Sessions that ended long ago are forgotten, the oldest first; whatever else was buried stays, as does an end that lies ahead.
+pub async fn old_sessions_are_forgotten(ports: Ports<'_>) {
+    let mut tx = ports.begin().await;
+    for (id, second) in [("sess_1", 10), ("sess_2", 5), ("sess_3", 20), ("sess_4", 9_000), ("user_1", 1), ("sessx", 1)]
+    {
+        tx.provider_ids().bury(&cleared(), id.to_owned(), at(second)).await.expect("an id is buried");
+        if let Ok(session) = ProviderSessionId::parse(id) {
+            assert!(tx.sightings().see(&cleared(), session, at(second)).await.expect("an answer"));
+        }
+    }
+    tx.commit().await.expect("a commit");
+    let everything = ["sess_1", "sess_2", "sess_3", "sess_4", "user_1", "sessx"];
+    for (most, left) in
+        [(1, &["sess_1", "sess_3", "sess_4"][..]), (9, &["sess_3", "sess_4"]), (9, &["sess_3", "sess_4"])]
+    {
+        let mut tx = ports.begin().await;
+        let forgotten = tx.provider_ids().forget_sessions(&cleared(), at(20), most).await.expect("an answer");
+        let unseen = tx.sightings().forget(&cleared(), at(20), most).await.expect("an answer");
+        tx.commit().await.expect("a commit");
+        assert_eq!(forgotten, unseen);
+        let mut tx = ports.begin().await;
+        let mut buried = tx.provider_ids().lock(&cleared(), everything.map(str::to_owned).to_vec()).await.expect("ids");
+        buried.retain(|id| id.starts_with("sess_"));
+        buried.sort();
+        assert_eq!(buried, left);
+        for id in ["sess_1", "sess_2", "sess_3", "sess_4"] {
+            let session = ProviderSessionId::parse(id).expect("a session id");
+            let is_new = tx.sightings().see(&cleared(), session, at(30)).await.expect("an answer");
+            assert_eq!(is_new, !left.contains(&id), "{id}");
+        }
+        let others = vec!["user_1".to_owned(), "sessx".to_owned()];
+        assert_eq!(tx.provider_ids().lock(&cleared(), others).await.expect("ids").len(), 2, "for good");
+        tx.rollback().await.expect("a rollback");
+    }
+}
+
 /// An epoch is that of a person or of everybody, never moves back, and counts with its commit.
 pub async fn an_epoch_only_ever_advances(ports: Ports<'_>) {
     let person = |name: &str| ProviderUserId::parse(name).expect("a provider id");

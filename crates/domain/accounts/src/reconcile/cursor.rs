@@ -36,6 +36,16 @@ impl ScanPosition {
         }
     }
 
+    /// Behind the record that it is at.
+    #[must_use]
+    pub(super) fn next_record(self) -> Self {
+        match self {
+            Self::Users(offset) => Self::Users(offset.saturating_add(1)),
+            Self::Organizations(offset) => Self::Organizations(offset.saturating_add(1)),
+            Self::Idle => Self::Idle,
+        }
+    }
+
     /// From the stored text.
     pub fn parse(text: &str) -> Option<Self> {
         let offset = |text: &str| text.parse().ok();

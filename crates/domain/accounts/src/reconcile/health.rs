@@ -4,11 +4,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::ScanCursor;
 
-/// The last scan that read and mended everything, on whichever replica.
+/// The last scan that read and mended everything, on whichever replica, and what the last one of this process could not use.
 #[derive(Debug, Default)]
 pub struct ReconcileHealth {
     drift: AtomicU64,
     last_complete: AtomicU64,
+    unusable: AtomicU64,
 }
 
 impl ReconcileHealth {
@@ -16,8 +17,19 @@ impl ReconcileHealth {
         if let Some(scan) = cursor.last_complete {
             self.drift.store(scan.drift.into(), Ordering::Relaxed);
             let ended_at = u64::try_from(scan.ended_at.unix_seconds()).unwrap_or_default();
-            self.last_complete.store(ended_at, Ordering::Relaxed);
+            if self.last_complete.swap(ended_at, Ordering::Relaxed) < ended_at {
+                self.unusable.store(0, Ordering::Relaxed);
+            }
         }
+    }
+
+    pub(super) fn could_not_use(&self, records: usize) {
+        self.unusable.store(u64::try_from(records).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// How many records the last scan of this process could not use; 0 once any replica's scan is complete.
+    pub fn unusable(&self) -> u64 {
+        self.unusable.load(Ordering::Relaxed)
     }
 
     /// How many records it had to mend.

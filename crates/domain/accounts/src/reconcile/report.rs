@@ -1,5 +1,9 @@
 //! What a scan found.
 
+use std::fmt;
+
+use portal_identity::ProviderOrganizationId;
+
 use super::ScanPosition;
 
 /// How many differences a report names.
@@ -14,6 +18,27 @@ pub struct Tally {
     pub changed: usize,
     /// How many are gone at the provider and were still here.
     pub gone: usize,
+}
+
+/// What the provider has and could not be read, time and again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LeftOut {
+    /// The record at that place of the list.
+    Record(ScanPosition),
+    /// The members of an organization, or some of them.
+    Members(ProviderOrganizationId),
+    /// All of a kind from that place on: too much in a row could not be read.
+    Rest(ScanPosition),
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Record(position) => write!(f, "the record at {position}"),
+            Self::Members(organization) => write!(f, "the members of {organization}"),
+            Self::Rest(position) => write!(f, "everything from {position} on"),
+        }
+    }
 }
 
 /// What a scan found.
@@ -33,8 +58,8 @@ pub struct ReconcileReport {
     pub unusable: usize,
     /// More records are missing than are believed: none was removed.
     pub too_many_missing: Option<usize>,
-    /// Where what the provider has could not be read, time and again: the rest of its kind was left out.
-    pub left_out: Vec<ScanPosition>,
+    /// What could not be read, time and again.
+    pub left_out: Vec<LeftOut>,
     /// What was not as it should be, one line each, the first 200.
     pub differences: Vec<String>,
 }

@@ -79,6 +79,7 @@ mod tests {
             seen: SeenSessions::new(10),
             health: Arc::default(),
             step_up: true,
+            clock_skew: std::time::Duration::from_secs(5),
         }
     }
 

@@ -132,6 +132,10 @@ impl ProviderIds for MemoryTx {
     async fn settle(&mut self, _: &Merging, _: String, _: Timestamp) -> Result<(), StoreError> {
         Ok(())
     }
+
+    async fn forget_sessions(&mut self, _: &Merging, _: Timestamp, _: usize) -> Result<usize, StoreError> {
+        Ok(0)
+    }
 }
 
 #[async_trait]
@@ -161,6 +165,10 @@ impl SessionEpochs for MemoryTx {
 impl SessionSightings for MemoryTx {
     async fn see(&mut self, _: &Merging, session: ProviderSessionId, _: Timestamp) -> Result<bool, StoreError> {
         Ok(self.rows.seen.insert(session.to_string()))
+    }
+
+    async fn forget(&mut self, _: &Merging, _: Timestamp, _: usize) -> Result<usize, StoreError> {
+        Ok(0)
     }
 }
 

@@ -1,0 +1,1 @@
+DROP INDEX CONCURRENTLY buried_provider_ids_at_idx;

@@ -1,9 +1,0 @@
--- Fails where a number has two signed heads: one of them was planted, and which one only a person can say.
-
-ALTER TABLE platform_audit_signed_heads
-    DROP CONSTRAINT platform_audit_signed_heads_pkey,
-    ADD CONSTRAINT platform_audit_signed_heads_pkey PRIMARY KEY (seq);
-
-ALTER TABLE audit_signed_heads
-    DROP CONSTRAINT audit_signed_heads_pkey,
-    ADD CONSTRAINT audit_signed_heads_pkey PRIMARY KEY (account_id, seq);

@@ -1,0 +1,1 @@
+DROP INDEX CONCURRENTLY IF EXISTS audit_signed_heads_signature_key;

@@ -1,0 +1,1 @@
+DROP INDEX CONCURRENTLY IF EXISTS platform_audit_signed_heads_signature_key;

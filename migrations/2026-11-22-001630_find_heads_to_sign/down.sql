@@ -1,0 +1,1 @@
+DROP INDEX CONCURRENTLY audit_heads_unsigned_idx;
