@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::{Condition, from_fn};
 use actix_web::{App, HttpServer, web};
-use portal_accounts::{FailedSignIns, Reconciler, SignIn, Webhooks};
+use portal_accounts::{FailedSignIns, Reconciler, RevokeAgain, RevokedAgain, SignIn, Webhooks};
 use portal_http_api::mount_metrics;
 use portal_http_kit::{cors, observe};
 use portal_postgres::PgFeed;
@@ -29,6 +29,9 @@ const RECONCILE_EVERY: Duration = Duration::from_hours(1);
 
 /// How often the server looks whether it knows what sign-ins need.
 const PREPARE_EVERY: Duration = Duration::from_millis(250);
+
+/// How often the server looks whether it is time to tell the provider again which sessions ended.
+const REVOKE_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the end of the server may wait for what is still to be told.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -62,6 +65,7 @@ pub struct Bound {
     metrics: Option<Server>,
     feed: Arc<PgFeed>,
     reconciler: Arc<Reconciler>,
+    revoke_again: Arc<RevokeAgain>,
     webhooks: Option<Arc<Webhooks>>,
     head_signing: Arc<HeadSigning>,
     sign_in: Arc<SignIn>,
@@ -91,12 +95,14 @@ impl Bound {
         let metrics = self.metrics.map(tokio::spawn);
         let feed = tokio::spawn(self.feed.run());
         let jobs = tokio::spawn(jobs(self.reconciler, self.webhooks));
+        let revoking = tokio::spawn(revoke_again(self.revoke_again));
         let head_signing = tokio::spawn(self.head_signing.run());
         let preparing = tokio::spawn(prepare(self.sign_in));
         let telling = tokio::spawn(tell(self.failed_sign_ins.clone()));
         let outcome = self.server.await.map_err(ServeError::Run);
         feed.abort();
         jobs.abort();
+        revoking.abort();
         head_signing.abort();
         preparing.abort();
         telling.abort();
@@ -157,6 +163,7 @@ pub fn bind(
         feed: wired.feed.clone(),
         head_signing: wired.head_signing.clone(),
         reconciler: wired.reconciler.clone(),
+        revoke_again: wired.revoke_again.clone(),
         sign_in: wired.api.kit.sign_in.clone(),
         failed_sign_ins: wired.api.kit.failed_sign_ins.clone(),
         webhooks: wired.api.webhooks.clone(),
@@ -179,6 +186,36 @@ async fn tell(failed_sign_ins: Arc<FailedSignIns>) {
         tokio::time::sleep(JOB_INTERVAL).await;
         if let Err(error) = failed_sign_ins.tell().await {
             tracing::warn!(error = explain(&error), "sign-ins that failed are not in the trail yet; trying again");
+        }
+    }
+}
+
+/// Tells the provider again which sessions ended. What other processes left behind is learnt each minute.
+async fn revoke_again(revoke_again: Arc<RevokeAgain>) {
+    loop {
+        if let Err(error) = revoke_again.recall().await {
+            tracing::debug!(error = explain(&error), "which ends the identity provider did not confirm is not known");
+        }
+        for _ in 0..JOB_INTERVAL.as_secs() / REVOKE_EVERY.as_secs() {
+            tokio::time::sleep(REVOKE_EVERY).await;
+            tell_of_ends(&revoke_again).await;
+        }
+    }
+}
+
+async fn tell_of_ends(revoke_again: &RevokeAgain) {
+    match revoke_again.run_if_due().await {
+        Ok(RevokedAgain { confirmed, failure }) => {
+            if confirmed > 0 {
+                tracing::info!(confirmed, "the identity provider confirmed sessions that ended here before");
+            }
+            if let Some(error) = failure {
+                let error = explain(&error);
+                tracing::warn!(error, "the identity provider did not confirm which sessions ended; trying again");
+            }
+        }
+        Err(error) => {
+            tracing::warn!(error = explain(&error), "which sessions ended could not be told to the identity provider");
         }
     }
 }

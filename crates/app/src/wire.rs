@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use portal_accounts::{
     Accounts, AccountsStore, EndedSessions, Facts, FailedSignIns, GlobalSignOut, KnownUsers, Organizations, Profiles,
-    Reconciler, RoleMap, SeenSessions, Sessions, SignIn, Turns, Webhooks,
+    Reconciler, RevokeAgain, RoleMap, SeenSessions, Sessions, SignIn, Turns, Webhooks,
 };
 use portal_api_keys::{ApiKeys, ApiKeysStore, Peppers, ServiceTokens, Verifier};
 use portal_audit::AuditTrail;
@@ -38,6 +38,8 @@ pub struct Wired {
     pub facts: Arc<Facts>,
     /// Mends what webhooks lost.
     pub reconciler: Arc<Reconciler>,
+    /// Tells the provider of ends that it did not confirm.
+    pub revoke_again: Arc<RevokeAgain>,
     /// The identity provider.
     pub authenticator: Arc<ClerkAuthenticator>,
     /// Accounts and who is in them.
@@ -115,10 +117,12 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let sign_ins = sign_in.health.clone();
     let profiles = Profiles { store: store.clone() as Arc<AccountsStore>, ids: ids.clone(), clock: clock.clone() };
     let organizations = organizations(&store, &facts, &settings.clerk)?;
+    let revoke_again = revoke_again(&store, &facts, sessions_at_provider);
     let sessions = Sessions {
-        control: Arc::new(sessions_at_provider),
+        control: revoke_again.control.clone(),
         store: store.clone() as Arc<AccountsStore>,
         facts: facts.clone(),
+        health: revoke_again.health.clone(),
     };
     let failed_sign_ins = Arc::new(FailedSignIns::new(store.clone(), facts.clone()));
     let reconciler = reconciler(&store, facts.clone(), listing);
@@ -149,6 +153,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         authenticator: authenticator.clone(),
         webhooks: webhooks.as_ref().map(|webhooks| webhooks.health.clone()).unwrap_or_default(),
         reconciler: reconciler.health.clone(),
+        revocations: revoke_again.health.clone(),
         sign_ins,
         rate_limits,
         head_signing: head_signing.clone(),
@@ -175,6 +180,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         feed,
         facts,
         reconciler: Arc::new(reconciler),
+        revoke_again: Arc::new(revoke_again),
         authenticator,
         organizations,
         service_tokens,
@@ -190,6 +196,16 @@ fn provider(settings: &ClerkSettings) -> Result<Provider, WireError> {
     let directory = ClerkDirectory::new(settings).map_err(|error| WireError::Clerk(error.into()))?;
     let listing = ClerkListing::new(settings).map_err(|error| WireError::Clerk(error.into()))?;
     Ok((Arc::new(directory), Arc::new(listing)))
+}
+
+fn revoke_again(store: &Arc<PgStore>, facts: &Arc<Facts>, control: ClerkSessions) -> RevokeAgain {
+    RevokeAgain {
+        control: Arc::new(control),
+        reader: store.clone(),
+        store: store.clone() as Arc<AccountsStore>,
+        facts: facts.clone(),
+        health: Arc::default(),
+    }
 }
 
 fn reconciler(store: &Arc<PgStore>, facts: Arc<Facts>, listing: Arc<dyn DirectoryListing>) -> Reconciler {
