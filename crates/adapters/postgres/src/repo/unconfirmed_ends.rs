@@ -40,11 +40,10 @@ impl UnconfirmedEnds for PgTx {
             .await
             .optional();
         let end = |(account, session, attempts): (Uuid, String, i32)| {
-            let table = "unconfirmed_ends";
             Ok(UnconfirmedEnd {
-                session: ProviderSessionId::parse(&session).map_err(|_| corrupt(table, "session_id"))?,
+                session: ProviderSessionId::as_written(&session),
                 account: AccountId::from_uuid(account),
-                attempts: u32::try_from(attempts).map_err(|_| corrupt(table, "attempts"))?,
+                attempts: u32::try_from(attempts).map_err(|_| corrupt("unconfirmed_ends", "attempts"))?,
             })
         };
         self.noted(found)?.map(end).transpose()

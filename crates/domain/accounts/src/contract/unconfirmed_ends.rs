@@ -66,6 +66,19 @@ pub async fn an_unconfirmed_end_is_added_once(ports: Ports<'_>) {
     assert_eq!((count(ports).await, due(ports, 10).await), ((1, Some(at(10))), Some(first)));
 }
 
+/// An end is claimed by the id as it was written, which a token may have told and no provider made.
+pub async fn an_end_is_claimed_whatever_its_id_is(ports: Ports<'_>) {
+    let user = provision(ports.store, 1).await;
+    let session = ProviderSessionId::as_written("../Zoë's?");
+    let odd = UnconfirmedEnd { session, ..end(user.personal_account, 1) };
+    add(ports, &odd, 10).await;
+    assert_eq!(due(ports, 10).await, Some(odd.clone()));
+    let mut tx = ports.begin().await;
+    tx.provider_ids().settle(&cleared(), odd.session.to_string(), at(10)).await.expect("it is settled");
+    tx.commit().await.expect("a commit");
+    assert_eq!((count(ports).await, due(ports, 10).await), ((0, None), None));
+}
+
 /// Once an id is settled its end is confirmed, and that of no other one; nothing else that was buried is an end to confirm.
 pub async fn a_settled_end_is_confirmed(ports: Ports<'_>) {
     let user = provision(ports.store, 1).await;

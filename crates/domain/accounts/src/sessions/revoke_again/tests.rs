@@ -229,7 +229,7 @@ fn pauses_double_up_to_an_hour() {
 #[tokio::test]
 async fn the_store_in_memory_keeps_the_promises() {
     let parked = MockParkedWebhooks::new();
-    for promise in 0..4 {
+    for promise in 0..5 {
         let store = MemoryStore { rows: Arc::new(Mutex::default()) };
         let ports =
             Ports { store: &store, sign_in: &store, accounts: &store, ended: &store, scans: &store, parked: &parked };
@@ -237,6 +237,7 @@ async fn the_store_in_memory_keeps_the_promises() {
             0 => unconfirmed_ends::the_end_that_waits_longest_is_claimed(ports).await,
             1 => unconfirmed_ends::an_unconfirmed_end_is_added_once(ports).await,
             2 => unconfirmed_ends::a_settled_end_is_confirmed(ports).await,
+            3 => unconfirmed_ends::an_end_is_claimed_whatever_its_id_is(ports).await,
             _ => unconfirmed_ends::all_ends_are_put_off_at_once(ports).await,
         }
     }
