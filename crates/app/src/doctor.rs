@@ -135,17 +135,22 @@ async fn check_roles(report: &mut Report, store: &PgStore) {
 
 async fn check_ends(report: &mut Report, store: &PgStore) {
     match store.unconfirmed_ends().await {
-        Ok(ends) if ends.all == 0 => report.ok("sessions", "Clerk knows of every session that ended here"),
-        Ok(ends) => report.warn(
-            "sessions",
-            &format!(
-                "{} ended here, and Clerk may still make tokens for them: a running server tells it until it answers, and its log says \
-                 what is in the way",
-                ends.all
-            ),
-        ),
+        Ok(ends) => tell_of_ends(report, ends.all),
         Err(error) => report.fail("sessions", &explain(&error)),
     }
+}
+
+fn tell_of_ends(report: &mut Report, unconfirmed: u64) {
+    if unconfirmed == 0 {
+        return report.ok("sessions", "Clerk knows of every session that ended here");
+    }
+    report.warn(
+        "sessions",
+        &format!(
+            "{unconfirmed} ended here, and Clerk may still make tokens for them: a running server tells it until it answers, and its log \
+             says what is in the way"
+        ),
+    );
 }
 
 /// This program speaks plain HTTP: where browsers come by HTTPS, something in front of it ends TLS.
@@ -246,6 +251,17 @@ mod tests {
             let line = told("https://portal.example.com", bind, &[]);
             assert!(line.starts_with("warn  proxies"), "{line}");
             assert!(line.ends_with(&format!("set http.trusted_proxies {remedy}")), "{line}");
+        }
+    }
+
+    #[test]
+    fn ends_that_clerk_did_not_confirm_are_warned_of() {
+        for (unconfirmed, expected) in
+            [(0, "ok    sessions       Clerk knows"), (7, "warn  sessions       7 ended here")]
+        {
+            let mut report = Report::default();
+            tell_of_ends(&mut report, unconfirmed);
+            assert!(report.text.starts_with(expected) && !report.failed, "{}", report.text);
         }
     }
 
