@@ -114,6 +114,8 @@ const ACTS_AS_SYSTEM: &[&str] = &[
     "crates/domain/accounts/src/reconcile/tests.rs",
     "crates/domain/accounts/src/retention.rs",
     "crates/domain/accounts/src/sessions.rs",
+    "crates/domain/accounts/src/sessions/revoke_again.rs",
+    "crates/domain/accounts/src/sessions/revoke_again/tests.rs",
     "crates/domain/accounts/src/sign_in.rs",
     "crates/domain/accounts/src/testing.rs",
     "crates/domain/accounts/src/webhooks.rs",

@@ -8,7 +8,7 @@ use portal_clerk::{ClerkAuthenticator, JwksCheck};
 use portal_postgres::{PgStore, pending_migrations};
 
 use crate::cli::{Failure, SettingsSource, explain, print};
-use crate::settings::{Settings, process_environment};
+use crate::settings::{HttpSettings, Settings, process_environment};
 use crate::system::SystemClock;
 
 /// Clocks may differ by this much before tokens are refused.
@@ -53,6 +53,7 @@ pub(crate) async fn run(from: &SettingsSource) -> Result<ExitCode, Failure> {
     match Settings::load(from.config.as_deref(), &environment) {
         Ok(settings) => {
             report.ok("settings", "complete, and they agree with each other");
+            check_proxies(&mut report, &settings.public_origin, &settings.http);
             check_database(&mut report, &settings.database).await;
             check_webhooks(&mut report, &settings);
             check_provider(&mut report, settings).await;
@@ -111,6 +112,7 @@ async fn check_database(report: &mut Report, settings: &portal_postgres::PgSetti
         Ok(pending) if pending.is_empty() => {
             report.ok("migrations", "all applied");
             check_roles(report, &store).await;
+            check_ends(report, &store).await;
         }
         Ok(pending) => report.fail("migrations", &format!("{} not applied; run: portal migrate", pending.len())),
         Err(error) => report.fail("migrations", &explain(&error)),
@@ -129,6 +131,47 @@ async fn check_roles(report: &mut Report, store: &PgStore) {
         ),
         Err(error) => report.fail("roles", &explain(&error)),
     }
+}
+
+async fn check_ends(report: &mut Report, store: &PgStore) {
+    match store.unconfirmed_ends().await {
+        Ok(ends) => tell_of_ends(report, ends.all),
+        Err(error) => report.fail("sessions", &explain(&error)),
+    }
+}
+
+fn tell_of_ends(report: &mut Report, unconfirmed: u64) {
+    if unconfirmed == 0 {
+        return report.ok("sessions", "Clerk knows of every session that ended here");
+    }
+    report.warn(
+        "sessions",
+        &format!(
+            "{unconfirmed} ended here, and Clerk may still make tokens for them: a running server tells it until it answers, and its log \
+             says what is in the way"
+        ),
+    );
+}
+
+/// This program speaks plain HTTP: where browsers come by HTTPS, something in front of it ends TLS.
+fn check_proxies(report: &mut Report, public_origin: &str, http: &HttpSettings) {
+    if !public_origin.starts_with("https://") {
+        return report.ok("proxies", "none needed: browsers come to this program itself");
+    }
+    if !http.trusted_proxies.is_empty() {
+        return report.ok("proxies", "what http.trusted_proxies forward for counts as the address of a request");
+    }
+    let remedy = match http.bind.ip() {
+        address if address.is_loopback() => address.to_string(),
+        _ => "the addresses of what is in front, for example 10.0.0.0/8".to_owned(),
+    };
+    report.warn(
+        "proxies",
+        &format!(
+            "something in front of this program ends TLS, and all requests come from its address and share one limit: set \
+             http.trusted_proxies to {remedy}"
+        ),
+    );
 }
 
 fn check_webhooks(report: &mut Report, settings: &Settings) {
@@ -170,6 +213,64 @@ async fn check_provider(report: &mut Report, settings: Settings) {
         }
         JwksCheck::Failed { reason } => {
             report.fail("clerk keys", &format!("Clerk's API does not answer ({reason}); allow outgoing HTTPS to it"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use portal_http_kit::TrustedProxies;
+
+    use super::*;
+
+    fn told(public_origin: &str, bind: &str, trusted: &[&str]) -> String {
+        let http = HttpSettings {
+            bind: bind.parse().unwrap(),
+            workers: 0,
+            allowed_origins: Vec::new(),
+            trusted_proxies: TrustedProxies::parse(trusted.iter().copied()).unwrap(),
+            shutdown_timeout: Duration::ZERO,
+        };
+        let mut report = Report::default();
+        check_proxies(&mut report, public_origin, &http);
+        assert!(!report.failed, "it is no error");
+        report.text
+    }
+
+    #[test]
+    fn a_proxy_that_nobody_trusts_is_warned_of_with_what_to_set() {
+        for (bind, remedy) in [
+            ("0.0.0.0:8080", "to the addresses of what is in front, for example 10.0.0.0/8\n"),
+            ("[::]:8080", "to the addresses of what is in front, for example 10.0.0.0/8\n"),
+            ("10.1.2.3:8080", "to the addresses of what is in front, for example 10.0.0.0/8\n"),
+            ("127.0.0.1:8080", "to 127.0.0.1\n"),
+            ("[::1]:8080", "to ::1\n"),
+        ] {
+            let line = told("https://portal.example.com", bind, &[]);
+            assert!(line.starts_with("warn  proxies"), "{line}");
+            assert!(line.ends_with(&format!("set http.trusted_proxies {remedy}")), "{line}");
+        }
+    }
+
+    #[test]
+    fn ends_that_clerk_did_not_confirm_are_warned_of() {
+        for (unconfirmed, expected) in
+            [(0, "ok    sessions       Clerk knows"), (7, "warn  sessions       7 ended here")]
+        {
+            let mut report = Report::default();
+            tell_of_ends(&mut report, unconfirmed);
+            assert!(report.text.starts_with(expected) && !report.failed, "{}", report.text);
+        }
+    }
+
+    #[test]
+    fn a_trusted_proxy_and_none_at_all_are_good() {
+        let trusted = told("https://portal.example.com", "0.0.0.0:8080", &["10.0.0.0/8"]);
+        let local = told("http://localhost:8080", "127.0.0.1:8080", &[]);
+        for line in [trusted, local] {
+            assert!(line.starts_with("ok    proxies"), "{line}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portal_accounts::{ReconcileHealth, SignInHealth, WebhookHealth};
+use portal_accounts::{ReconcileHealth, RevocationHealth, SignInHealth, WebhookHealth};
 use portal_clerk::{ClerkAuthenticator, ClerkStats};
 use portal_http_kit::{Metric, MetricKind, RateLimits};
 use portal_postgres::PgStore;
@@ -15,6 +15,7 @@ pub(crate) struct Sources {
     pub(crate) authenticator: Arc<ClerkAuthenticator>,
     pub(crate) webhooks: Arc<WebhookHealth>,
     pub(crate) reconciler: Arc<ReconcileHealth>,
+    pub(crate) revocations: Arc<RevocationHealth>,
     pub(crate) sign_ins: Arc<SignInHealth>,
     pub(crate) rate_limits: Arc<RateLimits>,
     pub(crate) head_signing: Arc<HeadSigning>,
@@ -98,6 +99,7 @@ impl Sources {
         let webhooks = of(&self.webhooks, MetricKind::Counter);
         let webhook = of(&self.webhooks, MetricKind::Gauge);
         let scan = of(&self.reconciler, MetricKind::Gauge);
+        let revocation = of(&self.revocations, MetricKind::Gauge);
         vec![
             webhooks(
                 "portal_webhooks_accepted_total",
@@ -133,6 +135,11 @@ impl Sources {
                 "portal_reconcile_last_complete_timestamp_seconds",
                 "When that scan ended, in seconds since 1970; 0 before the first.",
                 ReconcileHealth::last_complete,
+            ),
+            revocation(
+                "portal_unconfirmed_session_ends",
+                "Sessions that ended here and that the provider may still make tokens for, whichever process ended them.",
+                RevocationHealth::unconfirmed,
             ),
         ]
     }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::Condition;
 use actix_web::{App, HttpServer, web};
-use portal_accounts::{FailedSignIns, Reconciler, Retention, SignIn, WebhookHealth, Webhooks};
+use portal_accounts::{
+    FailedSignIns, Reconciler, Retention, RevokeAgain, RevokedAgain, SignIn, WebhookHealth, Webhooks,
+};
 use portal_http_api::mount_metrics;
 use portal_http_kit::{Observe, cors};
 use portal_postgres::PgFeed;
@@ -33,6 +35,9 @@ const FORGET_EVERY: Duration = Duration::from_hours(1);
 
 /// How often the server looks whether it knows what sign-ins need.
 const PREPARE_EVERY: Duration = Duration::from_millis(250);
+
+/// How often the server looks whether it is time to tell the provider again which sessions ended.
+const REVOKE_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the end of the server may wait for what is still to be told.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -67,6 +72,7 @@ pub struct Bound {
     feed: Arc<PgFeed>,
     reconciler: Arc<Reconciler>,
     retention: Arc<Retention>,
+    revoke_again: Arc<RevokeAgain>,
     webhooks: Option<Arc<Webhooks>>,
     head_signing: Arc<HeadSigning>,
     sign_in: Arc<SignIn>,
@@ -98,6 +104,7 @@ impl Bound {
         let scanning = tokio::spawn(scan(self.reconciler.clone()));
         let recalling = tokio::spawn(recall(self.reconciler, self.webhooks.clone()));
         let forgetting = tokio::spawn(forget(self.retention));
+        let revoking = tokio::spawn(revoke_again(self.revoke_again));
         let head_signing = tokio::spawn(self.head_signing.run());
         let preparing = tokio::spawn(prepare(self.sign_in));
         let webhook_health = self.webhooks.as_ref().map(|webhooks| webhooks.health.clone());
@@ -108,6 +115,7 @@ impl Bound {
         scanning.abort();
         recalling.abort();
         forgetting.abort();
+        revoking.abort();
         head_signing.abort();
         preparing.abort();
         // What is being told is told to its end, and then what came since.
@@ -171,6 +179,7 @@ pub fn bind(
         head_signing: wired.head_signing.clone(),
         reconciler: wired.reconciler.clone(),
         retention: wired.retention.clone(),
+        revoke_again: wired.revoke_again.clone(),
         sign_in: wired.api.kit.sign_in.clone(),
         failed_sign_ins: wired.api.kit.failed_sign_ins.clone(),
         webhooks: wired.api.webhooks.clone(),
@@ -205,6 +214,36 @@ async fn tell(
         }
         if let Err(error) = told {
             tracing::warn!(error = explain(&error), "sign-ins that failed are not in the trail yet; trying again");
+        }
+    }
+}
+
+/// Tells the provider again which sessions ended. What other processes left behind is learnt each minute.
+async fn revoke_again(revoke_again: Arc<RevokeAgain>) {
+    loop {
+        if let Err(error) = revoke_again.recall().await {
+            tracing::debug!(error = explain(&error), "which ends the identity provider did not confirm is not known");
+        }
+        for _ in 0..JOB_INTERVAL.as_secs() / REVOKE_EVERY.as_secs() {
+            tokio::time::sleep(REVOKE_EVERY).await;
+            tell_of_ends(&revoke_again).await;
+        }
+    }
+}
+
+async fn tell_of_ends(revoke_again: &RevokeAgain) {
+    match revoke_again.run_if_due().await {
+        Ok(RevokedAgain { confirmed, failure }) => {
+            if confirmed > 0 {
+                tracing::info!(confirmed, "the identity provider confirmed sessions that ended here before");
+            }
+            if let Some(error) = failure {
+                let error = explain(&error);
+                tracing::warn!(error, "the identity provider did not confirm which sessions ended; trying again");
+            }
+        }
+        Err(error) => {
+            tracing::warn!(error = explain(&error), "which sessions ended could not be told to the identity provider");
         }
     }
 }

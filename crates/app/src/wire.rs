@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use portal_accounts::{
     Accounts, AccountsStore, EndedSessions, Facts, FailedSignIns, GlobalSignOut, KnownUsers, Organizations, Profiles,
-    Reconciler, Retention, RoleMap, SeenSessions, Sessions, SignIn, Turns, Webhooks,
+    Reconciler, Retention, RevokeAgain, RoleMap, SeenSessions, Sessions, SignIn, Turns, Webhooks,
 };
 use portal_api_keys::{ApiKeys, ApiKeysStore, Peppers, ServiceTokens, Verifier};
 use portal_audit::AuditTrail;
@@ -40,6 +40,8 @@ pub struct Wired {
     pub reconciler: Arc<Reconciler>,
     /// Deletes what is old.
     pub retention: Arc<Retention>,
+    /// Tells the provider of ends that it did not confirm.
+    pub revoke_again: Arc<RevokeAgain>,
     /// The identity provider.
     pub authenticator: Arc<ClerkAuthenticator>,
     /// Accounts and who is in them.
@@ -118,10 +120,12 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let sign_ins = sign_in.health.clone();
     let profiles = Profiles { store: store.clone() as Arc<AccountsStore>, ids: ids.clone(), clock: clock.clone() };
     let organizations = organizations(&store, &facts, &settings.clerk)?;
+    let revoke_again = revoke_again(&store, &facts, sessions_at_provider);
     let sessions = Sessions {
-        control: Arc::new(sessions_at_provider),
+        control: revoke_again.control.clone(),
         store: store.clone() as Arc<AccountsStore>,
         facts: facts.clone(),
+        health: revoke_again.health.clone(),
     };
     let failed_sign_ins = Arc::new(FailedSignIns::new(store.clone(), facts.clone()));
     let reconciler = reconciler(&store, facts.clone(), listing);
@@ -153,6 +157,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         authenticator: authenticator.clone(),
         webhooks: webhooks.as_ref().map(|webhooks| webhooks.health.clone()).unwrap_or_default(),
         reconciler: reconciler.health.clone(),
+        revocations: revoke_again.health.clone(),
         sign_ins,
         rate_limits,
         head_signing: head_signing.clone(),
@@ -180,6 +185,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         facts,
         reconciler: Arc::new(reconciler),
         retention: Arc::new(retention),
+        revoke_again: Arc::new(revoke_again),
         authenticator,
         organizations,
         service_tokens,
@@ -195,6 +201,16 @@ fn provider(settings: &ClerkSettings) -> Result<Provider, WireError> {
     let directory = ClerkDirectory::new(settings).map_err(|error| WireError::Clerk(error.into()))?;
     let listing = ClerkListing::new(settings).map_err(|error| WireError::Clerk(error.into()))?;
     Ok((Arc::new(directory), Arc::new(listing)))
+}
+
+fn revoke_again(store: &Arc<PgStore>, facts: &Arc<Facts>, control: ClerkSessions) -> RevokeAgain {
+    RevokeAgain {
+        control: Arc::new(control),
+        reader: store.clone(),
+        store: store.clone() as Arc<AccountsStore>,
+        facts: facts.clone(),
+        health: Arc::default(),
+    }
 }
 
 fn reconciler(store: &Arc<PgStore>, facts: Arc<Facts>, listing: Arc<dyn DirectoryListing>) -> Reconciler {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use e2e::{Answer, Portal, PortalBuilder, soon};
+use e2e::{Answer, Portal, PortalBuilder, soon, within};
+use portal_dev_idp::SessionStatus;
 use portal_testkit::FixedClock;
 use serde_json::json;
 
@@ -94,12 +95,53 @@ async fn an_end_that_the_provider_never_heard_of_is_remembered_while_it_makes_to
     portal.idp.set_outage(true);
     portal.post("/v1/auth/sign-out", &token, &json!({})).await.assert_problem(503, "identity_unavailable");
     portal.idp.set_outage(false);
+    // The key set has no limit.
+    portal.idp.set_rate_limit(Some(0));
     for _ in 0..3 {
         clock.advance(Duration::from_hours(47));
         let later = portal.get("/v1/me", &portal.token("alice")).await;
         later.assert_problem(401, "session_ended");
         portal.replica().get("/v1/me", &portal.token("alice")).await.assert_problem(401, "session_ended");
     }
+}
+
+fn unconfirmed(portal: &Portal) -> String {
+    let metrics = portal.wired.api.metrics.render();
+    let line = metrics.lines().find_map(|line| line.strip_prefix("portal_unconfirmed_session_ends "));
+    line.unwrap_or_else(|| panic!("{metrics}")).to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_ended_while_the_provider_was_down_soon_ends_there_without_anybody_asking() {
+    let clock = Arc::new(FixedClock::default());
+    let portal = PortalBuilder::default().clock(&clock).start().await;
+    let (alice, account) = (portal.person("alice"), portal.personal_account("alice").await);
+    let status = || {
+        let sessions = portal.idp.sessions(&alice.user_id);
+        sessions.iter().find(|session| session.id == alice.session_id).unwrap().status
+    };
+    portal.idp.set_outage(true);
+    portal
+        .post("/v1/auth/sign-out", &portal.token("alice"), &json!({}))
+        .await
+        .assert_problem(503, "identity_unavailable");
+    portal.idp.set_outage(false);
+    assert_eq!(status(), SessionStatus::Active, "the provider never heard of it");
+    clock.advance(Duration::from_mins(1));
+    let asked_again = async || status() == SessionStatus::Revoked && unconfirmed(&portal) == "0";
+    within(Duration::from_secs(30), "the provider is asked again", asked_again).await;
+
+    portal.idp.sign_in("alice").unwrap();
+    let trail = portal.get(&format!("/v1/accounts/{account}/audit-events"), &portal.token("alice")).await.json();
+    let attempts = trail["data"].as_array().unwrap().iter().filter(|event| event["action"] == "session.revoked");
+    let told: Vec<_> = attempts.map(|event| (&event["actor"]["kind"], &event["subject"], &event["outcome"])).collect();
+    let session = json!(alice.session_id);
+    let expected = [("system", "succeeded"), ("user", "pending")].map(|(kind, outcome)| (json!(kind), json!(outcome)));
+    assert_eq!(
+        told,
+        [(&expected[0].0, &session, &expected[0].1), (&expected[1].0, &session, &expected[1].1)],
+        "{trail}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,6 +16,9 @@ use crate::{ClerkDirectory, ClerkSettings, ClientError, directory};
 const MOST_SESSIONS: usize = 500;
 const LARGEST_BODY: usize = 64 * 1_024;
 
+/// A session in any other state may make tokens.
+const OVER: [&str; 6] = ["abandoned", "ended", "expired", "removed", "replaced", "revoked"];
+
 /// Lists and ends sessions at Clerk. Calls are not repeated: the caller knows whether the answer is worth waiting for.
 #[derive(Debug)]
 pub struct ClerkSessions {
@@ -51,11 +54,25 @@ impl SessionControl for ClerkSessions {
         let work = async move { api.post(url, &json!({}), LARGEST_BODY).await };
         let answer = self.api.run(work).await.ok_or_else(directory::stopping)?;
         let answer = answer.map_err(|error| DirectoryError::Unavailable(error.into()))?;
-        match answer.status {
-            // One that is gone needs no end.
-            200..300 | 404 => Ok(()),
-            status => Err(directory::refusal(status, &answer)),
+        // One that is gone needs no end.
+        if matches!(answer.status, 200..300 | 404) {
+            return Ok(());
         }
+        let error = directory::refusal(answer.status, &answer);
+        let is_refused = matches!(error, DirectoryError::Unavailable(_)) && (400..500).contains(&answer.status);
+        // Neither does one that is over, whatever Clerk has against ending it.
+        if is_refused && self.is_over(id).await? { Ok(()) } else { Err(error) }
+    }
+}
+
+impl ClerkSessions {
+    async fn is_over(&self, id: &ProviderSessionId) -> Result<bool, DirectoryError> {
+        let (api, path) = (self.api.clone(), format!("/sessions/{id}"));
+        let work = async move { ClerkDirectory::read(&api, &path).await };
+        let record = self.api.run(work).await.unwrap_or_else(|| Err(directory::stopping()))?;
+        let Some(record) = record else { return Ok(true) };
+        let status = record.get("status").and_then(Value::as_str);
+        Ok(record.get("id").and_then(Value::as_str) == Some(id.as_str()) && status.is_some_and(|it| OVER.contains(&it)))
     }
 }
 

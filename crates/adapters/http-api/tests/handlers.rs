@@ -133,7 +133,7 @@ impl Ports {
             clock,
         };
         let control = Arc::new(MockSessionControl::new());
-        let sessions = Sessions { control, store: Arc::new(Down), facts: facts.clone() };
+        let sessions = Sessions { control, store: Arc::new(Down), facts: facts.clone(), health: Arc::default() };
         let admin = Arc::new(MockOrganizationAdmin::new());
         let organizations = Organizations { admin, reader: accounts.clone(), store: Arc::new(Down), facts };
         let profiles = Profiles { store: Arc::new(Down), ids: ids.clone(), clock: Arc::new(FixedClock::default()) };

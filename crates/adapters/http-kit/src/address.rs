@@ -24,6 +24,11 @@ impl TrustedProxies {
         networks.into_iter().map(parse).collect::<Result<_, _>>().map(Self)
     }
 
+    /// Whether nobody is trusted.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn contains(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
     }

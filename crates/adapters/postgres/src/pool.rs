@@ -5,18 +5,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use diesel::dsl::{count_star, min};
 use diesel::{ConnectionError, ExpressionMethods, QueryDsl};
 use diesel_async::pooled_connection::bb8::Pool;
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, PoolableConnection};
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection, TransactionManager};
-use portal_kernel::StoreError;
+use portal_accounts::UnconfirmedEndCount;
+use portal_kernel::{StoreError, Timestamp};
+use time::OffsetDateTime;
 use tokio::runtime::Handle;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::connect::PgTarget;
 use crate::error::{ends_connection, store_error};
 use crate::feed::{Hub, PgFeed};
-use crate::schema::memberships;
+use crate::schema::{memberships, unconfirmed_ends};
 #[cfg(feature = "testing")]
 use crate::statements::Statements;
 use crate::tls::TlsError;
@@ -204,6 +207,20 @@ impl PgStore {
             .await
             .map_err(|error| refused(&mut conn, error))?;
         Ok(keys.into_iter().flatten().collect())
+    }
+
+    /// How many sessions ended here and may go on at the provider, and when the first of them is due to be told to it.
+    pub async fn unconfirmed_ends(&self) -> Result<UnconfirmedEndCount, StoreError> {
+        let mut conn = self.connection().await?;
+        let (all, first_due): (i64, Option<OffsetDateTime>) = unconfirmed_ends::table
+            .select((count_star(), min(unconfirmed_ends::try_at)))
+            .first(&mut conn)
+            .await
+            .map_err(|error| refused(&mut conn, error))?;
+        Ok(UnconfirmedEndCount {
+            all: u64::try_from(all).unwrap_or_default(),
+            first_due: first_due.map(Timestamp::new),
+        })
     }
 
     /// Whether a pooler between us and the server gives a session to somebody else between two transactions. Prepared statements and

@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use diesel::dsl::{exists, max};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use portal_accounts::{AccountState, EndedSessionReader, Epoch, KnownUser, SignInReader, Standing, User};
+use portal_accounts::{
+    AccountState, EndedSessionReader, Epoch, KnownUser, Merging, SignInReader, Standing, UnconfirmedEndCount, User,
+};
 use portal_api_keys::{
     ApiKey, ApiKeyReader, CredentialReader, Kid, ServiceToken, ServiceTokenReader, StoredKey, StoredServiceToken,
 };
@@ -160,6 +162,10 @@ impl EndedSessionReader for PgStore {
             .await
             .map_err(|error| refused(&mut conn, error))?;
         Ok(latest.map(Timestamp::new))
+    }
+
+    async fn unconfirmed(&self, _: &Merging) -> Result<UnconfirmedEndCount, StoreError> {
+        self.unconfirmed_ends().await
     }
 }
 

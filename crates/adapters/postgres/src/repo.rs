@@ -10,5 +10,6 @@ mod service_tokens;
 mod sightings;
 mod signed_heads;
 mod unconfirmed;
+mod unconfirmed_ends;
 mod users;
 mod webhooks;

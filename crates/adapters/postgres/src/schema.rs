@@ -167,6 +167,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    unconfirmed_ends (account_id, session_id) {
+        account_id -> Uuid,
+        session_id -> Text,
+        attempts -> Integer,
+        try_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     seen_sessions (id) {
         id -> Text,
         first_seen_at -> Timestamptz,

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use diesel::{ExpressionMethods, QueryResult};
 use diesel_async::{AnsiTransactionManager, RunQueryDsl, TransactionManager};
 use portal_accounts::{
-    AccountRepository, AccountsTx, ProviderIds, ScanCursors, SessionEpochs, SessionSightings, UnconfirmedMembers,
-    UserRepository, WebhookInbox,
+    AccountRepository, AccountsTx, ProviderIds, ScanCursors, SessionEpochs, SessionSightings, UnconfirmedEnds,
+    UnconfirmedMembers, UserRepository, WebhookInbox,
 };
 use portal_api_keys::{ApiKeyRepository, ApiKeysTx, ServiceTokenRepository};
 use portal_audit::{AuditLog, AuditRecord, AuditTx, SignedHeads};
@@ -89,6 +89,10 @@ impl AccountsTx for PgTx {
     }
 
     fn epochs(&mut self) -> &mut dyn SessionEpochs {
+        self
+    }
+
+    fn unconfirmed_ends(&mut self) -> &mut dyn UnconfirmedEnds {
         self
     }
 

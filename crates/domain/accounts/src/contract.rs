@@ -10,6 +10,7 @@ pub mod scans;
 pub mod settings;
 pub mod trail;
 pub mod unconfirmed;
+pub mod unconfirmed_ends;
 pub mod users;
 
 use std::fmt::Debug;

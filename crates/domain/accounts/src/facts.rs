@@ -95,6 +95,9 @@ impl Facts {
                     merge.tx.provider_ids().bury(merge.cleared, id.clone(), self.clock.now()).await?;
                     self.remove(merge, event).await?;
                     buried.push(id);
+                } else if matches!(event, ProviderEvent::SessionEnded(_)) {
+                    // It may have ended here before the provider knew.
+                    merge.tx.provider_ids().settle(merge.cleared, id, self.clock.now()).await?;
                 }
             } else if !ids_of(&event).any(|id| buried.contains(&id)) {
                 self.keep(merge, event, source).await?;

@@ -5,7 +5,7 @@
 #![warn(missing_docs)]
 
 pub mod account;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod contract;
 pub mod ended_sessions;
 pub mod facts;
@@ -45,14 +45,14 @@ pub use merge::{Source, Versioned};
 pub use organizations::{EmailAddress, InvalidEmailAddress, Invitation, OrganizationError, Organizations};
 pub use ports::{
     AccountReader, AccountRepository, AccountsStore, AccountsTx, EndedSessionReader, Merging, ParkedWebhooks,
-    ProviderIds, ReconcileReader, ScanCursors, SessionEpochs, SessionSightings, SignInReader, UnconfirmedMembers,
-    UserRepository, WebhookInbox,
+    ProviderIds, ReconcileReader, ScanCursors, SessionEpochs, SessionSightings, SignInReader, UnconfirmedEnds,
+    UnconfirmedMembers, UserRepository, WebhookInbox,
 };
 #[cfg(any(test, feature = "testing"))]
 pub use ports::{
     MockAccountReader, MockAccountRepository, MockEndedSessionReader, MockParkedWebhooks, MockProviderIds,
     MockReconcileReader, MockScanCursors, MockSessionEpochs, MockSessionSightings, MockSignInReader,
-    MockUnconfirmedMembers, MockUserRepository, MockWebhookInbox,
+    MockUnconfirmedEnds, MockUnconfirmedMembers, MockUserRepository, MockWebhookInbox,
 };
 pub use profile::{Profiles, UpdateProfileError};
 pub use read::{AccountOfUser, Accounts, ReadAccountError};
@@ -62,7 +62,9 @@ pub use reconcile::{
 };
 pub use retention::{Retention, RetentionError};
 pub use seen_sessions::SeenSessions;
-pub use sessions::{Sessions, SessionsError};
+pub use sessions::{
+    RevocationHealth, RevokeAgain, RevokedAgain, Sessions, SessionsError, UnconfirmedEnd, UnconfirmedEndCount,
+};
 pub use settings::{
     CustomFields, CustomPatch, FieldName, FieldValue, InvalidSettings, Locale, Patch, PersonalSettings, SettingsPatch,
     Theme, TimeZone, Username,

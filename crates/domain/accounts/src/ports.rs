@@ -15,7 +15,7 @@ use portal_kernel::{AccountId, Begin, ChangeLog, Finish, Page, PageRequest, Stor
 use crate::{
     Account, AccountName, AccountOfUser, Counterpart, Epoch, InboxEntry, KnownUser, Member, Membership,
     OrganizationAccount, ParkedWebhook, PersonalSettings, Profile, ScanCursor, ScanMove, Standing, Stay, StayHere,
-    User, Versioned,
+    UnconfirmedEnd, UnconfirmedEndCount, User, Versioned,
 };
 
 /// The right to write what the provider told.
@@ -32,7 +32,8 @@ pub trait ProviderIds: Send {
     /// Remembers for good that the id was deleted. Repeating it changes nothing.
     async fn bury(&mut self, cleared: &Merging, id: String, at: Timestamp) -> Result<(), StoreError>;
 
-    /// Says when a buried id was deleted, once it is known.
+    /// Says when a buried id was deleted, once it is known; the earliest moment that was said stays. If it is a session's, its end is
+    /// confirmed.
     async fn settle(&mut self, cleared: &Merging, id: String, at: Timestamp) -> Result<(), StoreError>;
 
     /// Forgets sessions that ended before, the oldest first, so many at most, and answers how many those were. Nothing else that is
@@ -232,6 +233,24 @@ pub trait SessionEpochs: Send {
     ) -> Result<(), StoreError>;
 }
 
+/// Ends of sessions that the provider did not confirm, inside a transaction. [`ProviderIds::settle`] takes them out.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait UnconfirmedEnds: Send {
+    /// Adds one, unless it is there. The account must exist.
+    async fn add(&mut self, cleared: &Merging, end: UnconfirmedEnd, try_at: Timestamp) -> Result<(), StoreError>;
+
+    /// The one that is due for the longest, for nobody else until the transaction ends; nobody waits for it. None if none is due, or
+    /// others have all that are.
+    async fn claim(&mut self, cleared: &Merging, now: Timestamp) -> Result<Option<UnconfirmedEnd>, StoreError>;
+
+    /// Says how often the provider was asked, and when it may be asked next. Nothing happens if the end was confirmed.
+    async fn put_off(&mut self, cleared: &Merging, end: UnconfirmedEnd, try_at: Timestamp) -> Result<(), StoreError>;
+
+    /// Makes none due before that moment, except those that others have.
+    async fn put_off_all(&mut self, cleared: &Merging, try_at: Timestamp) -> Result<(), StoreError>;
+}
+
 /// Which sessions signed in before, inside a transaction.
 #[cfg_attr(any(test, feature = "testing"), mockall::automock)]
 #[async_trait]
@@ -263,6 +282,8 @@ pub trait AccountsTx: Finish {
     fn provider_ids(&mut self) -> &mut dyn ProviderIds;
     /// Moments before which session tokens count no more.
     fn epochs(&mut self) -> &mut dyn SessionEpochs;
+    /// Ends of sessions that the provider did not confirm.
+    fn unconfirmed_ends(&mut self) -> &mut dyn UnconfirmedEnds;
     /// Which sessions signed in before.
     fn sightings(&mut self) -> &mut dyn SessionSightings;
     /// People.
@@ -336,6 +357,9 @@ pub trait EndedSessionReader: Send + Sync {
         cleared: &Authorized<BuildPrincipal, Platform>,
         person: ProviderUserId,
     ) -> Result<Option<Timestamp>, StoreError>;
+
+    /// How many ends the provider did not confirm, and when the first of them is due.
+    async fn unconfirmed(&self, cleared: &Merging) -> Result<UnconfirmedEndCount, StoreError>;
 }
 
 /// Reads accounts, outside any transaction.

@@ -1,5 +1,8 @@
 //! The sessions of a person: seen, and ended, here at once and at the provider.
 
+mod health;
+mod revoke_again;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +15,9 @@ use portal_kernel::{Change, Clock, IdGen, StoreError, finish};
 use crate::User;
 use crate::facts::Facts;
 use crate::ports::{AccountsStore, AccountsTx, Merging};
+
+pub use health::RevocationHealth;
+pub use revoke_again::{RevokeAgain, RevokedAgain, UnconfirmedEnd, UnconfirmedEndCount};
 
 /// Why sessions were not read or ended.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +44,8 @@ pub struct Sessions {
     pub store: Arc<AccountsStore>,
     /// Stores them.
     pub facts: Arc<Facts>,
+    /// Knows when the provider is to be asked again.
+    pub health: Arc<RevocationHealth>,
 }
 
 impl Sessions {
@@ -118,13 +126,15 @@ impl Sessions {
             if let Some(result) = known_result(&revoked) {
                 let mut tx = self.store.begin().await?;
                 let closed = AuditRecord::closed(source, &opened, result);
-                let outcome = self.close_in(&mut *tx, &merge, id, closed, revoked.is_ok()).await;
+                let outcome = close_in(&mut *tx, &self.facts, &merge, id, closed, revoked.is_ok()).await;
                 finish(tx, outcome).await?;
             }
             // The others are asked for whatever becomes of this one.
             failed = failed.or(revoked.err());
         }
-        failed.map_or(Ok(()), |error| Err(error.into()))
+        let Some(error) = failed else { return Ok(()) };
+        self.health.expect_by(self.facts.clock.now().plus(revoke_again::rest(0)));
+        Err(error.into())
     }
 
     async fn end_in(
@@ -142,6 +152,7 @@ impl Sessions {
                 // Until the provider confirms it, it goes on making tokens for the session.
                 let remembered_until = self.facts.clock.now().plus(LONGEST_SESSION);
                 tx.provider_ids().bury(cleared, id.to_string(), remembered_until).await?;
+                self.expect_confirmation(tx, cleared, id, opened).await?;
                 tx.changes().changed(Change::Session(id.to_string())).await?;
                 let source: (&dyn IdGen, &dyn Clock) = (&*self.facts.ids, &*self.facts.clock);
                 let (action, subject) = (AuditAction::SessionEnded, opened.subject.clone());
@@ -158,20 +169,35 @@ impl Sessions {
         tx.audit().record(AuditRecord::now(source, caller, account, AuditAction::SessionsEnded, subject)).await
     }
 
-    async fn close_in(
+    /// So that the provider is asked again if it does not answer, or this process ends before it does.
+    async fn expect_confirmation(
         &self,
         tx: &mut dyn AccountsTx,
         cleared: &Merging,
         id: &ProviderSessionId,
-        closed: AuditRecord,
-        is_over: bool,
+        opened: &AuditRecord,
     ) -> Result<(), StoreError> {
-        tx.audit().record(closed).await?;
-        if is_over {
-            tx.provider_ids().settle(cleared, id.to_string(), self.facts.clock.now()).await?;
-        }
-        Ok(())
+        let Some(account) = opened.account else { return Ok(()) };
+        let end = UnconfirmedEnd { session: id.clone(), account, attempts: 0 };
+        let try_at = self.facts.clock.now().plus(revoke_again::rest(end.attempts));
+        tx.unconfirmed_ends().add(cleared, end, try_at).await
     }
+}
+
+/// Tells what became of an attempt, and settles the id if the session is over at the provider.
+async fn close_in(
+    tx: &mut dyn AccountsTx,
+    facts: &Facts,
+    cleared: &Merging,
+    id: &ProviderSessionId,
+    closed: AuditRecord,
+    is_over: bool,
+) -> Result<(), StoreError> {
+    tx.audit().record(closed).await?;
+    if is_over {
+        tx.provider_ids().settle(cleared, id.to_string(), facts.clock.now()).await?;
+    }
+    Ok(())
 }
 
 /// Longer than any session at the provider lasts.
@@ -240,7 +266,12 @@ mod tests {
             ids: Arc::new(CountingIds::default()),
             clock: Arc::new(FixedClock::default()),
         };
-        let sessions = Sessions { control: Arc::new(control), store: Arc::new(store.clone()), facts: Arc::new(facts) };
+        let sessions = Sessions {
+            control: Arc::new(control),
+            store: Arc::new(store.clone()),
+            facts: Arc::new(facts),
+            health: Arc::default(),
+        };
         (sessions, store)
     }
 

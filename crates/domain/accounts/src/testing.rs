@@ -17,13 +17,13 @@ use portal_kernel::{Begin, Change, ChangeLog, Clock, Finish, StoreError, Timesta
 use portal_testkit::FixedClock;
 
 use crate::ports::{
-    AccountRepository, AccountsTx, EndedSessionReader, ProviderIds, ScanCursors, SessionEpochs, SessionSightings,
-    UnconfirmedMembers, UserRepository, WebhookInbox,
+    AccountRepository, AccountsTx, EndedSessionReader, Merging, ProviderIds, ScanCursors, SessionEpochs,
+    SessionSightings, UnconfirmedEnds, UnconfirmedMembers, UserRepository, WebhookInbox,
 };
 use crate::{
     Epoch, KnownMembership, KnownUser, MockAccountRepository, MockProviderIds, MockScanCursors, MockSessionEpochs,
-    MockSessionSightings, MockUnconfirmedMembers, MockUserRepository, MockWebhookInbox, PersonalSettings, User,
-    UserState, Versioned,
+    MockSessionSightings, MockUnconfirmedEnds, MockUnconfirmedMembers, MockUserRepository, MockWebhookInbox,
+    PersonalSettings, UnconfirmedEndCount, User, UserState, Versioned,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,7 @@ pub(crate) enum Ending {
 pub(crate) struct MockTx {
     pub(crate) provider_ids: MockProviderIds,
     pub(crate) epochs: MockSessionEpochs,
+    pub(crate) unconfirmed_ends: MockUnconfirmedEnds,
     pub(crate) sightings: MockSessionSightings,
     pub(crate) users: MockUserRepository,
     pub(crate) accounts: MockAccountRepository,
@@ -54,6 +55,10 @@ impl AccountsTx for MockTx {
 
     fn epochs(&mut self) -> &mut dyn SessionEpochs {
         &mut self.epochs
+    }
+
+    fn unconfirmed_ends(&mut self) -> &mut dyn UnconfirmedEnds {
+        &mut self.unconfirmed_ends
     }
 
     fn sightings(&mut self) -> &mut dyn SessionSightings {
@@ -248,5 +253,9 @@ impl EndedSessionReader for SlowEndings {
         _: ProviderUserId,
     ) -> Result<Option<Timestamp>, StoreError> {
         Ok(None)
+    }
+
+    async fn unconfirmed(&self, _: &Merging) -> Result<UnconfirmedEndCount, StoreError> {
+        Ok(UnconfirmedEndCount::default())
     }
 }

@@ -24,6 +24,7 @@ mod properties;
 mod public_key;
 mod refresh;
 mod server;
+mod session_control;
 mod setup;
 mod svix;
 mod verification;

@@ -7,7 +7,7 @@ use diesel_async::RunQueryDsl;
 use portal_accounts::{Merging, ProviderIds};
 use portal_kernel::{StoreError, Timestamp};
 
-use crate::schema::buried_provider_ids;
+use crate::schema::{buried_provider_ids, unconfirmed_ends};
 use crate::tx::PgTx;
 
 diesel::define_sql_function! { fn pg_advisory_xact_lock(key: BigInt) }
@@ -46,11 +46,17 @@ impl ProviderIds for PgTx {
     }
 
     async fn settle(&mut self, _: &Merging, id: String, at: Timestamp) -> Result<(), StoreError> {
-        let settled = diesel::update(buried_provider_ids::table.find(id))
+        let settled = diesel::update(buried_provider_ids::table.find(&id))
+            .filter(buried_provider_ids::at.gt(at.to_offset()))
             .set(buried_provider_ids::at.eq(at.to_offset()))
             .execute(&mut self.conn)
             .await;
-        self.noted(settled).map(drop)
+        self.noted(settled)?;
+        let confirmed = diesel::delete(unconfirmed_ends::table)
+            .filter(unconfirmed_ends::session_id.eq(id))
+            .execute(&mut self.conn)
+            .await;
+        self.noted(confirmed).map(drop)
     }
 
     async fn forget_sessions(&mut self, _: &Merging, before: Timestamp, most: usize) -> Result<usize, StoreError> {

@@ -103,6 +103,15 @@ mod of_accounts {
             a_removal_lets_tokens_be_believed_anew_and_a_denial_does_not
             of_two_who_begin_to_believe_the_first_one_counts
         }
+        unconfirmed_ends {
+            the_end_that_waits_longest_is_claimed
+            an_unconfirmed_end_is_added_once
+            an_end_is_claimed_whatever_its_id_is
+            a_settled_end_is_confirmed
+            all_ends_are_put_off_at_once
+            of_two_who_claim_each_gets_another
+            an_unconfirmed_end_needs_an_account
+        }
     }
 }
 

@@ -165,6 +165,32 @@ async fn chaining_the_records_waits_for_a_server_that_writes_and_does_not_deadlo
     assert_eq!(database.count("SELECT count(*) FROM audit_events WHERE seq = 1").await.unwrap(), 1);
 }
 
+/// Sessions ended before anybody remembered which ends the provider had not confirmed.
+#[tokio::test(flavor = "multi_thread")]
+async fn ends_that_were_never_confirmed_are_found_in_the_trail() {
+    let database = database().await;
+    let target = database.target().unwrap();
+    revert_through(&target, "20261122001520").await.unwrap();
+    database
+        .execute(
+            r"INSERT INTO accounts (id, name, created_at) VALUES (gen_random_uuid(), 'Acme', now());
+             INSERT INTO audit_events (account_id, id, at, actor_kind, actor_id, action, subject, seq, hash, effect)
+                 SELECT accounts.id, gen_random_uuid(), now(), 'user', 'usr', action, session, number, sha256(''), 'done'
+                 FROM accounts, (VALUES ('sess_open', 'session.ended', 1), ('sess_over', 'session.ended', 2),
+                     ('sess_open', 'sign_in.succeeded', 3), ('usr_1', 'session.ended', 4))
+                     AS told (session, action, number);
+             INSERT INTO buried_provider_ids (id, at) VALUES ('sess_open', now() + interval '10 years'),
+                 ('sess_over', now()), ('sess_unheard', now() + interval '10 years'), ('usr_1', now() + interval '10 years')",
+        )
+        .await
+        .unwrap();
+    migrate(&target).await.unwrap();
+    let found = database.texts("SELECT session_id || ' ' || attempts AS text FROM unconfirmed_ends");
+    assert_eq!(found.await.unwrap(), ["sess_open 0"]);
+    let due = "SELECT count(*) FROM unconfirmed_ends JOIN accounts ON accounts.id = account_id WHERE try_at <= now()";
+    assert_eq!(database.count(due).await.unwrap(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_migration_that_fails_is_undone_and_told() {
     let database = empty().await;
@@ -243,7 +269,7 @@ async fn what_is_stored_outlives_the_way_back_and_forth() {
     assert_eq!(database.texts(primary).await.unwrap(), ["PRIMARY KEY (account_id, seq)"]);
     migrate(&target).await.unwrap();
     assert_eq!(database.texts(DUMP).await.unwrap(), all);
-    assert_eq!(database.texts(primary).await.unwrap(), ["PRIMARY KEY (account_id, seq, hash)"]);
+    assert_eq!(database.texts(primary).await.unwrap(), ["PRIMARY KEY (account_id, seq, signature)"]);
     assert_eq!(database.count("SELECT count(*) FROM pg_index WHERE NOT indisvalid").await.unwrap(), 0);
     for table in ["memberships", "buried_provider_ids", "audit_signed_heads", "platform_audit_signed_heads"] {
         assert_eq!(database.count(&format!("SELECT count(*) FROM {table}")).await.unwrap(), 1, "{table}");

@@ -15,18 +15,20 @@ use portal_testkit::FixedClock;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::ports::{
-    AccountRepository, AccountsTx, Merging, ProviderIds, ScanCursors, SessionEpochs, SessionSightings,
+    AccountRepository, AccountsTx, Merging, ProviderIds, ScanCursors, SessionEpochs, SessionSightings, UnconfirmedEnds,
     UnconfirmedMembers, UserRepository, WebhookInbox,
 };
 use crate::{
     Account, AccountName, InboxEntry, Membership, OrganizationAccount, PersonalSettings, Profile, ScanCursor, ScanMove,
-    Stay, User, UserState, Versioned,
+    Stay, UnconfirmedEnd, User, UserState, Versioned,
 };
 
 /// Everything that is stored.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Rows {
     pub(crate) buried: BTreeSet<String>,
+    /// By the provider's id of the session, with the time at which the provider may be asked next.
+    pub(crate) unconfirmed_ends: BTreeMap<String, (UnconfirmedEnd, Timestamp)>,
     /// By the provider's id of the person; everybody's by none.
     pub(crate) epochs: BTreeMap<Option<String>, Timestamp>,
     pub(crate) cursor: Option<ScanCursor>,
@@ -85,6 +87,10 @@ impl AccountsTx for MemoryTx {
         self
     }
 
+    fn unconfirmed_ends(&mut self) -> &mut dyn UnconfirmedEnds {
+        self
+    }
+
     fn sightings(&mut self) -> &mut dyn SessionSightings {
         self
     }
@@ -129,12 +135,40 @@ impl ProviderIds for MemoryTx {
         Ok(())
     }
 
-    async fn settle(&mut self, _: &Merging, _: String, _: Timestamp) -> Result<(), StoreError> {
+    async fn settle(&mut self, _: &Merging, id: String, _: Timestamp) -> Result<(), StoreError> {
+        self.rows.unconfirmed_ends.remove(&id);
         Ok(())
     }
 
     async fn forget_sessions(&mut self, _: &Merging, _: Timestamp, _: usize) -> Result<usize, StoreError> {
         Ok(0)
+    }
+}
+
+#[async_trait]
+impl UnconfirmedEnds for MemoryTx {
+    async fn add(&mut self, _: &Merging, end: UnconfirmedEnd, try_at: Timestamp) -> Result<(), StoreError> {
+        self.rows.unconfirmed_ends.entry(end.session.to_string()).or_insert((end, try_at));
+        Ok(())
+    }
+
+    async fn claim(&mut self, _: &Merging, now: Timestamp) -> Result<Option<UnconfirmedEnd>, StoreError> {
+        let due = self.rows.unconfirmed_ends.values().filter(|(_, try_at)| *try_at <= now);
+        Ok(due.min_by_key(|(_, try_at)| *try_at).map(|(end, _)| end.clone()))
+    }
+
+    async fn put_off(&mut self, _: &Merging, end: UnconfirmedEnd, try_at: Timestamp) -> Result<(), StoreError> {
+        if let Some(row) = self.rows.unconfirmed_ends.get_mut(end.session.as_str()) {
+            *row = (end, try_at);
+        }
+        Ok(())
+    }
+
+    async fn put_off_all(&mut self, _: &Merging, until: Timestamp) -> Result<(), StoreError> {
+        for (_, try_at) in self.rows.unconfirmed_ends.values_mut() {
+            *try_at = until.max(*try_at);
+        }
+        Ok(())
     }
 }
 

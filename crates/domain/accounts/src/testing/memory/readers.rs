@@ -5,14 +5,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use portal_authz::action::{BuildPrincipal, ReadMembers, Reconcile, SetOwner, ViewSelf};
 use portal_authz::{Authorized, Platform, Unchecked};
-use portal_identity::{ProviderOrganizationId, ProviderUserId};
+use portal_identity::{ProviderOrganizationId, ProviderSessionId, ProviderUserId};
 use portal_kernel::{AccountId, Page, PageRequest, StoreError, Timestamp, UserId};
 
 use super::MemoryStore;
-use crate::ports::{AccountReader, ReconcileReader, SignInReader};
+use crate::ports::{AccountReader, EndedSessionReader, Merging, ReconcileReader, SignInReader};
 use crate::{
-    Account, AccountOfUser, Counterpart, KnownMembership, KnownUser, Member, Membership, ScanCursor, ScanPosition,
-    Standing, Stay, StayHere, User, UserState,
+    Account, AccountOfUser, Counterpart, Epoch, KnownMembership, KnownUser, Member, Membership, ScanCursor,
+    ScanPosition, Standing, Stay, StayHere, UnconfirmedEndCount, User, UserState,
 };
 
 #[async_trait]
@@ -164,5 +164,46 @@ impl SignInReader for MemoryStore {
             let (removed_at, trusted_since) = marks(account).unwrap_or_default();
             Standing { account, removed_at, trusted_since }
         }))
+    }
+}
+
+#[async_trait]
+impl EndedSessionReader for MemoryStore {
+    async fn ended_since(
+        &self,
+        _: &Authorized<BuildPrincipal, Platform>,
+        _: Timestamp,
+    ) -> Result<Vec<String>, StoreError> {
+        Err(StoreError::Stale)
+    }
+
+    async fn has_ended(
+        &self,
+        _: &Authorized<BuildPrincipal, Platform>,
+        session: ProviderSessionId,
+    ) -> Result<bool, StoreError> {
+        Ok(self.rows.lock().await.buried.contains(session.as_str()))
+    }
+
+    async fn epochs_since(
+        &self,
+        _: &Authorized<BuildPrincipal, Platform>,
+        _: Timestamp,
+    ) -> Result<Vec<Epoch>, StoreError> {
+        Err(StoreError::Stale)
+    }
+
+    async fn epoch_of(
+        &self,
+        _: &Authorized<BuildPrincipal, Platform>,
+        _: ProviderUserId,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        Err(StoreError::Stale)
+    }
+
+    async fn unconfirmed(&self, _: &Merging) -> Result<UnconfirmedEndCount, StoreError> {
+        let rows = self.rows.lock().await;
+        let first_due = rows.unconfirmed_ends.values().map(|(_, try_at)| *try_at).min();
+        Ok(UnconfirmedEndCount { all: rows.unconfirmed_ends.len() as u64, first_due })
     }
 }
