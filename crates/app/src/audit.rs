@@ -120,7 +120,7 @@ impl HeadSigning {
                 let SignedHead { trail, head: Head { seq, hash }, at, signature } = &signed;
                 let key = &self.public_key;
                 tracing::info!(target: TARGET, %trail, seq, %hash, %at, %signature, key, "an audit trail has come this far");
-                self.last_signed.store(seconds(at), Ordering::Relaxed);
+                self.last_signed.store(seconds(*at), Ordering::Relaxed);
                 run.signed.push(signed);
             }
             SigningNews::Broken { trail, finding } => {
@@ -131,7 +131,7 @@ impl HeadSigning {
         let Turn { unfinished, is_round } = self.sign_heads.run(tell).await?;
         (run.unfinished, run.is_round) = (unfinished, is_round);
         self.broken.store(run.broken.len(), Ordering::Relaxed);
-        let now = seconds(&self.clock.now());
+        let now = seconds(self.clock.now());
         self.last_turn.store(now, Ordering::Relaxed);
         if is_round {
             self.last_round.store(now, Ordering::Relaxed);
@@ -172,7 +172,7 @@ impl HeadSigning {
     }
 }
 
-fn seconds(at: &Timestamp) -> u64 {
+fn seconds(at: Timestamp) -> u64 {
     u64::try_from(at.unix_seconds()).unwrap_or_default()
 }
 
