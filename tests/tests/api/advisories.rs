@@ -8,7 +8,7 @@ mod ownership;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use e2e::Portal;
+use e2e::{Portal, soon};
 use portal_dev_idp::SigningAlgorithm;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -252,6 +252,55 @@ async fn t18_epochs_of_a_person_and_of_everybody_work_alone_and_the_later_one_co
     assert!(portal.sessions(&["end-all"]).await.is_err(), "an operator says why");
 }
 
+/// CVE-2026-8922 again, at the levels that end by name: a key, a session, an organization. Each ends alone, on a server that knew it, and
+/// what is made after a later moment at another level brings none of them back.
+#[tokio::test(flavor = "multi_thread")]
+async fn t18_what_ended_by_name_ends_alone_and_no_later_moment_brings_it_back() {
+    let portal = Portal::start().await;
+    portal.send_webhooks();
+    let other = portal.replica();
+    let (acme, own) = (portal.acme().await, portal.personal_account("alice").await);
+    let gateway = portal.gateway("edge").await;
+    let (key, ended_key) = portal.create_key("alice", &acme).await;
+    let [(_, of_acme), (_, of_alice)] =
+        [portal.create_key("alice", &acme).await, portal.create_key("alice", &own).await];
+    let session = portal.idp.add_session(&portal.person("alice").user_id).unwrap().id;
+    let ended_session = || portal.idp.mint().encode(&portal.token_spec("alice").claim("sid", session.clone()));
+    let path = format!("/v1/accounts/{acme}");
+    let status = async |path: &str, token: &str| other.get(path, token).await.status.as_u16();
+    let decisions = async || {
+        let mut found = Vec::new();
+        for key in [&ended_key, &of_acme, &of_alice] {
+            found.push(other.post("/v1/keys/verify", &gateway, &json!({ "key": key })).await.text_at("/decision"));
+        }
+        found
+    };
+    assert_eq!(decisions().await, ["allow", "allow", "allow"]);
+    assert_eq!(status(&path, &ended_session()).await, 200);
+
+    let revoked = portal.post(&format!("/v1/api-keys/{key}/revoke"), &portal.token("alice"), &json!({})).await;
+    assert_eq!(revoked.status, 200, "{revoked:?}");
+    soon("the end of a key", async || decisions().await == ["deny", "allow", "allow"]).await;
+
+    portal.idp.revoke_session(&session).unwrap();
+    portal.idp.webhooks_settled().await;
+    soon("the end of a session", async || status("/v1/me", &ended_session()).await == 401).await;
+    assert_eq!(status(&path, &portal.token("alice")).await, 200, "another session of hers");
+
+    let deleted = portal.delete(&path, &portal.token("alice")).await;
+    assert_eq!(deleted.status, 204, "{deleted:?}");
+    soon("the end of an organization", async || status(&path, &portal.token("alice")).await == 404).await;
+    soon("the end of its keys", async || decisions().await == ["deny", "deny", "allow"]).await;
+    assert_eq!(status("/v1/me", &portal.token("alice")).await, 200);
+
+    portal.sessions(&["end-all", "--reason", "tokens in a log"]).await.unwrap();
+    // Made after that moment, or in its very second.
+    soon("later tokens count", async || status("/v1/me", &portal.token("alice")).await == 200).await;
+    assert_eq!(status("/v1/me", &ended_session()).await, 401);
+    assert_eq!(status(&path, &portal.token("alice")).await, 404);
+    assert_eq!(decisions().await, ["deny", "deny", "allow"]);
+}
+
 /// CVE-2025-49011, CVE-2025-65111, CVE-2026-55866 (a cached check answered for other inputs): whatever is asked at the same time, of whatever
 /// is remembered, each token gets what it gets alone.
 #[tokio::test(flavor = "multi_thread")]
@@ -346,8 +395,9 @@ fn no_advisory_loses_its_test() {
     let mut sources = String::new();
     read_all(&e2e::checkout().join("tests/tests"), &mut sources);
     read_all(&e2e::checkout().join("crates"), &mut sources);
-    let covered = [1, 2, 4, 5, 6, 7, 9, 11, 12, 15, 16, 22, 23, 24, 25, 26, 30, 31, 32, 38, 39, 40, 41]
-        .map(|number| format!("t{number:02}_"));
+    let covered =
+        [1, 2, 4, 5, 6, 7, 9, 11, 12, 15, 16, 17, 18, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 38, 39, 40, 41]
+            .map(|number| format!("t{number:02}_"));
     for name in covered {
         let test = sources
             .lines()
