@@ -24,6 +24,9 @@ use crate::metrics::Sources;
 use crate::settings::{AccountsSettings, KeySettings, Settings};
 use crate::system::{OsEntropy, SystemClock, V7Ids};
 
+/// How many live keys an account has at most.
+const MOST_KEYS: usize = 100;
+
 /// Everything the program consists of, ready to be served.
 pub struct Wired {
     /// What the handlers need.
@@ -122,7 +125,12 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     };
     let failed_sign_ins = Arc::new(FailedSignIns::new(store.clone(), facts.clone()));
     let reconciler = reconciler(&store, facts.clone(), listing);
-    let verifier = Arc::new(Verifier { reader: store.clone(), peppers: peppers.clone(), brand: brand.clone() });
+    let verifier = Arc::new(Verifier {
+        reader: store.clone(),
+        peppers: peppers.clone(),
+        brand: brand.clone(),
+        clock: clock.clone(),
+    });
     let keys = ApiKeys {
         store: store.clone() as Arc<ApiKeysStore>,
         reader: store.clone(),
@@ -131,6 +139,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         ids: ids.clone(),
         entropy,
         clock: clock.clone(),
+        most_keys: MOST_KEYS,
     };
     let web = Web { public_origin: settings.public_origin.clone(), sign_in_url: settings.sign_in_url };
     let rate_limits = Arc::new(RateLimits::new(&settings.limits, clock.clone()));
