@@ -140,10 +140,10 @@ mod tests {
 
     #[test]
     fn a_key_counts_until_it_ends_or_is_stopped() {
-        let now = FixedClock::default().now();
-        let later = Some(now.plus(Duration::from_micros(1)));
-        let past = Some(now.minus(Duration::from_micros(1)));
-        let now = Some(now);
+        let moment = FixedClock::default().now();
+        let later = Some(moment.plus(Duration::from_micros(1)));
+        let past = Some(moment.minus(Duration::from_micros(1)));
+        let now = Some(moment);
         // Revoked, over, stopped; then the secret's own time and end.
         for (key, secret, expected) in [
             ([None, later, None], [later, None], Code::Valid),
@@ -163,8 +163,8 @@ mod tests {
             let [revoked_at, expires_at, disabled_at] = key;
             let [secret_expires_at, secret_revoked_at] = secret;
             let stored =
-                StoredKey { revoked_at, expires_at, disabled_at, secret_expires_at, secret_revoked_at, ..stored() };
-            assert_eq!(stored.judge(now.unwrap(), &ANY), expected, "{key:?} {secret:?}");
+                StoredKey { secret_expires_at, secret_revoked_at, expires_at, disabled_at, revoked_at, ..stored() };
+            assert_eq!(stored.judge(moment, &ANY), expected, "{key:?} {secret:?}");
         }
     }
 

@@ -228,7 +228,7 @@ mod tests {
             // A moment that is still to come, by a clock that is slow.
             (Some(later), None, None, KeyState::Revoked),
         ] {
-            let key = ApiKey { revoked_at, expires_at, disabled_at, ..key() };
+            let key = ApiKey { expires_at, disabled_at, revoked_at, ..key() };
             assert_eq!(key.state(now), expected);
             assert_eq!(expected.is_over(), matches!(expected.as_str(), "expired" | "revoked"));
         }

@@ -113,7 +113,7 @@ async fn a_hundred_rotations_leave_two_live_secrets() {
     let mut tasks = JoinSet::new();
     for _ in 0..100 {
         let (keys, who) = (world.keys.clone(), world.who.clone());
-        let overlap = Overlap::parse(Duration::from_secs(60)).unwrap();
+        let overlap = Overlap::parse(Duration::from_mins(1)).unwrap();
         tasks.spawn(async move { keys.rotate(&who, id, overlap).await });
     }
     let mut revisions: Vec<_> = soon("a hundred rotations", tasks.join_all())
