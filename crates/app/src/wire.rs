@@ -6,7 +6,7 @@ use portal_accounts::{
     Accounts, AccountsStore, EndedSessions, Facts, FailedSignIns, GlobalSignOut, KnownUsers, Organizations, Profiles,
     Reconciler, RoleMap, SeenSessions, Sessions, SignIn, Turns, Webhooks,
 };
-use portal_api_keys::{ApiKeys, ApiKeysStore, Peppers, ServiceTokens, Verifier};
+use portal_api_keys::{ApiKeys, ApiKeysStore, Brand, Peppers, ServiceTokens, Verifier};
 use portal_audit::AuditTrail;
 use portal_clerk::{
     ClerkAuthenticator, ClerkDirectory, ClerkListing, ClerkOrganizations, ClerkSessions, ClerkSettings, ClerkWebhooks,
@@ -89,7 +89,7 @@ impl Default for Surroundings {
 
 /// Connects the parts. Opens no connection yet: the database and the provider may come up later.
 pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, WireError> {
-    let Surroundings { clock, ids, entropy } = surroundings.clone();
+    let Surroundings { clock, ids, .. } = surroundings.clone();
     let store = Arc::new(PgStore::new(&settings.database).map_err(|error| WireError::Database(error.into()))?);
     let authenticator = ClerkAuthenticator::new(settings.clerk.clone(), clock.clone());
     let authenticator = Arc::new(authenticator.map_err(|error| WireError::Clerk(error.into()))?);
@@ -131,16 +131,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         brand: brand.clone(),
         clock: clock.clone(),
     });
-    let keys = ApiKeys {
-        store: store.clone() as Arc<ApiKeysStore>,
-        reader: store.clone(),
-        peppers,
-        brand,
-        ids: ids.clone(),
-        entropy,
-        clock: clock.clone(),
-        most_keys: MOST_KEYS,
-    };
+    let keys = api_keys(&store, peppers, brand, surroundings);
     let web = Web { public_origin: settings.public_origin.clone(), sign_in_url: settings.sign_in_url };
     let rate_limits = Arc::new(RateLimits::new(&settings.limits, clock.clone()));
     let kit = Kit {
@@ -227,6 +218,21 @@ fn organizations(
     let admin = ClerkOrganizations::new(settings).map_err(|error| WireError::Clerk(error.into()))?;
     let (reader, store) = (store.clone(), store.clone() as Arc<AccountsStore>);
     Ok(Arc::new(Organizations { admin: Arc::new(admin), reader, store, facts: facts.clone() }))
+}
+
+/// The use cases of who owns keys.
+fn api_keys(store: &Arc<PgStore>, peppers: Arc<Peppers>, brand: Brand, surroundings: &Surroundings) -> ApiKeys {
+    let Surroundings { clock, ids, entropy } = surroundings.clone();
+    ApiKeys {
+        store: store.clone() as Arc<ApiKeysStore>,
+        reader: store.clone(),
+        peppers,
+        brand,
+        ids,
+        entropy,
+        clock,
+        most_keys: MOST_KEYS,
+    }
 }
 
 /// The use cases of an operator's command.
