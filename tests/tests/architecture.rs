@@ -89,6 +89,7 @@ const OUTSIDE_OF_DOMAIN: &[(&str, &[&str])] = &[
             "crc32fast",
             "futures-util",
             "hmac",
+            "ipnet",
             "mockall",
             "serde",
             "sha2",

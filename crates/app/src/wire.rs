@@ -24,6 +24,9 @@ use crate::metrics::Sources;
 use crate::settings::{AccountsSettings, KeySettings, Settings};
 use crate::system::{OsEntropy, SystemClock, V7Ids};
 
+/// How many live keys an account has at most.
+const MOST_KEYS: usize = 100;
+
 /// Everything the program consists of, ready to be served.
 pub struct Wired {
     /// What the handlers need.
@@ -130,7 +133,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let failed_sign_ins = Arc::new(FailedSignIns::new(store.clone(), facts.clone()));
     let reconciler = reconciler(&store, facts.clone(), listing);
     let retention = Retention { store: store.clone() as Arc<AccountsStore>, clock: clock.clone() };
-    let verifier = Arc::new(Verifier { reader: store.clone(), peppers: peppers.clone(), brand: brand.clone() });
+    let verifier = Arc::new(verifier(&store, &peppers, &brand, surroundings));
     let keys = api_keys(&store, peppers, brand, surroundings);
     let web = Web { public_origin: settings.public_origin.clone(), sign_in_url: settings.sign_in_url };
     let rate_limits = Arc::new(RateLimits::new(&settings.limits, clock.clone()));
@@ -233,10 +236,24 @@ fn organizations(
     Ok(Arc::new(Organizations { admin: Arc::new(admin), reader, store, facts: facts.clone() }))
 }
 
+fn verifier(store: &Arc<PgStore>, peppers: &Arc<Peppers>, brand: &Brand, surroundings: &Surroundings) -> Verifier {
+    let (peppers, brand, clock) = (peppers.clone(), brand.clone(), surroundings.clock.clone());
+    Verifier { reader: store.clone(), peppers, brand, clock }
+}
+
+/// The use cases of who owns keys.
 fn api_keys(store: &Arc<PgStore>, peppers: Arc<Peppers>, brand: Brand, surroundings: &Surroundings) -> ApiKeys {
     let Surroundings { clock, ids, entropy } = surroundings.clone();
-    let (reader, store) = (store.clone(), store.clone() as Arc<ApiKeysStore>);
-    ApiKeys { store, reader, peppers, brand, ids, entropy, clock }
+    ApiKeys {
+        store: store.clone() as Arc<ApiKeysStore>,
+        reader: store.clone(),
+        peppers,
+        brand,
+        ids,
+        entropy,
+        clock,
+        most_keys: MOST_KEYS,
+    }
 }
 
 /// The use cases of an operator's command.

@@ -51,6 +51,9 @@ async fn an_organization_has_the_roles_of_its_people() {
             "remove-member:own",
             "read-keys",
             "create-key",
+            "update-key:own",
+            "disable-key:own",
+            "rotate-key:own",
             "revoke-key:own",
             "read-audit-trail:own"
         ])

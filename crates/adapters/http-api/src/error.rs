@@ -58,9 +58,12 @@ impl From<OrganizationError> for ApiError {
     }
 }
 
+fn conflict(code: &'static str, title: &'static str) -> Problem {
+    Problem::new(StatusCode::CONFLICT, code, title)
+}
+
 /// What the identity provider says no to.
 fn refused(refusal: OrganizationRefusal) -> Problem {
-    let conflict = |code, title| Problem::new(StatusCode::CONFLICT, code, title);
     match refusal {
         OrganizationRefusal::LastAdmin => conflict("last_admin", "An organization keeps an administrator"),
         OrganizationRefusal::AlreadyMember => conflict("already_member", "The person is a member already"),
@@ -81,6 +84,10 @@ impl From<CreateKeyError> for ApiError {
     fn from(error: CreateKeyError) -> Self {
         Self(match error {
             CreateKeyError::Denied(denied) => denied.into(),
+            CreateKeyError::EndIsPast => Problem::invalid("invalid_expiry", "The end lies in the past"),
+            CreateKeyError::TooManyKeys => {
+                conflict("too_many_keys", "The account has as many live keys as it may have")
+            }
             CreateKeyError::Store(error) => error.into(),
         })
     }

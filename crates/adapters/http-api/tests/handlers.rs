@@ -14,8 +14,8 @@ use portal_accounts::{
     SeenSessions, Sessions, SignIn, Turns, User, UserState, Versioned,
 };
 use portal_api_keys::{
-    ApiKey, ApiKeys, ApiKeysTx, Brand, KeyEnvironment, KeyName, Kid, MockApiKeyReader, MockCredentialReader,
-    PepperVersion, Peppers, Verifier,
+    ApiKey, ApiKeys, ApiKeysTx, Brand, KeyEnvironment, KeyName, KeyPolicy, KeySecret, KeySecrets, Kid,
+    MockApiKeyReader, MockCredentialReader, PepperVersion, Peppers, Verifier,
 };
 use portal_audit::{AuditTrail, MockAuditReader};
 use portal_authz::{Role, Unchecked};
@@ -122,6 +122,7 @@ impl Ports {
             reader: Arc::new(MockCredentialReader::new()),
             peppers: peppers.clone(),
             brand: Brand::default(),
+            clock: clock.clone(),
         });
         let keys = ApiKeys {
             store: Arc::new(Down),
@@ -131,6 +132,7 @@ impl Ports {
             ids: ids.clone(),
             entropy: Arc::new(CountingEntropy::default()),
             clock,
+            most_keys: 100,
         };
         let control = Arc::new(MockSessionControl::new());
         let sessions = Sessions { control, store: Arc::new(Down), facts: facts.clone(), health: Arc::default() };
@@ -216,14 +218,19 @@ fn owner() -> KnownUser {
 }
 
 fn key(account: &str) -> ApiKey {
+    let created_at = FixedClock::default().now();
+    let kid = Kid::parse("abcdefghijkl").unwrap();
     ApiKey {
         id: KEY.parse().unwrap(),
         account: account.parse().unwrap(),
         name: KeyName::parse("ci").unwrap(),
         environment: KeyEnvironment::Test,
-        kid: Kid::parse("abcdefghijkl").unwrap(),
+        policy: KeyPolicy::default(),
+        secrets: KeySecrets::first(KeySecret { kid, created_at, expires_at: None, revoked_at: None }),
         made_by: owner().user.id,
-        created_at: FixedClock::default().now(),
+        created_at,
+        expires_at: None,
+        disabled_at: None,
         revoked_at: None,
         revision: 3,
     }

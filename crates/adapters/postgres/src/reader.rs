@@ -27,7 +27,7 @@ use crate::migrate::pending;
 use crate::pool::{discard, refused};
 use crate::row::account::{MembershipRow, UserRow, known_membership};
 use crate::row::epoch::{EVERYBODY, epoch};
-use crate::row::key::{KeyRow, SecretRow, api_key, stored_key};
+use crate::row::key::{KeyRow, KnownSecretRow, SecretRow, stored_key};
 use crate::row::moment;
 use crate::row::service_token::ServiceTokenRow;
 use crate::schema::{
@@ -169,33 +169,31 @@ impl EndedSessionReader for PgStore {
     }
 }
 
-/// A key and its kid. Also used inside transactions.
-pub(crate) async fn find_key(conn: &mut AsyncPgConnection, id: ApiKeyId) -> QueryResult<Option<(KeyRow, String)>> {
-    keys_with_kid()
+/// A key with each of its secrets that may be among the two newest, newest first. Also used inside transactions.
+pub(crate) async fn find_key(conn: &mut AsyncPgConnection, id: ApiKeyId) -> QueryResult<Vec<(KeyRow, KnownSecretRow)>> {
+    keys_with_secrets()
         .filter(api_keys::id.eq(id.uuid()))
-        .select((KeyRow::as_select(), api_key_secrets::kid))
-        .first(conn)
+        .order((api_keys::account_id, api_key_secrets::revision.desc()))
+        .select((KeyRow::as_select(), KnownSecretRow::as_select()))
+        .load(conn)
         .await
-        .optional()
 }
 
-pub(crate) fn unchecked(found: Option<(KeyRow, String)>) -> Result<Option<Unchecked<ApiKey>>, StoreError> {
-    found.map(|(row, kid)| api_key(&row, &kid).map(Unchecked::new)).transpose()
-}
-
+/// A rotation ends all secrets but the newest and the one before it; a revocation of the key ends those.
 #[diesel::dsl::auto_type(no_type_alias)]
-fn keys_with_kid() -> _ {
-    api_keys::table.inner_join(
-        api_key_secrets::table
-            .on(api_key_secrets::account_id.eq(api_keys::account_id).and(api_key_secrets::key_id.eq(api_keys::id))),
-    )
+fn keys_with_secrets() -> _ {
+    let of_key = api_key_secrets::account_id.eq(api_keys::account_id).and(api_key_secrets::key_id.eq(api_keys::id));
+    let with_key = api_key_secrets::revoked_at.is_not_distinct_from(api_keys::revoked_at);
+    api_keys::table
+        .inner_join(api_key_secrets::table.on(of_key.and(api_key_secrets::revoked_at.is_null().or(with_key))))
 }
 
 #[async_trait]
 impl ApiKeyReader for PgStore {
     async fn find(&self, id: ApiKeyId) -> Result<Option<Unchecked<ApiKey>>, StoreError> {
         let mut conn = self.connection().await?;
-        unchecked(find_key(&mut conn, id).await.map_err(|error| refused(&mut conn, error))?)
+        let rows = find_key(&mut conn, id).await.map_err(|error| refused(&mut conn, error))?;
+        Ok(crate::row::key::api_keys(rows)?.pop().map(Unchecked::new))
     }
 
     async fn page(
@@ -205,17 +203,25 @@ impl ApiKeyReader for PgStore {
     ) -> Result<Page<ApiKey, ApiKeyId>, StoreError> {
         let mut conn = self.connection().await?;
         let with_surplus = i64::try_from(request.size.rows() + 1).unwrap_or(i64::MAX);
-        let mut query = keys_with_kid()
-            .filter(api_keys::account_id.eq(of.uuid()))
-            .order(api_keys::id.desc())
+        let listed = diesel::alias!(api_keys as listed);
+        let mut ids = listed
+            .filter(listed.field(api_keys::account_id).eq(of.uuid()))
+            .order(listed.field(api_keys::id).desc())
             .limit(with_surplus)
-            .select((KeyRow::as_select(), api_key_secrets::kid))
+            .select(listed.field(api_keys::id))
             .into_boxed();
         if let Some(after) = request.after {
-            query = query.filter(api_keys::id.lt(after.uuid()));
+            ids = ids.filter(listed.field(api_keys::id).lt(after.uuid()));
         }
-        let rows: Vec<(KeyRow, String)> = query.load(&mut conn).await.map_err(|error| refused(&mut conn, error))?;
-        let keys = rows.iter().map(|(row, kid)| api_key(row, kid)).collect::<Result<Vec<_>, _>>()?;
+        let rows = keys_with_secrets()
+            .filter(api_keys::account_id.eq(of.uuid()))
+            .filter(api_keys::id.eq_any(ids))
+            .order((api_keys::id.desc(), api_key_secrets::revision.desc()))
+            .select((KeyRow::as_select(), KnownSecretRow::as_select()))
+            .load(&mut conn)
+            .await
+            .map_err(|error| refused(&mut conn, error))?;
+        let keys = crate::row::key::api_keys(rows)?;
         Ok(Page::from_surplus(keys, request.size, |key| key.id))
     }
 }
@@ -240,7 +246,7 @@ impl CredentialReader for PgStore {
             .await
             .optional()
             .map_err(|error| refused(&mut conn, error))?;
-        row.map(|(key, secret)| stored_key(&key, &secret)).transpose()
+        row.map(|(key, secret)| stored_key(key, &secret)).transpose()
     }
 
     async fn service_token(

@@ -109,6 +109,12 @@ diesel::table! {
         created_at -> Timestamptz,
         revoked_at -> Nullable<Timestamptz>,
         revision -> BigInt,
+        scopes -> Array<Text>,
+        models -> Array<Text>,
+        networks -> Array<Cidr>,
+        rate_limits -> Jsonb,
+        expires_at -> Nullable<Timestamptz>,
+        disabled_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -127,6 +133,9 @@ diesel::table! {
         digest -> Binary,
         pepper_version -> SmallInt,
         created_at -> Timestamptz,
+        revision -> BigInt,
+        expires_at -> Nullable<Timestamptz>,
+        revoked_at -> Nullable<Timestamptz>,
     }
 }
 

@@ -141,6 +141,10 @@ impl ApiKeysTx for PgTx {
     fn audit(&mut self) -> &mut dyn AuditLog {
         self
     }
+
+    fn changes(&mut self) -> &mut dyn ChangeLog {
+        self
+    }
 }
 
 impl AuditTx for PgTx {

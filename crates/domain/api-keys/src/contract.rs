@@ -3,6 +3,7 @@
 //! Uses nothing but the ports. A function panics where the store breaks the promise that is the function's name.
 #![expect(clippy::missing_panics_doc, reason = "panicking is how a contract says that it was broken")]
 
+pub mod changes;
 pub mod keys;
 pub mod pages;
 pub mod service_tokens;
@@ -14,13 +15,14 @@ use std::time::Duration;
 
 use portal_accounts::contract::provision;
 use portal_accounts::{AccountsStore, User};
-use portal_authz::action::{CreateKey, LookUpCredential, ManageServiceTokens, ReadKeys, RevokeKey};
-use portal_authz::{Authorized, Job, Platform, Principal, Role, Roles, Unchecked, UserPrincipal};
+use portal_authz::action::{CreateKey, LookUpCredential, ManageServiceTokens, ReadKeys};
+use portal_authz::{Action, Authorized, Job, Platform, Principal, Role, Roles, Unchecked, UserPrincipal};
 use portal_kernel::{AccountId, ApiKeyId, Id, StoreError, Timestamp};
 
 use crate::{
-    ApiKey, ApiKeyReader, ApiKeysStore, ApiKeysTx, CredentialReader, Digest, KeyEnvironment, KeyName, Kid, NewApiKey,
-    PepperVersion, ServiceTokenReader,
+    ApiKey, ApiKeyReader, ApiKeysStore, ApiKeysTx, CredentialReader, Digest, KeyEnvironment, KeyName, KeyPolicy,
+    KeyScopes, KeySecret, KeySecrets, Kid, ModelAllowList, Networks, NewApiKey, NewSecret, PepperVersion, RateLimit,
+    RateLimits, ServiceTokenReader,
 };
 
 /// The store under test, behind all of its ports.
@@ -55,7 +57,7 @@ impl Ports<'_> {
 
     async fn revoke(self, owner: &Owner, key: &ApiKey, at: Timestamp) -> Result<ApiKey, StoreError> {
         let mut tx = self.begin().await;
-        let revoked = tx.keys().revoke(owner.may_revoke(key), at).await;
+        let revoked = tx.keys().revoke(owner.may(key), at).await;
         if revoked.is_ok() {
             tx.commit().await.expect("a commit");
         }
@@ -94,8 +96,8 @@ impl Owner {
     }
 
     /// Proof for a key of the account.
-    pub fn may_revoke(&self, key: &ApiKey) -> Authorized<RevokeKey, ApiKey> {
-        Unchecked::new(key.clone()).authorize(&self.principal()).expect("an owner may revoke keys")
+    pub fn may<A: Action>(&self, key: &ApiKey) -> Authorized<A, ApiKey> {
+        Unchecked::new(key.clone()).authorize(&self.principal()).expect("an owner may do anything with keys")
     }
 
     /// A key of the account; greater numbers are newer.
@@ -105,9 +107,17 @@ impl Owner {
             account: self.account(),
             name: KeyName::parse(&format!("it's key \"{number}\"; --")).expect("a name"),
             environment: if number.is_multiple_of(2) { KeyEnvironment::Test } else { KeyEnvironment::Live },
-            kid: kid(number),
+            policy: KeyPolicy::default(),
+            secrets: KeySecrets::first(KeySecret {
+                kid: kid(number),
+                created_at: at(u64::from(number)),
+                expires_at: None,
+                revoked_at: None,
+            }),
             made_by: self.0.id,
             created_at: at(u64::from(number)),
+            expires_at: None,
+            disabled_at: None,
             revoked_at: None,
             revision: 1,
         }
@@ -128,7 +138,25 @@ pub fn operator() -> Authorized<ManageServiceTokens, Platform> {
 
 /// The key with a secret.
 pub fn new(key: &ApiKey) -> NewApiKey {
-    NewApiKey { key: key.clone(), digest: digest(key.kid), pepper_version: pepper_version() }
+    NewApiKey { key: key.clone(), digest: digest(key.secrets.newest.kid), pepper_version: pepper_version() }
+}
+
+/// Every restriction that there is, as far as it goes.
+pub fn restricted() -> KeyPolicy {
+    let models = (0..100).map(|number| format!("{number:0>127}*"));
+    let networks = (0..25_u8).flat_map(|number| [format!("{number}.0.0.0/8"), format!("2001:db8:{number}::/48")]);
+    let limits = (0..8_u64)
+        .map(|number| RateLimit::new(&format!("{number:0>32}"), 1_000_000 - number, 86_400 - number).expect("a limit"));
+    KeyPolicy {
+        scopes: KeyScopes::parse(["inference", "usage:read"]).expect("scopes"),
+        models: ModelAllowList::parse(models).expect("models"),
+        networks: Networks::parse(networks).expect("networks"),
+        rate_limits: RateLimits::new(limits).expect("limits"),
+    }
+}
+
+fn new_secret(number: u32) -> NewSecret {
+    NewSecret { kid: kid(number), digest: digest(kid(number)), pepper_version: pepper_version() }
 }
 
 fn digest(kid: Kid) -> Digest {

@@ -1,11 +1,14 @@
-//! A logical API key: what its owner sees and manages. Its secret is elsewhere, as a digest.
+//! A logical API key: what its owner sees and manages. Its secrets are elsewhere, as digests.
 
 use std::fmt;
 
 use portal_authz::{Owned, Target};
 use portal_kernel::{AccountId, ApiKeyId, Timestamp, UserId};
 
-use crate::{Digest, KeyEnvironment, Kid, PepperVersion};
+use crate::{
+    Digest, KeyEnvironment, KeyPolicy, KeyScopes, KeySecrets, ModelAllowList, Networks, PepperVersion, RateLimits,
+    Rotation,
+};
 
 /// What a person calls a key: 1 to 100 characters, no control characters, no white space at the ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +44,10 @@ impl fmt::Display for KeyName {
 pub enum KeyState {
     /// Yes.
     Active,
+    /// Not until somebody lets it go on.
+    Disabled,
+    /// Not any more: its time is over.
+    Expired,
     /// Never again.
     Revoked,
 }
@@ -50,7 +57,32 @@ impl KeyState {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Active => "active",
+            Self::Disabled => "disabled",
+            Self::Expired => "expired",
             Self::Revoked => "revoked",
+        }
+    }
+
+    /// Whether nothing but a revocation can happen to the key any more.
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Expired | Self::Revoked)
+    }
+
+    /// What outweighs comes first: an end for good, the end of its time, a stop.
+    pub(crate) fn derive(
+        now: Timestamp,
+        revoked_at: Option<Timestamp>,
+        expires_at: Option<Timestamp>,
+        disabled_at: Option<Timestamp>,
+    ) -> Self {
+        if revoked_at.is_some() {
+            Self::Revoked
+        } else if expires_at.is_some_and(|end| end <= now) {
+            Self::Expired
+        } else if disabled_at.is_some() {
+            Self::Disabled
+        } else {
+            Self::Active
         }
     }
 }
@@ -66,12 +98,18 @@ pub struct ApiKey {
     pub name: KeyName,
     /// Live or test.
     pub environment: KeyEnvironment,
-    /// Public part of its text.
-    pub kid: Kid,
+    /// What it is restricted to.
+    pub policy: KeyPolicy,
+    /// What it is presented as.
+    pub secrets: KeySecrets,
     /// The member who made it; the key outlives the membership.
     pub made_by: UserId,
     /// When.
     pub created_at: Timestamp,
+    /// When its time is over.
+    pub expires_at: Option<Timestamp>,
+    /// Since when it is stopped.
+    pub disabled_at: Option<Timestamp>,
     /// When it was ended; final.
     pub revoked_at: Option<Timestamp>,
     /// Counts the changes; never goes down.
@@ -80,8 +118,33 @@ pub struct ApiKey {
 
 impl ApiKey {
     /// Derived, not stored.
-    pub fn state(&self) -> KeyState {
-        if self.revoked_at.is_some() { KeyState::Revoked } else { KeyState::Active }
+    pub fn state(&self, now: Timestamp) -> KeyState {
+        KeyState::derive(now, self.revoked_at, self.expires_at, self.disabled_at)
+    }
+
+    /// As it is after the change.
+    #[must_use]
+    pub fn updated(self, patch: KeyPatch) -> Self {
+        let changed = patch.applied_to(self);
+        Self { revision: changed.revision + 1, ..changed }
+    }
+
+    /// Stopped since then, or going on.
+    #[must_use]
+    pub fn disabled(self, since: Option<Timestamp>) -> Self {
+        Self { disabled_at: since, revision: self.revision + 1, ..self }
+    }
+
+    /// With a new secret; the one before goes on for the overlap, and one before that has ended.
+    #[must_use]
+    pub fn rotated(self, rotation: &Rotation) -> Self {
+        Self { secrets: self.secrets.rotated(rotation), revision: self.revision + 1, ..self }
+    }
+
+    /// Ended for good, with its secrets.
+    #[must_use]
+    pub fn revoked(self, at: Timestamp) -> Self {
+        Self { secrets: self.secrets.revoked(at), revoked_at: Some(at), revision: self.revision + 1, ..self }
     }
 }
 
@@ -91,7 +154,7 @@ impl Owned for ApiKey {
     }
 }
 
-/// A key to store, with the digest of its secret.
+/// A key to store, with the digest of its first secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewApiKey {
     /// The key.
@@ -102,9 +165,46 @@ pub struct NewApiKey {
     pub pepper_version: PepperVersion,
 }
 
+/// What to change of a key; what is none stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KeyPatch {
+    /// What people call it.
+    pub name: Option<KeyName>,
+    /// What it is good for.
+    pub scopes: Option<KeyScopes>,
+    /// With which models.
+    pub models: Option<ModelAllowList>,
+    /// From where.
+    pub networks: Option<Networks>,
+    /// How often.
+    pub rate_limits: Option<RateLimits>,
+    /// When its time is over; none in it for never.
+    pub expires_at: Option<Option<Timestamp>>,
+}
+
+impl KeyPatch {
+    pub(crate) fn applied_to(self, key: ApiKey) -> ApiKey {
+        let policy = KeyPolicy {
+            scopes: self.scopes.unwrap_or(key.policy.scopes),
+            models: self.models.unwrap_or(key.policy.models),
+            networks: self.networks.unwrap_or(key.policy.networks),
+            rate_limits: self.rate_limits.unwrap_or(key.policy.rate_limits),
+        };
+        ApiKey {
+            name: self.name.unwrap_or(key.name),
+            policy,
+            expires_at: self.expires_at.unwrap_or(key.expires_at),
+            ..key
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::testing::key;
 
     #[test]
     fn a_name_is_short_printable_text() {
@@ -112,6 +212,25 @@ mod tests {
         assert!(KeyName::parse(&"x".repeat(100)).is_ok());
         for text in ["", " ", " a", "a ", "a\nb", "a\u{1b}[31mb", "\u{0}", &"x".repeat(101)] {
             assert_eq!(KeyName::parse(text), Err(InvalidKeyName), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_outweighs_is_the_state() {
+        let now = key().created_at;
+        let later = now.plus(Duration::from_micros(1));
+        for (revoked_at, expires_at, disabled_at, expected) in [
+            (None, None, None, KeyState::Active),
+            (None, Some(later), None, KeyState::Active),
+            (None, Some(later), Some(now), KeyState::Disabled),
+            (None, Some(now), Some(now), KeyState::Expired),
+            (Some(now), Some(now), Some(now), KeyState::Revoked),
+            // A moment that is still to come, by a clock that is slow.
+            (Some(later), None, None, KeyState::Revoked),
+        ] {
+            let key = ApiKey { expires_at, disabled_at, revoked_at, ..key() };
+            assert_eq!(key.state(now), expected);
+            assert_eq!(expected.is_over(), matches!(expected.as_str(), "expired" | "revoked"));
         }
     }
 }

@@ -4,24 +4,42 @@
 //! the only place where a presented credential turns into a decision or a principal.
 #![warn(missing_docs)]
 
+mod change;
 #[cfg(feature = "testing")]
 pub mod contract;
 pub mod create;
 pub mod credential;
 pub mod digest;
+pub mod disable;
+pub mod judge;
 pub mod key;
+pub mod key_scope;
+pub mod key_secret;
+pub mod models;
+pub mod networks;
+pub mod policy;
 pub mod ports;
+pub mod rate_limit;
 pub mod read;
 pub mod revoke;
+pub mod rotate;
 pub mod service_token;
 #[cfg(test)]
 mod testing;
+pub mod update;
 pub mod verify;
 
-pub use create::CreateKeyError;
+pub use create::{CreateKeyError, KeyDraft};
 pub use credential::{Brand, InvalidBrand, KeyEnvironment, Kid};
 pub use digest::{Digest, InvalidPepper, PepperVersion, Peppers};
-pub use key::{ApiKey, InvalidKeyName, KeyName, KeyState, NewApiKey};
+pub use disable::DisableKeyError;
+pub use judge::{Code, KeyUse, StoredKey};
+pub use key::{ApiKey, InvalidKeyName, KeyName, KeyPatch, KeyState, NewApiKey};
+pub use key_scope::{InvalidKeyScopes, KeyScope, KeyScopes};
+pub use key_secret::{InvalidOverlap, KeySecret, KeySecrets, NewSecret, Overlap, Rotation};
+pub use models::{InvalidModels, ModelAllowList};
+pub use networks::{InvalidNetworks, Networks};
+pub use policy::KeyPolicy;
 pub use ports::{
     ApiKeyReader, ApiKeyRepository, ApiKeysStore, ApiKeysTx, CredentialReader, ServiceTokenReader,
     ServiceTokenRepository,
@@ -30,20 +48,21 @@ pub use ports::{
 pub use ports::{
     MockApiKeyReader, MockApiKeyRepository, MockCredentialReader, MockServiceTokenReader, MockServiceTokenRepository,
 };
+pub use rate_limit::{InvalidRateLimits, RateLimit, RateLimits};
 pub use read::ReadKeyError;
 pub use revoke::RevokeKeyError;
+pub use rotate::RotateKeyError;
 pub use service_token::{
     InvalidServiceName, NewServiceToken, ServiceName, ServiceToken, ServiceTokenError, ServiceTokens,
 };
-pub use verify::{
-    AuthenticateError, Code, Decision, KeyVerification, StoredKey, StoredServiceToken, Verifier, VerifyError,
-};
+pub use update::UpdateKeyError;
+pub use verify::{AuthenticateError, Decision, KeyVerification, StoredServiceToken, Verifier, VerifyError};
 
 use std::sync::Arc;
 
 use portal_kernel::{Clock, Entropy, IdGen};
 
-/// The key use cases of a customer: create, list, read, revoke.
+/// The key use cases of a customer: create, list, read, update, disable, enable, rotate, revoke.
 pub struct ApiKeys {
     /// Where transactions come from.
     pub store: Arc<ApiKeysStore>,
@@ -59,4 +78,6 @@ pub struct ApiKeys {
     pub entropy: Arc<dyn Entropy>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// How many live keys an account has at most.
+    pub most_keys: usize,
 }

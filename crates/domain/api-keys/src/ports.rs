@@ -2,11 +2,16 @@
 
 use async_trait::async_trait;
 use portal_audit::AuditLog;
-use portal_authz::action::{CreateKey, LookUpCredential, ManageServiceTokens, ReadKeys, RevokeKey};
+use portal_authz::action::{
+    CreateKey, DisableKey, LookUpCredential, ManageServiceTokens, ReadKeys, RevokeKey, RotateKey, UpdateKey,
+};
 use portal_authz::{Authorized, Platform, Unchecked};
-use portal_kernel::{AccountId, ApiKeyId, Begin, Finish, Page, PageRequest, StoreError, Timestamp};
+use portal_kernel::{AccountId, ApiKeyId, Begin, ChangeLog, Finish, Page, PageRequest, StoreError, Timestamp};
 
-use crate::{ApiKey, Kid, NewApiKey, NewServiceToken, ServiceName, ServiceToken, StoredKey, StoredServiceToken};
+use crate::{
+    ApiKey, KeyPatch, Kid, NewApiKey, NewServiceToken, Rotation, ServiceName, ServiceToken, StoredKey,
+    StoredServiceToken,
+};
 
 /// Keys, inside a transaction.
 #[cfg_attr(any(test, feature = "testing"), mockall::automock)]
@@ -15,10 +20,31 @@ pub trait ApiKeyRepository: Send {
     /// Reads without locking: the caller has not been cleared yet.
     async fn find(&mut self, id: ApiKeyId) -> Result<Option<Unchecked<ApiKey>>, StoreError>;
 
-    /// Adds key, secret and locator. The account is the one that was checked, whatever the key says.
+    /// As [`Self::find`], and makes everybody else who wants to change the key wait until this transaction ends. To be called for somebody
+    /// who has been cleared, so that nobody else can hold a key up.
+    async fn find_to_change(&mut self, id: ApiKeyId) -> Result<Option<Unchecked<ApiKey>>, StoreError>;
+
+    /// How many keys of the account are neither revoked nor over at that moment. Makes everybody else who wants to know this wait until
+    /// this transaction ends.
+    async fn count_live(&mut self, of: &Authorized<CreateKey, AccountId>, now: Timestamp) -> Result<usize, StoreError>;
+
+    /// Adds key, newest secret and locator. The account is the one that was checked, whatever the key says.
     async fn insert(&mut self, into: &Authorized<CreateKey, AccountId>, key: NewApiKey) -> Result<(), StoreError>;
 
-    /// `Stale` if somebody else revoked it first.
+    /// [`ApiKey::updated`]; `Stale` if somebody else changed it first.
+    async fn update(&mut self, key: Authorized<UpdateKey, ApiKey>, patch: KeyPatch) -> Result<ApiKey, StoreError>;
+
+    /// [`ApiKey::disabled`]; `Stale` if somebody else changed it first.
+    async fn disable(
+        &mut self,
+        key: Authorized<DisableKey, ApiKey>,
+        since: Option<Timestamp>,
+    ) -> Result<ApiKey, StoreError>;
+
+    /// [`ApiKey::rotated`]; `Stale` if somebody else changed it first.
+    async fn rotate(&mut self, key: Authorized<RotateKey, ApiKey>, rotation: Rotation) -> Result<ApiKey, StoreError>;
+
+    /// [`ApiKey::revoked`]; `Stale` if somebody else changed it first.
     async fn revoke(&mut self, key: Authorized<RevokeKey, ApiKey>, at: Timestamp) -> Result<ApiKey, StoreError>;
 }
 
@@ -50,6 +76,8 @@ pub trait ApiKeysTx: Finish {
     fn service_tokens(&mut self) -> &mut dyn ServiceTokenRepository;
     /// The trail.
     fn audit(&mut self) -> &mut dyn AuditLog;
+    /// What other replicas hear of.
+    fn changes(&mut self) -> &mut dyn ChangeLog;
 }
 
 /// Where transactions come from.

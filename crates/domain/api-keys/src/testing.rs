@@ -1,18 +1,22 @@
 //! Doubles and samples of this crate's unit tests.
 
+pub(crate) mod memory;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use portal_audit::{AuditLog, Caller, MockAuditLog, Provenance};
-use portal_authz::{Job, Principal, Role, Roles, UserPrincipal};
-use portal_kernel::{AccountId, Begin, Clock, Finish, StoreError, UserId};
+use portal_audit::{AuditAction, AuditLog, Caller, MockAuditLog, Provenance};
+use portal_authz::{Job, Principal, Role, Roles, Unchecked, UserPrincipal};
+use portal_kernel::{AccountId, Begin, Change, ChangeLog, Clock, Finish, StoreError, UserId};
 use portal_testkit::{CountingEntropy, CountingIds, FixedClock};
 
+use crate::credential::{Minted, mint};
 use crate::ports::{ApiKeyRepository, ApiKeysTx, ServiceTokenRepository};
 use crate::{
-    ApiKey, ApiKeys, Brand, KeyEnvironment, KeyName, Kid, MockApiKeyReader, MockApiKeyRepository,
-    MockServiceTokenReader, MockServiceTokenRepository, PepperVersion, Peppers, ServiceTokens,
+    ApiKey, ApiKeys, Brand, KeyEnvironment, KeyName, KeyPolicy, KeySecret, KeySecrets, Kid, MockApiKeyReader,
+    MockApiKeyRepository, MockServiceTokenReader, MockServiceTokenRepository, PepperVersion, Peppers, ServiceTokens,
+    StoredKey,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +31,7 @@ pub(crate) struct MockTx {
     pub(crate) service_tokens: MockServiceTokenRepository,
     pub(crate) audit: MockAuditLog,
     endings: Arc<Mutex<Vec<Ending>>>,
+    changes: Arc<Mutex<Vec<Change>>>,
 }
 
 impl ApiKeysTx for MockTx {
@@ -40,6 +45,18 @@ impl ApiKeysTx for MockTx {
 
     fn audit(&mut self) -> &mut dyn AuditLog {
         &mut self.audit
+    }
+
+    fn changes(&mut self) -> &mut dyn ChangeLog {
+        self
+    }
+}
+
+#[async_trait]
+impl ChangeLog for MockTx {
+    async fn changed(&mut self, change: Change) -> Result<(), StoreError> {
+        self.changes.lock().unwrap().push(change);
+        Ok(())
     }
 }
 
@@ -60,11 +77,17 @@ impl Finish for MockTx {
 pub(crate) struct MockApiKeysStore {
     prepared: Mutex<VecDeque<MockTx>>,
     endings: Arc<Mutex<Vec<Ending>>>,
+    changes: Arc<Mutex<Vec<Change>>>,
 }
 
 impl MockApiKeysStore {
     pub(crate) fn endings(&self) -> Vec<Ending> {
         self.endings.lock().unwrap().clone()
+    }
+
+    /// What was written to the change log, committed or not.
+    pub(crate) fn changes(&self) -> Vec<Change> {
+        self.changes.lock().unwrap().clone()
     }
 }
 
@@ -73,23 +96,66 @@ impl Begin<dyn ApiKeysTx> for MockApiKeysStore {
     async fn begin(&self) -> Result<Box<dyn ApiKeysTx>, StoreError> {
         let mut tx = self.prepared.lock().unwrap().pop_front().expect("no further transaction was expected");
         tx.endings = self.endings.clone();
+        tx.changes = self.changes.clone();
         Ok(Box::new(tx))
     }
 }
 
-/// Two transactions and a reader to prepare.
+/// A transaction and a reader to prepare.
 #[derive(Default)]
 pub(crate) struct Fixture {
     pub(crate) tx: MockTx,
-    pub(crate) then: MockTx,
     pub(crate) reader: MockApiKeyReader,
 }
 
 impl Fixture {
+    /// Finds the key, and writes whatever is asked for, once, with a record of it.
+    pub(crate) fn changing(key: ApiKey, action: AuditAction) -> Self {
+        let mut fixture = Self::finding(key.clone());
+        let keys = &mut fixture.tx.keys;
+        keys.expect_find_to_change().once().returning(move |_| Ok(Some(Unchecked::new(key.clone()))));
+        keys.expect_update().returning(|key, patch| Ok(key.into_inner().updated(patch)));
+        keys.expect_disable().returning(|key, since| Ok(key.into_inner().disabled(since)));
+        keys.expect_rotate().returning(|key, rotation| Ok(key.into_inner().rotated(&rotation)));
+        keys.expect_revoke().returning(|key, at| Ok(key.into_inner().revoked(at)));
+        fixture.tx.audit.expect_record().withf(move |record| record.action == action).once().returning(|_| Ok(()));
+        fixture
+    }
+
+    /// Finds the key, and writes nothing.
+    pub(crate) fn unchanged(key: ApiKey) -> Self {
+        let mut fixture = Self::finding(key.clone());
+        fixture.tx.keys.expect_find_to_change().once().returning(move |_| Ok(Some(Unchecked::new(key.clone()))));
+        fixture.write_nothing()
+    }
+
+    /// Finds the key, keeps nobody from changing it, and writes nothing.
+    pub(crate) fn untouchable(key: ApiKey) -> Self {
+        let mut fixture = Self::finding(key);
+        fixture.tx.keys.expect_find_to_change().never();
+        fixture.write_nothing()
+    }
+
+    fn finding(key: ApiKey) -> Self {
+        let mut fixture = Self::default();
+        fixture.tx.keys.expect_find().once().returning(move |_| Ok(Some(Unchecked::new(key.clone()))));
+        fixture
+    }
+
+    fn write_nothing(mut self) -> Self {
+        self.tx.keys.expect_update().never();
+        self.tx.keys.expect_disable().never();
+        self.tx.keys.expect_rotate().never();
+        self.tx.keys.expect_revoke().never();
+        self.tx.audit.expect_record().never();
+        self
+    }
+
     pub(crate) fn build(self) -> (ApiKeys, Arc<MockApiKeysStore>) {
         let store = Arc::new(MockApiKeysStore {
-            prepared: Mutex::new([self.tx, self.then].into_iter().collect()),
+            prepared: Mutex::new([self.tx].into_iter().collect()),
             endings: Arc::default(),
+            changes: Arc::default(),
         });
         let keys = ApiKeys {
             store: store.clone(),
@@ -99,6 +165,7 @@ impl Fixture {
             ids: Arc::new(CountingIds::default()),
             entropy: Arc::new(CountingEntropy::default()),
             clock: Arc::new(FixedClock::default()),
+            most_keys: 100,
         };
         (keys, store)
     }
@@ -145,14 +212,19 @@ fn person(user: UserId, role: Role) -> Caller {
 }
 
 pub(crate) fn key() -> ApiKey {
+    let created_at = FixedClock::default().now();
+    let kid = Kid::parse("abcdefghijkl").unwrap();
     ApiKey {
         id: "key_00000000000000000000000001".parse().unwrap(),
         account: account(),
         name: KeyName::parse("ci").unwrap(),
         environment: KeyEnvironment::Live,
-        kid: Kid::parse("abcdefghijkl").unwrap(),
+        policy: KeyPolicy::default(),
+        secrets: KeySecrets::first(KeySecret { kid, created_at, expires_at: None, revoked_at: None }),
         made_by: maker(),
-        created_at: FixedClock::default().now(),
+        created_at,
+        expires_at: None,
+        disabled_at: None,
         revoked_at: None,
         revision: 1,
     }
@@ -161,4 +233,27 @@ pub(crate) fn key() -> ApiKey {
 /// Somebody at the command line.
 pub(crate) fn operator(reason: Option<String>) -> Caller {
     Caller { principal: Principal::System(Job::Operator), provenance: Provenance { reason, ..Provenance::default() } }
+}
+
+/// What [`stored`] is stored for.
+pub(crate) fn minted() -> Minted {
+    mint("cort_live_", &CountingEntropy::default())
+}
+
+pub(crate) fn stored() -> StoredKey {
+    let (pepper_version, digest) = peppers().digest(&minted().text);
+    StoredKey {
+        key: key().id,
+        account: account(),
+        environment: KeyEnvironment::Live,
+        digest,
+        pepper_version,
+        policy: KeyPolicy::default(),
+        secret_expires_at: None,
+        secret_revoked_at: None,
+        expires_at: None,
+        disabled_at: None,
+        revoked_at: None,
+        revision: 7,
+    }
 }

@@ -1,43 +1,19 @@
 //! A presented credential becomes a decision (an API key) or a principal (a service token).
 //!
-//! Checks run in the order syntax, identity, state, scope. What only the owner can have caused (revoked, scope) is told only after
-//! the secret matched; before that every failure looks the same and takes the same time.
+//! Checks run in the order syntax, identity, state, network, scope, model. What only the owner can have caused (all but the first two) is
+//! told only after the secret matched; before that every failure looks the same and takes the same time.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use portal_authz::action::{LookUpCredential, VerifyKeys};
 use portal_authz::{Authorized, Denied, Job, Platform, Principal, ServicePrincipal, Unchecked};
-use portal_kernel::{AccountId, ApiKeyId, StoreError, Timestamp};
+use portal_kernel::{AccountId, ApiKeyId, Clock, StoreError};
 
 use crate::credential::{SERVICE_PREFIX, read};
+use crate::judge::CACHEABLE_FOR;
 use crate::ports::CredentialReader;
-use crate::{Brand, Digest, KeyEnvironment, PepperVersion, Peppers, ServiceToken};
-
-/// How long a gateway may keep an answer: short enough that a revoked key is dead everywhere within a second.
-const CACHEABLE_FOR: Duration = Duration::from_millis(500);
-
-/// The one thing that API keys are for, today.
-const INFERENCE: &str = "inference";
-
-/// A key's secret as stored, with what decides about its use.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredKey {
-    /// The logical key.
-    pub key: ApiKeyId,
-    /// Its owner.
-    pub account: AccountId,
-    /// Live or test.
-    pub environment: KeyEnvironment,
-    /// Proves knowledge of the secret.
-    pub digest: Digest,
-    /// Made with this pepper.
-    pub pepper_version: PepperVersion,
-    /// When the key was ended.
-    pub revoked_at: Option<Timestamp>,
-    /// The key's revision.
-    pub revision: i64,
-}
+use crate::{Brand, Code, Digest, KeyUse, PepperVersion, Peppers, ServiceToken};
 
 /// A service token as stored, with the digest of its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,31 +41,6 @@ impl Decision {
         match self {
             Self::Allow => "allow",
             Self::Deny => "deny",
-        }
-    }
-}
-
-/// Why a key may or may not be used. The texts are a contract with gateways.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Code {
-    /// `valid`
-    Valid,
-    /// `invalid_api_key`: not a key, an unknown key, or a wrong secret.
-    InvalidApiKey,
-    /// `key_revoked`
-    KeyRevoked,
-    /// `scope_missing`: the key is not for that.
-    ScopeMissing,
-}
-
-impl Code {
-    /// The text in JSON.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Valid => "valid",
-            Self::InvalidApiKey => "invalid_api_key",
-            Self::KeyRevoked => "key_revoked",
-            Self::ScopeMissing => "scope_missing",
         }
     }
 }
@@ -151,15 +102,17 @@ pub struct Verifier {
     pub peppers: Arc<Peppers>,
     /// First part of a key's text.
     pub brand: Brand,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Verifier {
-    /// Whether the presented key may be used now, and for the wanted scope if one is named. Writes nothing.
+    /// Whether the presented key may be used now, for what it is wanted for. Writes nothing.
     pub async fn verify_key(
         &self,
         who: &Principal,
         presented: &str,
-        scope: Option<&str>,
+        wanted: &KeyUse<'_>,
     ) -> Result<KeyVerification, VerifyError> {
         let _asker = Unchecked::new(Platform).authorize::<VerifyKeys>(who)?;
         let Some((environment, kid)) = self.brand.read(presented) else { return Ok(KeyVerification::invalid()) };
@@ -171,18 +124,12 @@ impl Verifier {
         if !secret_matches || stored.environment != environment {
             return Ok(KeyVerification::invalid());
         }
-        let code = if stored.revoked_at.is_some() {
-            Code::KeyRevoked
-        } else if scope.is_some_and(|scope| scope != INFERENCE) {
-            Code::ScopeMissing
-        } else {
-            Code::Valid
-        };
+        let now = self.clock.now();
         Ok(KeyVerification {
-            code,
+            code: stored.judge(now, wanted),
             known: Some((stored.key, stored.account)),
             revision: stored.revision,
-            cacheable_for: CACHEABLE_FOR,
+            cacheable_for: stored.cacheable_for(now),
         })
     }
 
@@ -209,33 +156,23 @@ fn look_up() -> Result<Authorized<LookUpCredential, Platform>, Denied> {
 #[cfg(test)]
 mod tests {
     use portal_authz::{Role, Scope, Scopes};
-    use portal_kernel::{Clock, ExposeSecret};
+    use portal_kernel::ExposeSecret;
     use portal_testkit::{CountingEntropy, FixedClock};
 
     use super::*;
-    use crate::credential::{Minted, mint};
-    use crate::testing::{account, key, member, peppers};
-    use crate::{MockCredentialReader, ServiceName};
+    use crate::credential::mint;
+    use crate::testing::{account, key, member, minted, peppers, stored};
+    use crate::{KeyEnvironment, KeyPolicy, MockCredentialReader, RateLimit, RateLimits, ServiceName, StoredKey};
 
-    fn minted() -> Minted {
-        mint("cort_live_", &CountingEntropy::default())
-    }
-
-    fn stored() -> StoredKey {
-        let (pepper_version, digest) = peppers().digest(&minted().text);
-        StoredKey {
-            key: key().id,
-            account: account(),
-            environment: KeyEnvironment::Live,
-            digest,
-            pepper_version,
-            revoked_at: None,
-            revision: 7,
-        }
-    }
+    const ANY: KeyUse<'static> = KeyUse { ip: None, scope: None, model: None };
 
     fn verifier(reader: MockCredentialReader) -> Verifier {
-        Verifier { reader: Arc::new(reader), peppers: Arc::new(peppers()), brand: Brand::default() }
+        Verifier {
+            reader: Arc::new(reader),
+            peppers: Arc::new(peppers()),
+            brand: Brand::default(),
+            clock: Arc::new(FixedClock::default()),
+        }
     }
 
     fn finding(found: Option<StoredKey>) -> Verifier {
@@ -252,13 +189,13 @@ mod tests {
         })
     }
 
-    async fn ask(verifier: &Verifier, text: &str, scope: Option<&str>) -> KeyVerification {
-        verifier.verify_key(&gateway(&[Scope::KeysVerify]), text, scope).await.unwrap()
+    async fn ask(verifier: &Verifier, text: &str, wanted: KeyUse<'_>) -> KeyVerification {
+        verifier.verify_key(&gateway(&[Scope::KeysVerify]), text, &wanted).await.unwrap()
     }
 
     #[tokio::test]
     async fn a_live_key_is_allowed_and_names_its_owner() {
-        let answer = ask(&finding(Some(stored())), minted().text.expose_secret(), None).await;
+        let answer = ask(&finding(Some(stored())), minted().text.expose_secret(), ANY).await;
         assert_eq!(answer.decision(), Decision::Allow);
         assert_eq!(answer.known, Some((key().id, account())));
         assert_eq!(answer.revision, 7);
@@ -270,13 +207,13 @@ mod tests {
         let now = FixedClock::default().now();
         let revoked = StoredKey { revoked_at: Some(now), ..stored() };
         let text = minted().text.expose_secret().to_owned();
-        let answer = ask(&finding(Some(revoked.clone())), &text, None).await;
+        let answer = ask(&finding(Some(revoked.clone())), &text, ANY).await;
         assert_eq!((answer.code, answer.decision()), (Code::KeyRevoked, Decision::Deny));
         let (_, foreign) = peppers().digest(&"another text".into());
         let wrong_secret = StoredKey { digest: foreign, ..revoked };
         let wrong_environment = StoredKey { environment: KeyEnvironment::Test, ..stored() };
         for found in [None, Some(wrong_secret), Some(wrong_environment)] {
-            assert_eq!(ask(&finding(found), &text, None).await, KeyVerification::invalid());
+            assert_eq!(ask(&finding(found), &text, ANY).await, KeyVerification::invalid());
         }
     }
 
@@ -286,23 +223,44 @@ mod tests {
         reader.expect_key().never();
         let verifier = verifier(reader);
         for text in ["", "cort_live_", "' OR 1=1 --", "Bearer x"] {
-            assert_eq!(ask(&verifier, text, None).await.code, Code::InvalidApiKey);
+            assert_eq!(ask(&verifier, text, ANY).await.code, Code::InvalidApiKey);
         }
     }
 
     #[tokio::test]
-    async fn a_key_is_for_inference_only() {
+    async fn a_key_without_restrictions_is_for_inference() {
         let verifier = finding(Some(stored()));
         let text = minted().text.expose_secret().to_owned();
-        assert_eq!(ask(&verifier, &text, Some("inference")).await.code, Code::Valid);
-        assert_eq!(ask(&verifier, &text, Some("keys:write")).await.code, Code::ScopeMissing);
+        let wanting = |scope| KeyUse { scope: Some(scope), model: Some("any"), ip: None };
+        assert_eq!(ask(&verifier, &text, wanting("inference")).await.code, Code::Valid);
+        for scope in ["usage:read", "keys:write", ""] {
+            assert_eq!(ask(&verifier, &text, wanting(scope)).await.code, Code::ScopeMissing);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_kept_neither_beyond_an_end_nor_where_requests_are_counted() {
+        let now = FixedClock::default().now();
+        let end = Duration::from_millis(3);
+        let text = minted().text.expose_secret().to_owned();
+        let limits = RateLimits::new([RateLimit::new("a", 1, 1).unwrap()]).unwrap();
+        let counted = KeyPolicy { rate_limits: limits, ..KeyPolicy::default() };
+        for (stored, expected) in [
+            (StoredKey { expires_at: Some(now.plus(end)), ..stored() }, end),
+            (StoredKey { secret_expires_at: Some(now.plus(end)), ..stored() }, end),
+            (StoredKey { expires_at: Some(now.plus(Duration::from_mins(1))), ..stored() }, CACHEABLE_FOR),
+            (StoredKey { expires_at: Some(now), ..stored() }, CACHEABLE_FOR),
+            (StoredKey { policy: counted, ..stored() }, Duration::ZERO),
+        ] {
+            assert_eq!(ask(&finding(Some(stored)), &text, ANY).await.cacheable_for, expected);
+        }
     }
 
     #[tokio::test]
     async fn only_a_service_with_the_scope_may_ask() {
         let verifier = finding(Some(stored()));
         for who in [gateway(&[Scope::MetricsRead]), member(Role::Owner).principal] {
-            let outcome = verifier.verify_key(&who, minted().text.expose_secret(), None).await;
+            let outcome = verifier.verify_key(&who, minted().text.expose_secret(), &ANY).await;
             assert!(matches!(outcome, Err(VerifyError::Denied(Denied::Forbidden))));
         }
     }
@@ -312,7 +270,7 @@ mod tests {
         let mut reader = MockCredentialReader::new();
         reader.expect_key().returning(|_, _| Err(StoreError::Unavailable("gone".into())));
         let outcome =
-            verifier(reader).verify_key(&gateway(&[Scope::KeysVerify]), minted().text.expose_secret(), None).await;
+            verifier(reader).verify_key(&gateway(&[Scope::KeysVerify]), minted().text.expose_secret(), &ANY).await;
         assert!(matches!(outcome, Err(VerifyError::Store(StoreError::Unavailable(_)))));
     }
 

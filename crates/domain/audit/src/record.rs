@@ -72,6 +72,14 @@ audit_actions! {
     SessionsEnded = "sessions.ended";
     /// An API key was made.
     ApiKeyCreated = "api_key.created";
+    /// An API key got another name, other restrictions or another end.
+    ApiKeyUpdated = "api_key.updated";
+    /// An API key was stopped for a while.
+    ApiKeyDisabled = "api_key.disabled";
+    /// A stopped API key can be used again.
+    ApiKeyEnabled = "api_key.enabled";
+    /// An API key got a new secret.
+    ApiKeyRotated = "api_key.rotated";
     /// An API key was ended for good.
     ApiKeyRevoked = "api_key.revoked";
     /// A service token was made.

@@ -76,6 +76,12 @@ actions! {
     ReadKeys = "read-keys";
     /// Make an API key.
     CreateKey = "create-key";
+    /// Rename an API key, restrict what it is good for, or say when it ends.
+    UpdateKey = "update-key";
+    /// Stop an API key for a while, and let it go on.
+    DisableKey = "disable-key";
+    /// Give an API key a new secret.
+    RotateKey = "rotate-key";
     /// End an API key for good.
     RevokeKey = "revoke-key";
     /// Read the account's audit trail.

@@ -88,7 +88,9 @@ const fn rule(kind: Kind) -> Rule {
         Kind::InviteMember => Rule::VerifiedGranter,
         Kind::RemoveMember => Rule::GranterOrSelf,
         Kind::CreateKey => Rule::VerifiedMember(Role::Editor),
-        Kind::RevokeKey => Rule::Maker { own: Role::Editor, others: Role::Admin },
+        Kind::UpdateKey | Kind::DisableKey | Kind::RotateKey | Kind::RevokeKey => {
+            Rule::Maker { own: Role::Editor, others: Role::Admin }
+        }
         Kind::ReadAuditTrail => Rule::Maker { own: Role::Viewer, others: Role::Admin },
         Kind::VerifyKeys => Rule::Service(Scope::KeysVerify),
         Kind::ReadMetrics => Rule::Service(Scope::MetricsRead),
@@ -278,12 +280,14 @@ mod tests {
     }
 
     #[test]
-    fn an_editor_revokes_own_keys_only() {
+    fn an_editor_manages_own_keys_only() {
         let who = Principal::User(user(Role::Editor));
         let own = Target::Account { account: ours(), made_by: Some(me()) };
         let other = Target::Account { account: ours(), made_by: None };
-        assert_eq!(decide(&who, Kind::RevokeKey, &own), Ok(()));
-        assert_eq!(decide(&who, Kind::RevokeKey, &other), Err(Denied::Forbidden));
+        for kind in [Kind::UpdateKey, Kind::DisableKey, Kind::RotateKey, Kind::RevokeKey] {
+            assert_eq!(decide(&who, kind, &own), Ok(()), "{kind:?}");
+            assert_eq!(decide(&who, kind, &other), Err(Denied::Forbidden), "{kind:?}");
+        }
     }
 
     #[test]
@@ -297,6 +301,9 @@ mod tests {
                 "remove-member:own",
                 "read-keys",
                 "create-key",
+                "update-key:own",
+                "disable-key:own",
+                "rotate-key:own",
                 "revoke-key:own",
                 "read-audit-trail:own"
             ]
@@ -311,6 +318,9 @@ mod tests {
             "read-members",
             "read-keys",
             "create-key",
+            "update-key",
+            "disable-key",
+            "rotate-key",
             "revoke-key",
             "read-audit-trail",
         ];
@@ -371,8 +381,9 @@ mod tests {
         for who in [Principal::Impersonator(delegate.clone()), Principal::Agent(delegate)] {
             assert_eq!(decide(&who, Kind::ReadAccount, &target), Ok(()));
             assert_eq!(decide(&who, Kind::ReadKeys, &target), Err(Denied::Forbidden));
-            assert_eq!(decide(&who, Kind::CreateKey, &target), Err(Denied::Forbidden));
-            assert_eq!(decide(&who, Kind::RevokeKey, &target), Err(Denied::Forbidden));
+            for kind in [Kind::CreateKey, Kind::UpdateKey, Kind::DisableKey, Kind::RotateKey, Kind::RevokeKey] {
+                assert_eq!(decide(&who, kind, &target), Err(Denied::Forbidden), "{kind:?}");
+            }
             assert_eq!(decide(&who, Kind::ReadAuditTrail, &target), Err(Denied::Forbidden));
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::{AccountId, StoreError, Timestamp, UserId};
+use crate::{AccountId, ApiKeyId, StoreError, Timestamp, UserId};
 
 /// What changed. Says where to look again, not what is there now.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -17,6 +17,8 @@ pub enum Change {
     User(UserId),
     /// An account: its state or its name.
     Account(AccountId),
+    /// An API key: what it is restricted to, its secrets, or whether it can be used.
+    Key(ApiKeyId),
     /// A session ended; the identity provider's id.
     Session(String),
     /// Session tokens that were made before a moment ended. The moment only ever moves on.
@@ -34,6 +36,7 @@ impl Change {
         match self {
             Self::User(_) => "user",
             Self::Account(_) => "account",
+            Self::Key(_) => "key",
             Self::Session(_) => "session",
             Self::Tokens { .. } => "tokens",
         }
@@ -44,6 +47,7 @@ impl Change {
         match self {
             Self::User(id) => id.to_string(),
             Self::Account(id) => id.to_string(),
+            Self::Key(id) => id.to_string(),
             Self::Session(id) => id.clone(),
             Self::Tokens { of: None, before } => before.to_string(),
             Self::Tokens { of: Some(person), before } => format!("{before} {person}"),
@@ -55,6 +59,7 @@ impl Change {
         match kind {
             "user" => subject.parse().ok().map(Self::User),
             "account" => subject.parse().ok().map(Self::Account),
+            "key" => subject.parse().ok().map(Self::Key),
             "session" => Some(Self::Session(subject.to_owned())),
             "tokens" => {
                 let (before, of) =
@@ -102,6 +107,7 @@ mod tests {
         for change in [
             Change::User("usr_00000000000000000000000001".parse().unwrap()),
             Change::Account("acc_00000000000000000000000001".parse().unwrap()),
+            Change::Key("key_00000000000000000000000001".parse().unwrap()),
             Change::Session("sess_1".to_owned()),
             Change::Tokens { of: Some("user_1".to_owned()), before },
             Change::Tokens { of: None, before },

@@ -1,7 +1,7 @@
 //! API keys, as their owners manage them.
 
 use actix_web::{HttpResponse, web};
-use portal_api_keys::{ApiKey, ApiKeys, KeyEnvironment, KeyName};
+use portal_api_keys::{ApiKey, ApiKeys, KeyDraft, KeyEnvironment, KeyName, KeyPolicy};
 use portal_authz::action::{CreateKey, ReadKeys, RevokeKey};
 use portal_http_kit::{Endpoint, Object, ProblemBody, Routes, Session};
 use portal_kernel::{AccountId, ApiKeyId, ExposeSecret};
@@ -28,7 +28,7 @@ pub(crate) struct KeyView {
     /// Public part of the text: names the key in logs and errors.
     #[schema(example = "4fT9aQz81LmK")]
     kid: String,
-    /// `active` or `revoked`.
+    /// `active`, `disabled`, `expired` or `revoked`.
     state: &'static str,
     /// Who made it.
     #[schema(example = "usr_01jdzqzr4ne5z8p5t2z6fj7x3b")]
@@ -45,14 +45,16 @@ pub(crate) struct KeyView {
 
 impl KeyView {
     fn new(keys: &ApiKeys, key: &ApiKey) -> Self {
+        // The newest one lives as long as any.
+        let kid = key.secrets.newest.kid;
         Self {
             id: key.id.to_string(),
             account_id: key.account.to_string(),
             name: key.name.to_string(),
             environment: key.environment.as_str(),
-            prefix: format!("{}{}", keys.brand.prefix(key.environment), key.kid),
-            kid: key.kid.to_string(),
-            state: key.state().as_str(),
+            prefix: format!("{}{}", keys.brand.prefix(key.environment), kid),
+            kid: kid.to_string(),
+            state: key.state(keys.clock.now()).as_str(),
             created_by: key.made_by.to_string(),
             created_at: key.created_at.to_string(),
             revoked_at: key.revoked_at.map(|at| at.to_string()),
@@ -98,6 +100,7 @@ struct CreatedKey<'a> {
     responses(
         (status = 201, description = "The key and its secret", body = CreatedKey),
         (status = 404, description = "No such account", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "Too many live keys", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "Not valid", body = ProblemBody, content_type = "application/problem+json")))]
 async fn create(
     who: Session<CreateKey>,
@@ -110,7 +113,8 @@ async fn create(
         None | Some(Environment::Live) => KeyEnvironment::Live,
         Some(Environment::Test) => KeyEnvironment::Test,
     };
-    let (key, secret) = keys.create(who.caller(), *account, name, environment).await?;
+    let draft = KeyDraft { name, environment, policy: KeyPolicy::default(), expires_at: None };
+    let (key, secret) = keys.create(who.caller(), *account, draft).await?;
     Ok(HttpResponse::Created().json(CreatedKey { api_key: KeyView::new(&keys, &key), secret: secret.expose_secret() }))
 }
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use actix_web::{HttpResponse, web};
-use portal_api_keys::{KeyVerification, Verifier};
+use portal_api_keys::{KeyUse, KeyVerification, Verifier};
 use portal_authz::action::VerifyKeys;
 use portal_http_kit::{Endpoint, Object, Routes, Service};
 use portal_kernel::{ExposeSecret, SecretString};
@@ -15,14 +15,14 @@ use crate::error::ApiError;
 /// A key that somebody presented to a gateway, and what for.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "no key is restricted to models, networks or amounts; the shape is checked all the same")]
+#[expect(dead_code, reason = "no key is restricted to amounts; the shape is checked all the same")]
 struct Presented {
     /// The whole text.
     #[schema(value_type = String, example = "cort_live_4fT9aQz81LmK…")]
     key: SecretString,
     /// The model that was asked for.
     model: Option<String>,
-    /// Where the customer's request came from.
+    /// Where the customer's request came from. A key that is bound to networks is refused without it.
     #[schema(value_type = Option<String>, example = "198.51.100.7")]
     ip: Option<IpAddr>,
     /// What the key is wanted for; `inference` unless given.
@@ -37,7 +37,7 @@ struct Presented {
 struct Verdict {
     /// `allow` or `deny`.
     decision: &'static str,
-    /// `valid`, `invalid_api_key`, `key_revoked` or `scope_missing`.
+    /// `valid`, `invalid_api_key`, `key_revoked`, `key_expired`, `key_disabled`, `ip_not_allowed`, `scope_missing` or `model_not_allowed`.
     code: &'static str,
     /// Told once the secret matched.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,7 +76,8 @@ async fn verify(
     verifier: web::Data<Verifier>,
     web::Json(Object(body)): web::Json<Object<Presented>>,
 ) -> Result<HttpResponse, ApiError> {
-    let answer = verifier.verify_key(who.principal(), body.key.expose_secret(), body.scope.as_deref()).await?;
+    let wanted = KeyUse { ip: body.ip, scope: body.scope.as_deref(), model: body.model.as_deref() };
+    let answer = verifier.verify_key(who.principal(), body.key.expose_secret(), &wanted).await?;
     Ok(HttpResponse::Ok().json(Verdict::from(answer)))
 }
 

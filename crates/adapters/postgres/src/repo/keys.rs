@@ -3,65 +3,139 @@
 use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use portal_api_keys::{ApiKey, ApiKeyRepository, NewApiKey};
-use portal_authz::action::{CreateKey, RevokeKey};
+use portal_api_keys::{ApiKey, ApiKeyRepository, KeyPatch, KeySecret, NewApiKey, NewSecret, Rotation};
+use portal_authz::action::{CreateKey, DisableKey, RevokeKey, RotateKey, UpdateKey};
 use portal_authz::{Authorized, Unchecked};
 use portal_kernel::{AccountId, ApiKeyId, Id, StoreError, Timestamp};
 
-use crate::reader::{find_key, unchecked};
-use crate::row::key::{KeyRow, SecretRow};
-use crate::schema::{api_key_secrets, api_keys, key_locator};
+use crate::reader::find_key;
+use crate::row::key::{ContentRow, KeyRow, SecretRow};
+use crate::schema::{accounts, api_key_secrets, api_keys, key_locator};
 use crate::tx::PgTx;
+
+impl PgTx {
+    async fn find_key(&mut self, id: ApiKeyId) -> Result<Option<Unchecked<ApiKey>>, StoreError> {
+        let rows = find_key(&mut self.conn, id).await;
+        Ok(crate::row::key::api_keys(self.noted(rows)?)?.pop().map(Unchecked::new))
+    }
+
+    async fn insert_secret(&mut self, row: SecretRow, account: AccountId) -> Result<(), StoreError> {
+        let locator = (key_locator::kid.eq(row.kid()), key_locator::account_id.eq(account.uuid()));
+        let inserted = diesel::insert_into(key_locator::table).values(locator).execute(&mut self.conn).await;
+        self.noted(inserted)?;
+        let inserted = diesel::insert_into(api_key_secrets::table).values(row).execute(&mut self.conn).await;
+        self.noted(inserted).map(drop)
+    }
+
+    /// Writes what can change of a key, but its secrets; `Stale` unless it is what the key was changed from.
+    async fn save_key(&mut self, changed: &ApiKey) -> Result<(), StoreError> {
+        let saved = diesel::update(api_keys::table.find((changed.account.uuid(), changed.id.uuid())))
+            .filter(api_keys::revision.eq(changed.revision - 1))
+            .set(ContentRow::from(changed))
+            .execute(&mut self.conn)
+            .await;
+        if self.noted(saved)? == 1 { Ok(()) } else { Err(StoreError::Stale) }
+    }
+
+    /// Ends all secrets of the key that have not been ended, but those with these kids.
+    async fn end_secrets(&mut self, key: &ApiKey, but: &[&str], at: Timestamp) -> Result<(), StoreError> {
+        let ended = diesel::update(api_key_secrets::table)
+            .filter(api_key_secrets::account_id.eq(key.account.uuid()))
+            .filter(api_key_secrets::key_id.eq(key.id.uuid()))
+            .filter(api_key_secrets::revoked_at.is_null())
+            .filter(api_key_secrets::kid.ne_all(but))
+            .set(api_key_secrets::revoked_at.eq(at.to_offset()))
+            .execute(&mut self.conn)
+            .await;
+        self.noted(ended).map(drop)
+    }
+
+    async fn save_end_of_secret(&mut self, key: &ApiKey, secret: &KeySecret) -> Result<(), StoreError> {
+        let saved = diesel::update(api_key_secrets::table.find((key.account.uuid(), secret.kid.as_str())))
+            .filter(api_key_secrets::key_id.eq(key.id.uuid()))
+            .set(api_key_secrets::expires_at.eq(secret.expires_at.map(Timestamp::to_offset)))
+            .execute(&mut self.conn)
+            .await;
+        self.noted(saved).map(drop)
+    }
+}
 
 #[async_trait]
 impl ApiKeyRepository for PgTx {
     async fn find(&mut self, id: ApiKeyId) -> Result<Option<Unchecked<ApiKey>>, StoreError> {
-        let found = find_key(&mut self.conn, id).await;
-        unchecked(self.noted(found)?)
+        self.find_key(id).await
+    }
+
+    async fn find_to_change(&mut self, id: ApiKeyId) -> Result<Option<Unchecked<ApiKey>>, StoreError> {
+        let locked = api_keys::table
+            .filter(api_keys::id.eq(id.uuid()))
+            .select(api_keys::id)
+            .for_no_key_update()
+            .load::<uuid::Uuid>(&mut self.conn)
+            .await;
+        self.noted(locked)?;
+        // A statement of its own: one that waited for the lock does not see the secrets that were added meanwhile.
+        self.find_key(id).await
+    }
+
+    async fn count_live(&mut self, of: &Authorized<CreateKey, AccountId>, now: Timestamp) -> Result<usize, StoreError> {
+        let locked = accounts::table
+            .find(of.uuid())
+            .select(accounts::id)
+            .for_no_key_update()
+            .load::<uuid::Uuid>(&mut self.conn)
+            .await;
+        self.noted(locked)?;
+        let count = api_keys::table
+            .filter(api_keys::account_id.eq(of.uuid()))
+            .filter(api_keys::revoked_at.is_null())
+            .filter(api_keys::expires_at.is_null().or(api_keys::expires_at.gt(now.to_offset())))
+            .count()
+            .get_result::<i64>(&mut self.conn)
+            .await;
+        Ok(usize::try_from(self.noted(count)?).unwrap_or(usize::MAX))
     }
 
     async fn insert(&mut self, into: &Authorized<CreateKey, AccountId>, new: NewApiKey) -> Result<(), StoreError> {
         let NewApiKey { key, digest, pepper_version } = new;
-        let account_id = into.uuid();
-        let created_at = key.created_at.to_offset();
-        let secret = SecretRow {
-            account_id,
-            kid: key.kid.to_string(),
-            key_id: key.id.uuid(),
-            digest: digest.as_bytes().to_vec(),
-            pepper_version: pepper_version.number(),
-            created_at,
-        };
-        let row = KeyRow {
-            account_id,
-            id: key.id.uuid(),
-            name: key.name.to_string(),
-            environment: key.environment.as_str().to_owned(),
-            made_by: key.made_by.uuid(),
-            created_at,
-            revoked_at: key.revoked_at.map(Timestamp::to_offset),
-            revision: key.revision,
-        };
+        let secret = NewSecret { kid: key.secrets.newest.kid, digest, pepper_version };
+        let row = KeyRow::new(**into, &key);
         let inserted = diesel::insert_into(api_keys::table).values(row).execute(&mut self.conn).await;
         self.noted(inserted)?;
-        let locator = (key_locator::kid.eq(&secret.kid), key_locator::account_id.eq(account_id));
-        let inserted = diesel::insert_into(key_locator::table).values(locator).execute(&mut self.conn).await;
-        self.noted(inserted)?;
-        let inserted = diesel::insert_into(api_key_secrets::table).values(secret).execute(&mut self.conn).await;
-        self.noted(inserted).map(drop)
+        self.insert_secret(SecretRow::new(**into, &key, &secret), **into).await
+    }
+
+    async fn update(&mut self, key: Authorized<UpdateKey, ApiKey>, patch: KeyPatch) -> Result<ApiKey, StoreError> {
+        let key = key.into_inner().updated(patch);
+        self.save_key(&key).await?;
+        Ok(key)
+    }
+
+    async fn disable(
+        &mut self,
+        key: Authorized<DisableKey, ApiKey>,
+        since: Option<Timestamp>,
+    ) -> Result<ApiKey, StoreError> {
+        let key = key.into_inner().disabled(since);
+        self.save_key(&key).await?;
+        Ok(key)
+    }
+
+    async fn rotate(&mut self, key: Authorized<RotateKey, ApiKey>, rotation: Rotation) -> Result<ApiKey, StoreError> {
+        let key = key.into_inner().rotated(&rotation);
+        self.save_key(&key).await?;
+        if let Some(previous) = &key.secrets.previous {
+            self.end_secrets(&key, &[previous.kid.as_str()], rotation.at).await?;
+            self.save_end_of_secret(&key, previous).await?;
+        }
+        self.insert_secret(SecretRow::new(key.account, &key, &rotation.secret), key.account).await?;
+        Ok(key)
     }
 
     async fn revoke(&mut self, key: Authorized<RevokeKey, ApiKey>, at: Timestamp) -> Result<ApiKey, StoreError> {
-        let mut key = key.into_inner();
-        let revision = diesel::update(api_keys::table.find((key.account.uuid(), key.id.uuid())))
-            .filter(api_keys::revoked_at.is_null())
-            .set((api_keys::revoked_at.eq(at.to_offset()), api_keys::revision.eq(api_keys::revision + 1)))
-            .returning(api_keys::revision)
-            .get_result(&mut self.conn)
-            .await
-            .optional();
-        key.revision = self.noted(revision)?.ok_or(StoreError::Stale)?;
-        key.revoked_at = Some(at);
+        let key = key.into_inner().revoked(at);
+        self.save_key(&key).await?;
+        self.end_secrets(&key, &[], at).await?;
         Ok(key)
     }
 }

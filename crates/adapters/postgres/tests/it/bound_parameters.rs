@@ -7,11 +7,14 @@ use std::sync::Arc;
 use portal_accounts::contract::{cleared, looking_up, provision, told};
 use portal_accounts::{Account, AccountReader, Profile, SignInReader};
 use portal_api_keys::contract::{Owner, look_up, new, operator};
-use portal_api_keys::{ApiKey, ApiKeyReader, Brand, Code, CredentialReader, KeyName, Kid, ServiceName, Verifier};
+use portal_api_keys::{
+    ApiKey, ApiKeyReader, Brand, Code, CredentialReader, KeyName, KeyUse, Kid, ServiceName, Verifier,
+};
 use portal_authz::action::ReadAccount;
 use portal_authz::{Principal, Scope, Scopes, ServicePrincipal, Unchecked};
 use portal_identity::{ProviderOrganizationId, ProviderUserId};
 use portal_kernel::{PageRequest, PageSize};
+use portal_testkit::FixedClock;
 
 use crate::support::{accounts, api_keys, checkout, now, peppers, store};
 
@@ -132,7 +135,12 @@ async fn t25_hostile_texts_find_nothing_and_fail_nowhere() {
     let (database, store) = store().await;
     let store = Arc::new(store);
     let owner = Owner(provision(&*store, 1).await);
-    let verifier = Verifier { reader: store.clone(), peppers: Arc::new(peppers()), brand: Brand::default() };
+    let verifier = Verifier {
+        reader: store.clone(),
+        peppers: Arc::new(peppers()),
+        brand: Brand::default(),
+        clock: Arc::new(FixedClock::default()),
+    };
     let gateway = Principal::Service(ServicePrincipal {
         token: "svc_00000000000000000000000001".parse().unwrap(),
         name: "gateway".to_owned(),
@@ -140,8 +148,9 @@ async fn t25_hostile_texts_find_nothing_and_fail_nowhere() {
     });
     let mut looked_up = 0;
     for text in hostile() {
+        let wanted = KeyUse { scope: Some(&text), model: Some(&text), ip: None };
         for presented in [text.clone(), format!("cort_live_{text}"), format!("portal_svc_{text}")] {
-            let answer = verifier.verify_key(&gateway, &presented, Some(&text)).await.unwrap();
+            let answer = verifier.verify_key(&gateway, &presented, &wanted).await.unwrap();
             assert_eq!(answer.code, Code::InvalidApiKey, "{presented:?}");
             assert!(verifier.authenticate_service(&presented).await.is_err());
         }

@@ -169,6 +169,17 @@ mod of_api_keys {
     }
 
     contract! { super::ports;
+        changes {
+            an_update_shows_everywhere
+            a_key_is_stopped_and_goes_on
+            a_rotation_leaves_two_secrets
+            a_revocation_ends_all_secrets
+            a_change_of_what_was_changed_is_stale
+            who_wants_to_change_a_key_waits_for_others
+            a_key_that_there_is_not_is_none_to_change
+            live_keys_are_counted
+            who_counts_live_keys_waits_for_others
+        }
         keys {
             an_unknown_key_is_none
             a_key_is_read_back_as_written

@@ -47,7 +47,7 @@ async fn read_all(store: &PgStore, owner: &Owner) -> Vec<Result<(), StoreError>>
         store.of_user(&myself, user.id).await.map(drop),
         ApiKeyReader::find(store, key.id).await.map(drop),
         store.page(&owner.may_read(), PageRequest::default()).await.map(drop),
-        store.key(&look_up(), key.kid).await.map(drop),
+        store.key(&look_up(), key.secrets.newest.kid).await.map(drop),
         store.service_token(&look_up(), Kid::parse("abcdefghijkl").expect("a kid")).await.map(drop),
         store.all(&operator()).await.map(drop),
     ]
@@ -80,6 +80,28 @@ const CASES: &[(&str, &[usize], &str)] = &[
         "api_keys.environment",
     ),
     ("UPDATE api_keys SET name = E'evil\\n'", &[KEY, KEYS], "api_keys.name"),
+    (
+        "ALTER TABLE api_keys DROP CONSTRAINT api_keys_scopes_known; UPDATE api_keys SET scopes = '{evil}'",
+        &[KEY, KEYS, PRESENTED_KEY],
+        "api_keys.scopes",
+    ),
+    ("UPDATE api_keys SET models = '{evil!}'", &[KEY, KEYS, PRESENTED_KEY], "api_keys.models"),
+    (
+        "ALTER TABLE api_keys DROP CONSTRAINT api_keys_networks_few;
+         UPDATE api_keys SET networks = ARRAY(SELECT ('10.0.0.' || n)::cidr FROM generate_series(0, 50) AS n)",
+        &[KEY, KEYS, PRESENTED_KEY],
+        "api_keys.networks",
+    ),
+    (
+        r#"UPDATE api_keys SET rate_limits = '[{"id": "evil", "limit": 0, "window_seconds": 1}]'"#,
+        &[KEY, KEYS, PRESENTED_KEY],
+        "api_keys.rate_limits",
+    ),
+    (
+        r#"UPDATE api_keys SET rate_limits = '[{"id": "evil", "limit": 1.5, "window_seconds": 1}]'"#,
+        &[KEY, KEYS, PRESENTED_KEY],
+        "api_keys.rate_limits",
+    ),
     (
         "ALTER TABLE api_key_secrets DROP CONSTRAINT api_key_secrets_digest_length; UPDATE api_key_secrets SET digest = 'evil'",
         &[PRESENTED_KEY],

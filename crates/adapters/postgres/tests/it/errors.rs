@@ -119,7 +119,7 @@ async fn a_commit_that_cannot_be_serialized_is_retryable_and_spoils_nothing() {
     let (mut left, mut right) = (api_keys(&store).await, api_keys(&store).await);
     for (tx, reads, writes) in [(&mut left, &first, &second), (&mut right, &second, &first)] {
         assert!(tx.keys().find(reads.id).await.unwrap().is_some());
-        tx.keys().revoke(owner.may_revoke(writes), now()).await.unwrap();
+        tx.keys().revoke(owner.may(writes), now()).await.unwrap();
     }
     left.commit().await.unwrap();
     let outcome = right.commit().await;

@@ -204,6 +204,7 @@ async fn concurrent_revocations_record_once() {
         ids: Arc::new(CountingIds::default()),
         entropy: Arc::new(CountingEntropy::default()),
         clock: Arc::new(FixedClock::default()),
+        most_keys: 100,
     });
     let who = Arc::new(Caller { principal: owner.principal(), provenance: Provenance::default() });
     let mut tasks = JoinSet::new();
@@ -213,7 +214,7 @@ async fn concurrent_revocations_record_once() {
     }
     for outcome in soon("a hundred revocations", tasks.join_all()).await {
         let revoked = outcome.expect("a revocation");
-        assert_eq!((revoked.state(), revoked.revision), (KeyState::Revoked, 2));
+        assert_eq!((revoked.state(now()), revoked.revision), (KeyState::Revoked, 2));
     }
     let records = "SELECT count(*) FROM audit_events WHERE action = 'api_key.revoked'";
     assert_eq!(database.count(records).await.unwrap(), 1);

@@ -24,6 +24,7 @@ fn declared_column(table: &str, column: &str) -> String {
     let (name, sql_type) = column.trim_end_matches(',').split_once(" -> ").expect("a name and a type");
     let inner = sql_type.strip_prefix("Nullable<").and_then(|rest| rest.strip_suffix('>'));
     let known = BTreeMap::from([
+        ("Array<Cidr>", "_cidr"),
         ("Array<Text>", "_text"),
         ("BigInt", "int8"),
         ("Binary", "bytea"),

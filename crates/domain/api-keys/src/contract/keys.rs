@@ -5,26 +5,37 @@ use portal_accounts::contract::cleared;
 use portal_authz::action::ReadKeys;
 use portal_kernel::StoreError;
 
-use super::{Owner, Ports, at, digest, kid, look_up, new, pepper_version};
-use crate::{ApiKey, KeyState, StoredKey};
+use super::{Owner, Ports, at, digest, kid, look_up, new, pepper_version, restricted};
+use crate::{ApiKey, KeySecret, KeySecrets, KeyState, StoredKey};
 
-fn as_stored(key: &ApiKey) -> StoredKey {
+/// The key by its newest secret.
+pub(super) fn as_stored(key: &ApiKey) -> StoredKey {
+    by_secret(key, &key.secrets.newest)
+}
+
+/// The key by one of its secrets.
+pub(super) fn by_secret(key: &ApiKey, secret: &KeySecret) -> StoredKey {
     StoredKey {
         key: key.id,
         account: key.account,
         environment: key.environment,
-        digest: digest(key.kid),
+        digest: digest(secret.kid),
         pepper_version: pepper_version(),
+        policy: key.policy.clone(),
+        secret_expires_at: secret.expires_at,
+        secret_revoked_at: secret.revoked_at,
+        expires_at: key.expires_at,
+        disabled_at: key.disabled_at,
         revoked_at: key.revoked_at,
         revision: key.revision,
     }
 }
 
-async fn presented(ports: Ports<'_>, key: &ApiKey) -> Option<StoredKey> {
-    ports.credentials.key(&look_up(), key.kid).await.expect("a credential is looked up")
+pub(super) async fn presented(ports: Ports<'_>, key: &ApiKey) -> Option<StoredKey> {
+    ports.credentials.key(&look_up(), key.secrets.newest.kid).await.expect("a credential is looked up")
 }
 
-async fn found_inside(ports: Ports<'_>, owner: &Owner, key: &ApiKey) -> Option<ApiKey> {
+pub(super) async fn found_inside(ports: Ports<'_>, owner: &Owner, key: &ApiKey) -> Option<ApiKey> {
     let mut tx = ports.begin().await;
     let found = tx.keys().find(key.id).await.expect("a key is looked up");
     tx.commit().await.expect("a commit");
@@ -44,7 +55,8 @@ pub async fn an_unknown_key_is_none(ports: Ports<'_>) {
 /// A key comes back as it was written, through every port, and its secret as digest and pepper version.
 pub async fn a_key_is_read_back_as_written(ports: Ports<'_>) {
     let owner = ports.owner(1).await;
-    for key in [owner.key(1), owner.key(2)] {
+    let restricted = ApiKey { policy: restricted(), expires_at: Some(at(9)), disabled_at: Some(at(8)), ..owner.key(3) };
+    for key in [owner.key(1), owner.key(2), restricted] {
         ports.insert(&owner, &key).await;
         assert_eq!(ports.find(&owner, key.id).await, Some(key.clone()));
         assert_eq!(found_inside(ports, &owner, &key).await, Some(key.clone()));
@@ -101,7 +113,7 @@ pub async fn a_kid_and_an_id_are_used_once(ports: Ports<'_>) {
     let (owner, other) = (ports.owner(1).await, ports.owner(2).await);
     let key = owner.key(1);
     ports.insert(&owner, &key).await;
-    let twin = ApiKey { kid: key.kid, ..other.key(2) };
+    let twin = ApiKey { secrets: key.secrets.clone(), ..other.key(2) };
     let namesake = ApiKey { id: key.id, ..owner.key(3) };
     for (who, second) in [(&other, twin), (&owner, namesake)] {
         let mut tx = ports.begin().await;
@@ -119,9 +131,10 @@ pub async fn a_revocation_shows_everywhere(ports: Ports<'_>) {
     ports.insert(&owner, &key).await;
     ports.insert(&owner, &other).await;
     let revoked = ports.revoke(&owner, &key, at(9)).await.expect("a revocation");
-    let expected = ApiKey { revoked_at: Some(at(9)), revision: 2, ..key };
+    let newest = KeySecret { revoked_at: Some(at(9)), ..key.secrets.newest.clone() };
+    let expected = ApiKey { secrets: KeySecrets::first(newest), revoked_at: Some(at(9)), revision: 2, ..key };
     assert_eq!(revoked, expected);
-    assert_eq!(revoked.state(), KeyState::Revoked);
+    assert_eq!(revoked.state(at(9)), KeyState::Revoked);
     assert_eq!(ports.find(&owner, expected.id).await, Some(expected.clone()));
     assert_eq!(found_inside(ports, &owner, &expected).await, Some(expected.clone()));
     assert_eq!(presented(ports, &expected).await, Some(as_stored(&expected)));
@@ -134,7 +147,7 @@ pub async fn a_revocation_counts_with_its_commit(ports: Ports<'_>) {
     let key = owner.key(1);
     ports.insert(&owner, &key).await;
     let mut tx = ports.begin().await;
-    tx.keys().revoke(owner.may_revoke(&key), at(9)).await.expect("a revocation");
+    tx.keys().revoke(owner.may(&key), at(9)).await.expect("a revocation");
     assert_eq!(presented(ports, &key).await, Some(as_stored(&key)), "before the commit");
     tx.rollback().await.expect("a rollback");
     assert_eq!(presented(ports, &key).await, Some(as_stored(&key)), "after the rollback");
@@ -157,8 +170,8 @@ pub async fn of_two_concurrent_revocations_the_second_is_stale(ports: Ports<'_>)
     let key = owner.key(1);
     ports.insert(&owner, &key).await;
     let (mut winner, mut loser) = (ports.begin().await, ports.begin().await);
-    winner.keys().revoke(owner.may_revoke(&key), at(9)).await.expect("a revocation");
-    let (late, committed) = join(loser.keys().revoke(owner.may_revoke(&key), at(10)), winner.commit()).await;
+    winner.keys().revoke(owner.may(&key), at(9)).await.expect("a revocation");
+    let (late, committed) = join(loser.keys().revoke(owner.may(&key), at(10)), winner.commit()).await;
     committed.expect("a commit");
     assert!(matches!(late, Err(StoreError::Stale)), "{late:?}");
     loser.rollback().await.expect("a rollback");

@@ -1,0 +1,192 @@
+//! A store in memory, for tests of what happens over many transactions.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use portal_audit::{AuditLog, AuditRecord};
+use portal_authz::action::{CreateKey, DisableKey, LookUpCredential, RevokeKey, RotateKey, UpdateKey};
+use portal_authz::{Authorized, Platform, Unchecked};
+use portal_kernel::{AccountId, ApiKeyId, Begin, Change, ChangeLog, Finish, StoreError, Timestamp};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use crate::ports::{ApiKeyRepository, ApiKeysTx, CredentialReader, ServiceTokenRepository};
+use crate::{
+    ApiKey, KeyPatch, KeySecret, KeyState, Kid, MockServiceTokenRepository, NewApiKey, NewSecret, Rotation, StoredKey,
+    StoredServiceToken,
+};
+
+/// Everything that is stored.
+#[derive(Clone, Default)]
+pub(crate) struct Rows {
+    pub(crate) keys: Vec<ApiKey>,
+    secrets: Vec<(ApiKeyId, KeySecret, NewSecret)>,
+    pub(crate) records: Vec<AuditRecord>,
+    pub(crate) changes: Vec<Change>,
+}
+
+/// One transaction at a time.
+#[derive(Clone, Default)]
+pub(crate) struct MemoryStore {
+    pub(crate) rows: Arc<Mutex<Rows>>,
+}
+
+struct MemoryTx {
+    stored: OwnedMutexGuard<Rows>,
+    rows: Rows,
+    service_tokens: MockServiceTokenRepository,
+}
+
+impl MemoryTx {
+    fn save(&mut self, key: ApiKey) -> Result<ApiKey, StoreError> {
+        let stored = self.rows.keys.iter_mut().find(|stored| stored.id == key.id && stored.account == key.account);
+        let stored = stored.filter(|stored| stored.revision + 1 == key.revision).ok_or(StoreError::Stale)?;
+        *stored = key.clone();
+        Ok(key)
+    }
+
+    /// Secrets that the key names are as it says; the others have ended.
+    fn save_secrets(&mut self, key: &ApiKey, at: Timestamp) {
+        for (_, secret, _) in self.rows.secrets.iter_mut().filter(|(of, ..)| *of == key.id) {
+            match key.secrets.iter().find(|named| named.kid == secret.kid) {
+                Some(named) => *secret = named.clone(),
+                None => secret.revoked_at = secret.revoked_at.or(Some(at)),
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Begin<dyn ApiKeysTx> for MemoryStore {
+    async fn begin(&self) -> Result<Box<dyn ApiKeysTx>, StoreError> {
+        let stored = self.rows.clone().lock_owned().await;
+        let rows = stored.clone();
+        Ok(Box::new(MemoryTx { stored, rows, service_tokens: MockServiceTokenRepository::new() }))
+    }
+}
+
+#[async_trait]
+impl Finish for MemoryTx {
+    async fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
+        *self.stored = self.rows;
+        Ok(())
+    }
+
+    async fn rollback(self: Box<Self>) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+impl ApiKeysTx for MemoryTx {
+    fn keys(&mut self) -> &mut dyn ApiKeyRepository {
+        self
+    }
+
+    fn service_tokens(&mut self) -> &mut dyn ServiceTokenRepository {
+        &mut self.service_tokens
+    }
+
+    fn audit(&mut self) -> &mut dyn AuditLog {
+        self
+    }
+
+    fn changes(&mut self) -> &mut dyn ChangeLog {
+        self
+    }
+}
+
+#[async_trait]
+impl AuditLog for MemoryTx {
+    async fn record(&mut self, record: AuditRecord) -> Result<(), StoreError> {
+        self.rows.records.push(record);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl ChangeLog for MemoryTx {
+    async fn changed(&mut self, change: Change) -> Result<(), StoreError> {
+        self.rows.changes.push(change);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl ApiKeyRepository for MemoryTx {
+    async fn find(&mut self, id: ApiKeyId) -> Result<Option<Unchecked<ApiKey>>, StoreError> {
+        Ok(self.rows.keys.iter().find(|key| key.id == id).cloned().map(Unchecked::new))
+    }
+
+    async fn find_to_change(&mut self, id: ApiKeyId) -> Result<Option<Unchecked<ApiKey>>, StoreError> {
+        self.find(id).await
+    }
+
+    async fn count_live(&mut self, of: &Authorized<CreateKey, AccountId>, now: Timestamp) -> Result<usize, StoreError> {
+        let of_account = self.rows.keys.iter().filter(|key| key.account == **of);
+        Ok(of_account.filter(|key| matches!(key.state(now), KeyState::Active | KeyState::Disabled)).count())
+    }
+
+    async fn insert(&mut self, into: &Authorized<CreateKey, AccountId>, new: NewApiKey) -> Result<(), StoreError> {
+        let NewApiKey { key, digest, pepper_version } = new;
+        let secret = NewSecret { kid: key.secrets.newest.kid, digest, pepper_version };
+        self.rows.secrets.push((key.id, key.secrets.newest.clone(), secret));
+        self.rows.keys.push(ApiKey { account: **into, ..key });
+        Ok(())
+    }
+
+    async fn update(&mut self, key: Authorized<UpdateKey, ApiKey>, patch: KeyPatch) -> Result<ApiKey, StoreError> {
+        self.save(key.into_inner().updated(patch))
+    }
+
+    async fn disable(
+        &mut self,
+        key: Authorized<DisableKey, ApiKey>,
+        since: Option<Timestamp>,
+    ) -> Result<ApiKey, StoreError> {
+        self.save(key.into_inner().disabled(since))
+    }
+
+    async fn rotate(&mut self, key: Authorized<RotateKey, ApiKey>, rotation: Rotation) -> Result<ApiKey, StoreError> {
+        let key = self.save(key.into_inner().rotated(&rotation))?;
+        self.save_secrets(&key, rotation.at);
+        self.rows.secrets.push((key.id, key.secrets.newest.clone(), rotation.secret));
+        Ok(key)
+    }
+
+    async fn revoke(&mut self, key: Authorized<RevokeKey, ApiKey>, at: Timestamp) -> Result<ApiKey, StoreError> {
+        let key = self.save(key.into_inner().revoked(at))?;
+        self.save_secrets(&key, at);
+        Ok(key)
+    }
+}
+
+#[async_trait]
+impl CredentialReader for MemoryStore {
+    async fn key(&self, _: &Authorized<LookUpCredential, Platform>, kid: Kid) -> Result<Option<StoredKey>, StoreError> {
+        let rows = self.rows.lock().await;
+        let Some((id, secret, new)) = rows.secrets.iter().find(|(_, secret, _)| secret.kid == kid) else {
+            return Ok(None);
+        };
+        Ok(rows.keys.iter().find(|key| key.id == *id).map(|key| StoredKey {
+            key: key.id,
+            account: key.account,
+            environment: key.environment,
+            digest: new.digest,
+            pepper_version: new.pepper_version,
+            policy: key.policy.clone(),
+            secret_expires_at: secret.expires_at,
+            secret_revoked_at: secret.revoked_at,
+            expires_at: key.expires_at,
+            disabled_at: key.disabled_at,
+            revoked_at: key.revoked_at,
+            revision: key.revision,
+        }))
+    }
+
+    async fn service_token(
+        &self,
+        _: &Authorized<LookUpCredential, Platform>,
+        _: Kid,
+    ) -> Result<Option<StoredServiceToken>, StoreError> {
+        Ok(None)
+    }
+}
