@@ -56,13 +56,18 @@ impl StoredKey {
         }
         let KeyPolicy { scopes, models, networks, rate_limits: _ } = &self.policy;
         let scope = wanted.scope.map_or(Ok(KeyScope::Inference), KeyScope::parse);
+        let model_is_allowed = match wanted.model {
+            Some(model) => models.allows(model),
+            // Inference is always with some model.
+            None => models.is_empty() || scope != Ok(KeyScope::Inference),
+        };
         if self.disabled_at.is_some() {
             Code::KeyDisabled
         } else if !networks.is_empty() && !wanted.ip.is_some_and(|ip| networks.allows(ip)) {
             Code::IpNotAllowed
         } else if !scope.is_ok_and(|scope| scopes.contains(scope)) {
             Code::ScopeMissing
-        } else if !wanted.model.is_none_or(|model| models.allows(model)) {
+        } else if !model_is_allowed {
             Code::ModelNotAllowed
         } else {
             Code::Valid
@@ -86,7 +91,7 @@ pub struct KeyUse<'a> {
     pub ip: Option<IpAddr>,
     /// `inference` unless given.
     pub scope: Option<&'a str>,
-    /// With which model; none where it is not about a model.
+    /// With which model. A key that is bound to models is for no inference without it.
     pub model: Option<&'a str>,
 }
 
@@ -193,5 +198,15 @@ mod tests {
             let stopped = StoredKey { disabled_at: Some(now), ..bound.clone() };
             assert_eq!(stopped.judge(now, &wanted), Code::KeyDisabled, "the state comes first");
         }
+    }
+
+    #[test]
+    fn a_key_that_is_bound_to_models_is_for_no_inference_without_one() {
+        let now = FixedClock::default().now();
+        let models = ModelAllowList::parse(["llama-*"]).unwrap();
+        let bound = StoredKey { policy: KeyPolicy { models, ..stored().policy }, ..stored() };
+        assert_eq!(bound.judge(now, &ANY), Code::ModelNotAllowed);
+        assert_eq!(bound.judge(now, &KeyUse { model: Some("llama-3"), ..ANY }), Code::Valid);
+        assert_eq!(stored().judge(now, &ANY), Code::Valid);
     }
 }

@@ -39,6 +39,11 @@ impl ModelAllowList {
         Ok(Self(models))
     }
 
+    /// Whether the key may be used for every model.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether the key may be used for the model.
     pub fn allows(&self, model: &str) -> bool {
         self.0.is_empty()
