@@ -1,3 +1,4 @@
 -- Sessions that ended are buried ids too, and are asked for by time.
+-- Databases from before this migration have it.
 
-CREATE INDEX CONCURRENTLY buried_provider_ids_at_idx ON buried_provider_ids (at);
+CREATE INDEX CONCURRENTLY IF NOT EXISTS buried_provider_ids_at_idx ON buried_provider_ids (at);

@@ -225,7 +225,8 @@ fn an_index_on_a_table_that_is_in_use_is_built_concurrently_and_alone() {
         let code: Vec<_> = text.lines().filter(|line| !line.starts_with("--")).collect();
         let code = code.join(" ");
         for statement in code.split(';').map(str::trim) {
-            let words: Vec<_> = statement.split_whitespace().filter(|word| *word != "UNIQUE").collect();
+            let plain = statement.replace("IF NOT EXISTS ", "");
+            let words: Vec<_> = plain.split_whitespace().filter(|word| *word != "UNIQUE").collect();
             let ["CREATE", "INDEX", rest @ ..] = &words[..] else { continue };
             let is_concurrent = rest.first() == Some(&"CONCURRENTLY");
             let [name, "ON", table, ..] = &rest[usize::from(is_concurrent)..] else { panic!("{statement}") };
