@@ -24,7 +24,7 @@ async fn main() {
     world.portal.get("/v1/me", &world.portal.token("stranger")).await;
     world.portal.hearing().await;
     println!("{requests} requests of each kind, medians in µs; p of a two-sided Mann-Whitney U test");
-    println!("{:<58} {:>8} {:>8} {:>8} {:>7} {:>9}", "operation", "real", "random", "differ", "p", "slower");
+    println!("{:<68} {:>8} {:>8} {:>8} {:>7} {:>9}", "operation", "real", "random", "differ", "p", "slower");
     for operation in operations().iter().filter(|operation| operation.requirement == "session") {
         let Operation { method, path: route, .. } = operation;
         if !route.contains('{') {
@@ -36,7 +36,7 @@ async fn main() {
         let (one, two) = (median(&real), median(&random));
         let (p, slower) = mann_whitney(&real, &random);
         let operation = format!("{method} {route}");
-        println!("{operation:<58} {one:>8.1} {two:>8.1} {:>+8.1} {p:>7.3} {slower:>9.3}", one - two);
+        println!("{operation:<68} {one:>8.1} {two:>8.1} {:>+8.1} {p:>7.3} {slower:>9.3}", one - two);
     }
     println!("slower: how often a request with a real id takes longer than one with a random id; 0.5 tells nothing");
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use e2e::{Answer, Portal, PortalBuilder};
+use e2e::{Answer, Portal, PortalBuilder, within};
 use portal_app::audit::{AuditTools, run_audit};
 use portal_app::operator::{run_reconcile, run_service_token};
 use portal_app::settings::{AuditSettings, LogFormat, LogSettings};
@@ -386,11 +386,8 @@ async fn the_server_signs_on_its_own_what_fits_and_counts_what_does_not() {
         )
     };
     let until = async |what: &str, sql: &str, expected: i64| {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while portal.database.count(sql).await.unwrap() != expected {
-            assert!(Instant::now() < deadline, "waited in vain until {what}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let is_so = async || portal.database.count(sql).await.unwrap() == expected;
+        within(Duration::from_secs(30), what, is_so).await;
     };
     until("one is signed", &signed("stranger"), 2).await;
     until("the other is signed", &signed("alice"), 2).await;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use e2e::{Portal, Process, serve_if_asked};
+use e2e::{Portal, Process, serve_if_asked, within};
 use portal_dev_idp::webhook_signature;
 use reqwest::{Client, RequestBuilder};
 use serde_json::json;
@@ -84,11 +84,8 @@ async fn kill_after_commit(
 ) {
     way.loses_commits.store(true, Ordering::SeqCst);
     let answer = tokio::spawn(request.send());
-    let deadline = Instant::now() + Duration::from_secs(15);
-    while portal.database.count(committed).await.unwrap() != expected {
-        assert!(Instant::now() < deadline, "nothing was committed");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let is_committed = async || portal.database.count(committed).await.unwrap() == expected;
+    within(Duration::from_secs(15), "a commit", is_committed).await;
     assert!(!answer.is_finished(), "the server does not know that it was committed");
     drop(server);
     assert!(answer.await.unwrap().is_err(), "nobody was told");

@@ -22,24 +22,26 @@ fn rows(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// Heads of accounts behind one, each with the two signed heads of the greatest numbers. Where all are noted as signed, what says so
-/// reads none.
-const UNSIGNED_HEADS: &str = "SELECT head.account_id, head.seq, head.hash, head.is_signed, signed.seq AS signed_seq, \
-         signed.hash AS signed_hash, signed.at AS signed_at, signed.signature \
-     FROM (SELECT account_id, seq, hash, is_signed FROM audit_heads WHERE account_id > $1 AND NOT is_signed \
-         ORDER BY account_id LIMIT $2) AS head \
-     LEFT JOIN LATERAL (SELECT seq, hash, at, signature FROM audit_signed_heads WHERE account_id = head.account_id \
-         AND at BETWEEN $3 AND $4 ORDER BY seq DESC, signature DESC LIMIT 2) AS signed ON true \
-     ORDER BY head.account_id, signed.seq DESC, signed.signature DESC";
+/// Heads of accounts behind one, each with the two signed heads of the greatest numbers.
+macro_rules! account_heads {
+    ($which:literal) => {
+        concat!(
+            "SELECT head.account_id, head.seq, head.hash, head.is_signed, signed.seq AS signed_seq, \
+                 signed.hash AS signed_hash, signed.at AS signed_at, signed.signature \
+             FROM (SELECT account_id, seq, hash, is_signed FROM audit_heads WHERE account_id > $1",
+            $which,
+            " ORDER BY account_id LIMIT $2) AS head \
+             LEFT JOIN LATERAL (SELECT seq, hash, at, signature FROM audit_signed_heads WHERE account_id = head.account_id \
+                 AND at BETWEEN $3 AND $4 ORDER BY seq DESC, signature DESC LIMIT 2) AS signed ON true \
+             ORDER BY head.account_id, signed.seq DESC, signed.signature DESC"
+        )
+    };
+}
 
-/// The same of all heads.
-const ALL_HEADS: &str = "SELECT head.account_id, head.seq, head.hash, head.is_signed, signed.seq AS signed_seq, \
-         signed.hash AS signed_hash, signed.at AS signed_at, signed.signature \
-     FROM (SELECT account_id, seq, hash, is_signed FROM audit_heads WHERE account_id > $1 \
-         ORDER BY account_id LIMIT $2) AS head \
-     LEFT JOIN LATERAL (SELECT seq, hash, at, signature FROM audit_signed_heads WHERE account_id = head.account_id \
-         AND at BETWEEN $3 AND $4 ORDER BY seq DESC, signature DESC LIMIT 2) AS signed ON true \
-     ORDER BY head.account_id, signed.seq DESC, signed.signature DESC";
+/// Where all are noted as signed, what says so reads none.
+const UNSIGNED_HEADS: &str = account_heads!(" AND NOT is_signed");
+
+const ALL_HEADS: &str = account_heads!("");
 
 /// The same of the platform's.
 const PLATFORM_HEAD: &str = "SELECT NULL::uuid AS account_id, head.seq, head.hash, head.is_signed, signed.seq AS signed_seq, \
