@@ -44,6 +44,13 @@ async fn a_signed_in_person_is_greeted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_knows_only_the_address_is_led_to_the_first_page() {
+    let portal = Portal::start().await;
+    let answer = open(&portal, "/", "").await;
+    assert_eq!((answer.status.as_u16(), answer.header("location")), (303, "/portal"), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_without_party_from_a_handshake_counts_on_a_page() {
     let portal = Portal::start().await;
     let token = portal.idp.mint().encode(&portal.token_spec("alice").without_claim("azp"));

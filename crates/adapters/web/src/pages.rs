@@ -1,5 +1,6 @@
 //! Each page: what it requires, and what it shows.
 
+use actix_web::http::header::LOCATION;
 use actix_web::{HttpRequest, HttpResponse, web};
 use maud::html;
 use portal_authz::action::ViewSelf;
@@ -14,6 +15,11 @@ use crate::layout::{error_page, page, style};
 #[derive(Deserialize)]
 struct SignInQuery {
     redirect_url: Option<String>,
+}
+
+/// Where somebody arrives who only knows the address of the portal.
+async fn home(_: Public) -> Result<HttpResponse, Problem> {
+    Ok(HttpResponse::SeeOther().insert_header((LOCATION, "/portal")).finish())
 }
 
 /// The first page after signing in.
@@ -50,6 +56,7 @@ async fn stylesheet(_: Public, _: HttpRequest) -> Result<HttpResponse, Problem> 
 
 pub(crate) fn routes() -> Routes {
     Routes::default()
+        .with(Endpoint::page("/", home, error_page))
         .with(Endpoint::page("/portal", portal, error_page))
         .with(Endpoint::page("/sign-in", sign_in, error_page))
         .with(Endpoint::page("/assets/portal.css", stylesheet, error_page))
