@@ -32,8 +32,9 @@ fn status(answer: &str) -> u16 {
 /// Spellings of a path that something between might take for another one.
 fn mutations(path: &str) -> Vec<String> {
     let segments: Vec<_> = path[1..].split('/').collect();
-    let (first, rest) = path[1..].split_at(1);
-    let encoded = format!("/%{:02x}{rest}", first.as_bytes()[0]);
+    // The root has no first letter to spell differently.
+    let (first, rest) = path[1..].split_at_checked(1).unwrap_or_default();
+    let encoded = format!("/{}{rest}", first.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>());
     let mut found = vec![
         path.to_uppercase(),
         format!("/{}{rest}", first.to_uppercase()),
