@@ -26,10 +26,13 @@ use portal_postgres::testing::TestDatabase;
 const LEAST_RATIO: f64 = 0.3;
 const ROUNDS: usize = 7;
 const ROUND: Duration = Duration::from_secs(3);
+/// To the database, on both sides.
 const CONNECTIONS: usize = 8;
+/// Deliveries under way at a time: a provider waits for nobody with the next one.
+const SENDERS: usize = 64;
 const PEOPLE: usize = 2_000;
 /// More than any round can send.
-const MESSAGES: usize = 30_000;
+const MESSAGES: usize = 60_000;
 
 /// One transaction of pgbench.
 const INSERT: &str = "INSERT INTO inbox_of_pgbench (id, kind, received_at)
@@ -38,7 +41,14 @@ const INSERT: &str = "INSERT INTO inbox_of_pgbench (id, kind, received_at)
 #[tokio::main]
 async fn main() {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let durable = ["fsync=on", "synchronous_commit=on", "full_page_writes=on"];
+    let durable = [
+        "log_min_duration_statement=0",
+        "log_destination=stderr",
+        "log_line_prefix=%m %p ",
+        "fsync=on",
+        "synchronous_commit=on",
+        "full_page_writes=on",
+    ];
     let server = OwnServer::start(&checkout, &[], &durable).unwrap();
     let Some(pgbench) = server.program("pgbench") else {
         println!("skipped: pgbench is not part of this installation of PostgreSQL");
@@ -78,7 +88,7 @@ async fn main() {
     ratios.sort_by(f64::total_cmp);
     let median = ratios[ROUNDS / 2];
     println!(
-        "ratio {median:.3} (median of {ROUNDS}; {CONNECTIONS} connections each, {} cores)",
+        "ratio {median:.3} (median of {ROUNDS}; {CONNECTIONS} connections each, {SENDERS} senders, {} cores)",
         std::thread::available_parallelism().map_or(0, usize::from),
     );
     let _ = std::fs::remove_file(script);
@@ -131,12 +141,12 @@ fn messages(secret: &str, name: &str, count: usize) -> Vec<Vec<u8>> {
     (0..count).map(message).collect()
 }
 
-/// Sends the messages over a few busy connections for that long, or all of them; answers how many were applied per second.
+/// Sends the messages over busy connections for that long, or all of them; answers how many were applied per second.
 fn send(address: SocketAddr, messages: &[Vec<u8>], limit: Duration) -> f64 {
     let (stop, next, applied) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
     let started = Instant::now();
     std::thread::scope(|scope| {
-        for _ in 0..CONNECTIONS {
+        for _ in 0..SENDERS {
             scope.spawn(|| {
                 let mut stream = TcpStream::connect(address).unwrap();
                 stream.set_nodelay(true).unwrap();

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use portal_accounts::{
-    Accounts, AccountsStore, EndedSessions, Facts, FailedSignIns, GlobalSignOut, KnownUsers, Organizations, Profiles,
-    Reconciler, Retention, RevokeAgain, RoleMap, SeenSessions, Sessions, SignIn, Turns, Webhooks,
+    Accounts, AccountsStore, EndedSessions, Facts, FailedSignIns, GlobalSignOut, Intake, KnownUsers, Organizations,
+    Profiles, Reconciler, Retention, RevokeAgain, RoleMap, SeenSessions, Sessions, SignIn, Turns, Webhooks,
 };
 use portal_api_keys::{ApiKeys, ApiKeysStore, Brand, Peppers, ServiceTokens, Verifier};
 use portal_audit::AuditTrail;
@@ -270,6 +270,7 @@ fn webhooks(store: &Arc<PgStore>, facts: &Arc<Facts>, verifier: WebhookVerifier)
         parked: store.clone(),
         facts: facts.clone(),
         health: Arc::default(),
+        intake: Intake::default(),
     }
 }
 
@@ -281,6 +282,7 @@ pub fn parked_webhooks(store: Arc<PgStore>, facts: Arc<Facts>) -> Webhooks {
         parked: store,
         facts,
         health: Arc::default(),
+        intake: Intake::default(),
     }
 }
 

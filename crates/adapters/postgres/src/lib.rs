@@ -7,6 +7,7 @@ mod error;
 mod feed;
 mod migrate;
 mod pool;
+mod prepared;
 mod reader;
 mod repo;
 mod row;

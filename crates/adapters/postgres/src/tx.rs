@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use diesel::{ExpressionMethods, QueryResult};
+use diesel::QueryResult;
+use diesel::sql_types::{Array, SingleValue, Text};
 use diesel_async::{AnsiTransactionManager, RunQueryDsl, TransactionManager};
 use portal_accounts::{
     AccountRepository, AccountsTx, ProviderIds, ScanCursors, SessionEpochs, SessionSightings, UnconfirmedEnds,
@@ -25,9 +26,15 @@ pub(crate) struct PgTx {
     pub(crate) conn: Connection,
     failed: bool,
     hub: Arc<Hub>,
+    /// Written when the transaction commits.
     changes: Vec<Change>,
     /// Appended to their chains when the transaction commits.
     pub(crate) records: Vec<AuditRecord>,
+}
+
+diesel::define_sql_function! {
+    /// Several of them in one statement go through their arrays side by side.
+    fn unnest<T: SingleValue>(array: Array<T>) -> T
 }
 
 /// Somebody wanted to commit what the server had refused.
@@ -45,6 +52,22 @@ impl PgTx {
         self.failed |= outcome.is_err();
         outcome.map_err(store_error)
     }
+
+    /// What waited for the commit. The records last, so that the heads of chains are locked for as short as possible, and behind every
+    /// other lock.
+    async fn write_behind(&mut self) -> Result<(), StoreError> {
+        if !self.changes.is_empty() {
+            let kinds: Vec<_> = self.changes.iter().map(Change::kind).collect();
+            let subjects: Vec<_> = self.changes.iter().map(Change::subject).collect();
+            let told = diesel::insert_into(changes::table)
+                .values(diesel::select((unnest::<Text, _>(kinds), unnest::<Text, _>(subjects))))
+                .into_columns((changes::kind, changes::subject))
+                .execute(&mut self.conn)
+                .await;
+            self.noted(told)?;
+        }
+        self.append_records().await
+    }
 }
 
 #[async_trait]
@@ -55,8 +78,7 @@ impl Finish for PgTx {
             self.rollback().await?;
             return Err(StoreError::Other(AlreadyFailed.into()));
         }
-        // Last, so that the heads of chains are locked for as short as possible, and behind every other lock.
-        if let Err(error) = self.append_records().await {
+        if let Err(error) = self.write_behind().await {
             // A connection that cannot roll back is broken, and the pool closes it.
             let _ = self.rollback().await;
             return Err(error);
@@ -75,10 +97,10 @@ impl Finish for PgTx {
 #[async_trait]
 impl ChangeLog for PgTx {
     async fn changed(&mut self, change: Change) -> Result<(), StoreError> {
-        let row = (changes::kind.eq(change.kind()), changes::subject.eq(change.subject()));
-        let inserted = diesel::insert_into(changes::table).values(row).execute(&mut self.conn).await;
-        self.noted(inserted)?;
-        self.changes.push(change);
+        // Whoever hears of it twice looks no closer.
+        if !self.changes.contains(&change) {
+            self.changes.push(change);
+        }
         Ok(())
     }
 }

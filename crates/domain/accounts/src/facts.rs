@@ -1,10 +1,11 @@
 //! What the provider tells becomes users, accounts and memberships: the one road behind first requests, webhooks and the reconciler.
 
+mod people;
 #[cfg(test)]
 mod schedules;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use portal_audit::{AuditAction, AuditRecord, Caller, Subject};
 use portal_authz::Role;
@@ -12,16 +13,14 @@ use portal_identity::{
     ProviderEvent, ProviderMembership, ProviderMembershipId, ProviderOrganization, ProviderOrganizationId,
     ProviderUser, ProviderUserId,
 };
-use portal_kernel::{AccountId, Change, Clock, IdGen, StoreError, Timestamp};
+use portal_kernel::{AccountId, Change, Clock, IdGen, StoreError};
 
+pub(crate) use self::people::Found;
 use crate::ports::{AccountsTx, Merging};
 use crate::{
-    Account, Membership, MembershipRecord, OrganizationAccount, OrganizationRecord, PersonalSettings, Profile, RoleMap,
-    Source, Stays, User, UserState, Versioned,
+    Account, Membership, MembershipRecord, OrganizationAccount, OrganizationRecord, RoleMap, Source, Stays, UserState,
+    Versioned,
 };
-
-/// Name of a personal account until the person chooses another.
-const PERSONAL_NAME: &str = "Personal";
 
 /// Applies facts inside a transaction.
 pub struct Facts {
@@ -33,14 +32,16 @@ pub struct Facts {
     pub clock: Arc<dyn Clock>,
 }
 
-/// A person in the transaction.
-pub(crate) enum Found {
-    /// Was there.
-    Known(User),
-    /// Was made just now.
-    Made(User),
-    /// Was deleted at the provider.
-    Deleted,
+/// What somebody told, and on whose behalf it is written.
+pub(crate) struct Fact<'e, 'c> {
+    pub(crate) event: &'e ProviderEvent,
+    pub(crate) caller: &'c Caller,
+}
+
+impl<'e> Fact<'e, '_> {
+    fn user(&self) -> Option<&'e ProviderUser> {
+        if let ProviderEvent::User(user) = self.event { Some(user) } else { None }
+    }
 }
 
 /// One transaction with all that writing in it takes.
@@ -73,106 +74,69 @@ impl Facts {
         events: Vec<ProviderEvent>,
         source: Source,
     ) -> Result<(), StoreError> {
-        self.apply_each(merge, &events, source).await.map(drop)
+        let caller = merge.caller;
+        let facts: Vec<_> = events.iter().map(|event| Fact { event, caller }).collect();
+        self.apply_each(merge, &facts, source).await.map(drop)
     }
 
-    /// As [`Facts::apply`], and tells what each fact changed.
-    pub(crate) async fn apply_each(
+    /// As [`Facts::apply`], for facts of several callers; tells what each fact changed.
+    pub(crate) async fn apply_each<'c>(
         &self,
-        merge: &mut Merge<'_>,
-        events: &[ProviderEvent],
+        merge: &mut Merge<'c>,
+        facts: &[Fact<'_, 'c>],
         source: Source,
     ) -> Result<Vec<Vec<Change>>, StoreError> {
-        let mut changes = Vec::with_capacity(events.len());
-        let mut ids: Vec<String> = events.iter().flat_map(|event| ids_of(event).chain(creator_of(event))).collect();
+        let mut changes = Vec::with_capacity(facts.len());
+        let ids = facts.iter().flat_map(|Fact { event, .. }| ids_of(event).chain(creator_of(event)));
         // Everybody takes them in one order, so that nobody waits in a circle.
-        ids.sort_unstable();
-        ids.dedup();
-        let mut buried = merge.tx.provider_ids().lock(merge.cleared, ids).await?;
-        for event in events.iter().cloned() {
-            if let Some(id) = deleted_id(&event) {
-                if !buried.contains(&id) {
-                    merge.tx.provider_ids().bury(merge.cleared, id.clone(), self.clock.now()).await?;
-                    self.remove(merge, event).await?;
-                    buried.push(id);
-                } else if matches!(event, ProviderEvent::SessionEnded(_)) {
-                    // It may have ended here before the provider knew.
-                    merge.tx.provider_ids().settle(merge.cleared, id, self.clock.now()).await?;
-                }
-            } else if !ids_of(&event).any(|id| buried.contains(&id)) {
-                self.keep(merge, event, source).await?;
+        let ids: BTreeSet<String> = ids.collect();
+        let mut buried = merge.tx.provider_ids().lock(merge.cleared, ids.into_iter().collect()).await?;
+        for run in facts.chunk_by(|fact, next| fact.user().is_some() == next.user().is_some()) {
+            if run.iter().any(|fact| fact.user().is_some()) {
+                changes.extend(self.keep_users(merge, run, &buried, source).await?);
+                continue;
             }
-            changes.push(std::mem::take(&mut merge.changes));
+            for Fact { event, caller } in run {
+                merge.caller = caller;
+                self.apply_one(merge, event, &mut buried, source).await?;
+                changes.push(std::mem::take(&mut merge.changes));
+            }
         }
         Ok(changes)
     }
 
-    /// The person behind a provider id, made with a personal account if there is none. The id must be locked.
-    pub(crate) async fn person(
+    async fn apply_one(
         &self,
         merge: &mut Merge<'_>,
-        id: &ProviderUserId,
-        asked_at: Option<Timestamp>,
-    ) -> Result<Found, StoreError> {
-        if let Some(user) = merge.tx.users().find(merge.cleared, id.clone()).await? {
-            return Ok(if user.state == UserState::Deleted { Found::Deleted } else { Found::Known(user) });
-        }
-        let at = self.clock.now();
-        let personal = Account {
-            id: self.ids.make(),
-            name: PERSONAL_NAME.to_owned(),
-            provider_organization: None,
-            created_at: at,
+        event: &ProviderEvent,
+        buried: &mut Vec<String>,
+        source: Source,
+    ) -> Result<(), StoreError> {
+        let Some(id) = deleted_id(event) else {
+            let is_gone = ids_of(event).any(|id| buried.contains(&id));
+            return if is_gone { Ok(()) } else { self.keep(merge, event.clone(), source).await };
         };
-        let user = User {
-            id: self.ids.make(),
-            provider_id: id.clone(),
-            personal_account: personal.id,
-            state: UserState::Active,
-            copy: None,
-            settings: PersonalSettings::default(),
-            asked_at,
-            memberships_asked_at: None,
-            created_at: at,
-        };
-        let owner =
-            Membership { account: personal.id, user: user.id, role: Some(Role::Owner), copy: None, rivals: Vec::new() };
-        merge.tx.accounts().insert(merge.cleared, personal).await?;
-        if !merge.tx.users().insert(merge.cleared, user.clone()).await? {
-            return Err(StoreError::Stale);
+        if !buried.contains(&id) {
+            merge.tx.provider_ids().bury(merge.cleared, id.clone(), self.clock.now()).await?;
+            self.remove(merge, event.clone()).await?;
+            buried.push(id);
+        } else if matches!(event, ProviderEvent::SessionEnded(_)) {
+            // It may have ended here before the provider knew.
+            merge.tx.provider_ids().settle(merge.cleared, id, self.clock.now()).await?;
         }
-        merge.tx.accounts().save_membership(merge.cleared, owner, at).await?;
-        self.record(merge, Some(user.personal_account), AuditAction::UserProvisioned, Subject::User(user.id)).await?;
-        Ok(Found::Made(user))
+        Ok(())
     }
 
     async fn keep(&self, merge: &mut Merge<'_>, event: ProviderEvent, source: Source) -> Result<(), StoreError> {
         match event {
-            ProviderEvent::User(user) => self.keep_user(merge, user, source).await,
             ProviderEvent::Organization(organization) => self.keep_organization(merge, organization, source).await,
             ProviderEvent::Membership(membership) => self.keep_membership(merge, membership, source).await,
-            ProviderEvent::UserDeleted(_)
+            ProviderEvent::User(_)
+            | ProviderEvent::UserDeleted(_)
             | ProviderEvent::OrganizationDeleted(_)
             | ProviderEvent::MembershipDeleted { .. }
             | ProviderEvent::SessionEnded(_) => Ok(()),
         }
-    }
-
-    async fn keep_user(&self, merge: &mut Merge<'_>, user: ProviderUser, source: Source) -> Result<(), StoreError> {
-        let (Found::Known(known) | Found::Made(known)) = self.person(merge, &user.id, None).await? else {
-            return Ok(());
-        };
-        let version = user.updated_at;
-        let Some(copy) = Versioned::merged(known.copy, Profile::from(user), version, source) else { return Ok(()) };
-        let state = copy.content.state();
-        merge.tx.users().save_profile(merge.cleared, known.id, copy).await?;
-        merge.changed(Change::User(known.id)).await?;
-        if state == known.state {
-            return Ok(());
-        }
-        let action = if state == UserState::Paused { AuditAction::UserPaused } else { AuditAction::UserResumed };
-        self.record(merge, Some(known.personal_account), action, Subject::User(known.id)).await?;
-        merge.changed(Change::Account(known.personal_account)).await
     }
 
     async fn keep_organization(
@@ -314,23 +278,6 @@ impl Facts {
             ProviderEvent::SessionEnded(id) => merge.changed(Change::Session(id.to_string())).await,
             ProviderEvent::User(_) | ProviderEvent::Organization(_) | ProviderEvent::Membership(_) => Ok(()),
         }
-    }
-
-    async fn remove_user(&self, merge: &mut Merge<'_>, id: ProviderUserId) -> Result<(), StoreError> {
-        let Some(user) = merge.tx.users().find(merge.cleared, id).await? else { return Ok(()) };
-        let subject = Subject::User(user.id);
-        for (account, role) in merge.tx.users().delete(merge.cleared, user.id).await? {
-            if role == Some(Role::Owner) {
-                warn_of_no_owner(account);
-            }
-            self.record(merge, Some(account), AuditAction::MembershipRemoved, subject.clone()).await?;
-        }
-        self.record(merge, Some(user.personal_account), AuditAction::UserDeleted, subject).await?;
-        // Their tokens verify for a while. Those of this very second end as well.
-        let before = merge.tx.epochs().now().await?.plus(Duration::from_secs(1));
-        merge.tx.epochs().advance(merge.cleared, user.provider_id.clone(), before).await?;
-        merge.changed(Change::Tokens { of: Some(user.provider_id.to_string()), before }).await?;
-        merge.changed(Change::User(user.id)).await
     }
 
     async fn remove_organization(&self, merge: &mut Merge<'_>, id: ProviderOrganizationId) -> Result<(), StoreError> {

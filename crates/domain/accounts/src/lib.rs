@@ -73,5 +73,5 @@ pub use sign_in::{STEP_UP, SignIn, SignInError, SignInHealth, SignedIn};
 pub use turns::Turns;
 pub use user::{KnownUser, Profile, User, UserState};
 pub use webhooks::{
-    InboxEntry, ParkedWebhook, ReceiveWebhookError, ReplayWebhookError, WebhookHealth, WebhookOutcome, Webhooks,
+    InboxEntry, Intake, ParkedWebhook, ReceiveWebhookError, ReplayWebhookError, WebhookHealth, WebhookOutcome, Webhooks,
 };

@@ -49,6 +49,9 @@ pub trait UserRepository: Send {
     /// The person.
     async fn find(&mut self, cleared: &Merging, id: ProviderUserId) -> Result<Option<User>, StoreError>;
 
+    /// Those of them who are here, in no order.
+    async fn find_all(&mut self, cleared: &Merging, ids: Vec<ProviderUserId>) -> Result<Vec<User>, StoreError>;
+
     /// False if the provider id is taken, also by a transaction that committed in between. The personal account must exist.
     async fn insert(&mut self, cleared: &Merging, user: User) -> Result<bool, StoreError>;
 
@@ -72,12 +75,12 @@ pub trait UserRepository: Send {
         asked_before: Timestamp,
     ) -> Result<bool, StoreError>;
 
-    /// Stores what the provider told, with the state that follows from it for the person and the personal account.
-    async fn save_profile(
+    /// Stores what the provider told of each, with the state that follows from it for the person and the personal account. The people are
+    /// as they were found in this transaction, and nobody is named twice. `Stale` if one of them is not there or was deleted.
+    async fn save_profiles(
         &mut self,
         cleared: &Merging,
-        user: UserId,
-        copy: Versioned<Profile>,
+        profiles: Vec<(User, Versioned<Profile>)>,
     ) -> Result<(), StoreError>;
 
     /// Erases the profile and the settings, pauses the personal account, ends all memberships in organizations, and answers in which
@@ -192,9 +195,10 @@ pub trait UnconfirmedMembers: Send {
 #[cfg_attr(any(test, feature = "testing"), mockall::automock)]
 #[async_trait]
 pub trait WebhookInbox: Send {
-    /// Notes that the message takes effect in this transaction. False if it was taken or parked before; waits for another transaction
-    /// that is about to say so.
-    async fn take(&mut self, cleared: &Merging, entry: InboxEntry) -> Result<bool, StoreError>;
+    /// Notes that the messages take effect in this transaction, and answers whether each does: not one that was taken or parked before,
+    /// also earlier in the list. Waits for another transaction that is about to say so. To be called once, and before anything is locked,
+    /// or two transactions could wait for each other.
+    async fn take(&mut self, cleared: &Merging, entries: Vec<InboxEntry>) -> Result<Vec<bool>, StoreError>;
 
     /// Puts the message aside. False if it was taken or parked before.
     async fn park(

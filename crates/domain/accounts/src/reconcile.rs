@@ -26,7 +26,7 @@ use portal_identity::{
 use portal_kernel::{AccountId, Change, Clock, IdGen, StoreError, Timestamp, UserId, finish};
 
 use crate::Source;
-use crate::facts::{Facts, Merge};
+use crate::facts::{Fact, Facts, Merge};
 use crate::ports::{AccountsStore, Merging, ReconcileReader};
 
 pub use cursor::{CompleteScan, ScanCursor, ScanMove, ScanPosition};
@@ -277,7 +277,8 @@ impl Reconciler {
             let mut changed = Vec::new();
             // One lock for each id is taken first and in one order, so the facts of a page are applied together.
             let mut merge = Merge::new(&mut *tx, &scan.merge, &scan.caller);
-            for (event, changes) in events.iter().zip(self.facts.apply_each(&mut merge, events, Source::Read).await?) {
+            let facts: Vec<_> = events.iter().map(|event| Fact { event, caller: &scan.caller }).collect();
+            for (event, changes) in events.iter().zip(self.facts.apply_each(&mut merge, &facts, Source::Read).await?) {
                 if !changes.is_empty() {
                     changed.push((event, changes));
                 }

@@ -1,7 +1,11 @@
 //! What the provider sends on its own: each message takes effect once, whatever comes of it is committed before it is acknowledged, and
-//! one that makes no sense is put aside and holds nobody up.
+//! one that makes no sense is put aside and holds nobody up. Messages that come at the same moment share a transaction.
+
+mod together;
 
 use std::collections::BTreeMap;
+use std::error::Error;
+use std::slice;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,9 +17,11 @@ use portal_identity::{
 };
 use portal_kernel::{Clock, IdGen, StoreError, Timestamp, finish};
 
-use crate::facts::{Facts, Merge};
+use crate::facts::{Fact, Facts, Merge};
 use crate::ports::{AccountsStore, AccountsTx, Merging, ParkedWebhooks};
 use crate::{Source, Stay};
+
+use self::together::Together;
 
 /// What became of a delivery. All of these are acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +99,13 @@ pub enum ReplayWebhookError {
     Store(#[from] StoreError),
 }
 
+/// A message that is genuine and makes sense.
+struct Delivery {
+    entry: InboxEntry,
+    news: WebhookNews,
+    caller: Caller,
+}
+
 /// The use cases, with what they need.
 pub struct Webhooks {
     /// Tells the provider's deliveries from others.
@@ -105,7 +118,13 @@ pub struct Webhooks {
     pub facts: Arc<Facts>,
     /// What became of deliveries.
     pub health: Arc<WebhookHealth>,
+    /// Those that came while others were stored.
+    pub intake: Intake,
 }
+
+/// Deliveries that wait to be stored together.
+#[derive(Default)]
+pub struct Intake(Together<Arc<Delivery>, Result<bool, StoreError>>);
 
 /// What became of the deliveries to this process, for its metrics.
 #[derive(Debug, Default)]
@@ -173,11 +192,6 @@ impl WebhookHealth {
     }
 }
 
-struct Clearance {
-    merge: Merging,
-    caller: Caller,
-}
-
 impl Webhooks {
     /// Refuses a delivery whose headers already say that it is not the provider's, before anybody waits for its body.
     pub fn screen(&self, headers: &WebhookHeaders<'_>) -> Result<(), ReceiveWebhookError> {
@@ -214,16 +228,20 @@ impl Webhooks {
         let id = self.verifier.verify(headers, body, received_at)?;
         let WebhookMessage { kind, news } = self.verifier.read(body);
         let entry = InboxEntry { id, kind, received_at };
-        let cleared = Self::clearance(Caller { principal: Principal::System(Job::Webhooks), provenance })?;
+        let cleared = Self::may_merge()?;
         let outcome = match news {
             WebhookNews::Event(_) | WebhookNews::MembershipDeleted(_) => WebhookOutcome::Applied,
             WebhookNews::Nothing => WebhookOutcome::Ignored,
             WebhookNews::Unreadable(reason) => return Ok(self.park(&cleared, entry, body, reason.to_owned()).await?),
         };
-        match self.take(&cleared, entry.clone(), news).await {
+        let caller = Caller { principal: Principal::System(Job::Webhooks), provenance };
+        let delivery = Arc::new(Delivery { entry, news, caller });
+        match self.take(&cleared, &delivery).await {
             Ok(true) => Ok(outcome),
             Ok(false) => Ok(WebhookOutcome::Repeated),
-            Err(error) if error.never_passes() => Ok(self.park(&cleared, entry, body, error.to_string()).await?),
+            Err(error) if error.never_passes() => {
+                Ok(self.park(&cleared, delivery.entry.clone(), body, error.to_string()).await?)
+            }
             // The provider repeats it for days: also a defect may be mended meanwhile.
             Err(error) => Err(error.into()),
         }
@@ -247,62 +265,50 @@ impl Webhooks {
     /// Reads a parked message again and applies it. It was verified when it came. What it tells is as old as it is: newer facts stay.
     pub async fn replay(&self, caller: &Caller, id: &str) -> Result<(), ReplayWebhookError> {
         let manage = Self::may_manage(caller)?;
-        let merge = Self::clearance(caller.clone())?;
+        let merging = Self::may_merge()?;
         let mut tx = self.store.begin().await?;
-        let outcome = self.replay_in(&mut *tx, &manage, &merge, id).await;
+        let mut merge = Merge::new(&mut *tx, &merging, caller);
+        let outcome = self.replay_in(&mut merge, &manage, id).await;
         finish(tx, outcome).await
     }
 
     async fn replay_in(
         &self,
-        tx: &mut dyn AccountsTx,
+        merge: &mut Merge<'_>,
         manage: &Authorized<ManageWebhooks, Platform>,
-        cleared: &Clearance,
         id: &str,
     ) -> Result<(), ReplayWebhookError> {
-        let body = tx.inbox().unpark(manage, id.to_owned()).await?.ok_or(ReplayWebhookError::NotParked)?;
+        let body = merge.tx.inbox().unpark(manage, id.to_owned()).await?.ok_or(ReplayWebhookError::NotParked)?;
         let source: (&dyn IdGen, &dyn Clock) = (&*self.facts.ids, &*self.facts.clock);
         let subject = Subject::Webhook(id.to_owned());
-        let replayed = AuditRecord::now(source, &cleared.caller, None, AuditAction::WebhookReplayed, subject);
-        tx.audit().record(replayed).await?;
-        let news = self.verifier.read(&body).news;
-        if let WebhookNews::Unreadable(reason) = news {
-            return Err(ReplayWebhookError::ParkedAgain(reason.to_owned()));
-        }
-        self.apply(tx, cleared, news).await.map_err(|error| match error {
+        let replayed = AuditRecord::now(source, merge.caller, None, AuditAction::WebhookReplayed, subject);
+        merge.tx.audit().record(replayed).await?;
+        let applied = match self.verifier.read(&body).news {
+            WebhookNews::Event(event) => self.facts.apply(merge, vec![*event], Source::Told).await,
+            WebhookNews::MembershipDeleted(id) => self.end_stay(merge, id).await,
+            WebhookNews::Nothing => Ok(()),
+            WebhookNews::Unreadable(reason) => return Err(ReplayWebhookError::ParkedAgain(reason.to_owned())),
+        };
+        applied.map_err(|error| match error {
             error if error.never_passes() => ReplayWebhookError::ParkedAgain(error.to_string()),
             error => error.into(),
         })
     }
 
-    async fn apply(&self, tx: &mut dyn AccountsTx, cleared: &Clearance, news: WebhookNews) -> Result<(), StoreError> {
-        let event = match news {
-            WebhookNews::Event(event) => *event,
-            WebhookNews::MembershipDeleted(id) => match tx.accounts().find_stay(&cleared.merge, id.clone()).await? {
-                Some(Stay { membership, organization, user }) => {
-                    ProviderEvent::MembershipDeleted { id: membership, organization, user }
-                }
-                None => return self.bury(tx, cleared, id).await,
-            },
-            WebhookNews::Nothing | WebhookNews::Unreadable(_) => return Ok(()),
-        };
-        let mut merge = Merge::new(tx, &cleared.merge, &cleared.caller);
-        self.facts.apply(&mut merge, vec![event], Source::Told).await
-    }
-
-    /// A membership that is not here will not come any more, either.
-    async fn bury(
-        &self,
-        tx: &mut dyn AccountsTx,
-        cleared: &Clearance,
-        id: ProviderMembershipId,
-    ) -> Result<(), StoreError> {
-        tx.provider_ids().lock(&cleared.merge, vec![id.to_string()]).await?;
+    /// Ends a membership of which nothing but its own id was told.
+    async fn end_stay(&self, merge: &mut Merge<'_>, id: ProviderMembershipId) -> Result<(), StoreError> {
+        if let Some(stay) = merge.tx.accounts().find_stay(merge.cleared, id.clone()).await? {
+            let Stay { membership, organization, user } = stay;
+            let ended = ProviderEvent::MembershipDeleted { id: membership, organization, user };
+            return self.facts.apply(merge, vec![ended], Source::Told).await;
+        }
+        // One that is not here will not come any more, either.
+        merge.tx.provider_ids().lock(merge.cleared, vec![id.to_string()]).await?;
         // It came between the question and the lock: the next attempt finds it.
-        if tx.accounts().find_stay(&cleared.merge, id.clone()).await?.is_some() {
+        if merge.tx.accounts().find_stay(merge.cleared, id.clone()).await?.is_some() {
             return Err(StoreError::Stale);
         }
-        tx.provider_ids().bury(&cleared.merge, id.to_string(), self.facts.clock.now()).await
+        merge.tx.provider_ids().bury(merge.cleared, id.to_string(), self.facts.clock.now()).await
     }
 
     fn may_manage(caller: &Caller) -> Result<Authorized<ManageWebhooks, Platform>, Denied> {
@@ -310,42 +316,77 @@ impl Webhooks {
     }
 
     /// The right to merge is the job's, whoever set it to work; the trail names who did.
-    fn clearance(caller: Caller) -> Result<Clearance, Denied> {
-        let merge = Unchecked::new(Platform).authorize(&Principal::System(Job::Webhooks))?;
-        Ok(Clearance { merge, caller })
+    fn may_merge() -> Result<Merging, Denied> {
+        Unchecked::new(Platform).authorize(&Principal::System(Job::Webhooks))
     }
 
     /// False if the message had come before.
-    async fn take(&self, cleared: &Clearance, entry: InboxEntry, news: WebhookNews) -> Result<bool, StoreError> {
+    async fn take(&self, cleared: &Merging, delivery: &Arc<Delivery>) -> Result<bool, StoreError> {
+        let alone = async || Ok(self.take_all(cleared, slice::from_ref(delivery)).await? == [true]);
+        // Which ids it is about is not known before its transaction has begun, and all ids of one are locked at once.
+        if matches!(delivery.news, WebhookNews::MembershipDeleted(_)) {
+            return alone().await;
+        }
+        match self.intake.0.go(delivery.clone(), |group| self.take_group(cleared, group)).await {
+            Some(outcome) => outcome,
+            None => alone().await,
+        }
+    }
+
+    /// None if something failed of which nobody knows whose it is. In an outage all of them fail.
+    async fn take_group(&self, cleared: &Merging, group: Vec<Arc<Delivery>>) -> Option<Vec<Result<bool, StoreError>>> {
+        match self.take_all(cleared, &group).await {
+            Ok(taken) => Some(taken.into_iter().map(Ok).collect()),
+            Err(StoreError::Unavailable(cause)) => {
+                let cause: Arc<dyn Error + Send + Sync> = cause.into();
+                Some(group.iter().map(|_| Err(StoreError::Unavailable(cause.clone().into()))).collect())
+            }
+            Err(error) if group.len() == 1 => Some(vec![Err(error)]),
+            Err(_) => None,
+        }
+    }
+
+    async fn take_all(&self, cleared: &Merging, deliveries: &[Arc<Delivery>]) -> Result<Vec<bool>, StoreError> {
         let mut tx = self.store.begin().await?;
-        let outcome = self.take_in(&mut *tx, cleared, entry, news).await;
+        let outcome = self.take_all_in(&mut *tx, cleared, deliveries).await;
         finish(tx, outcome).await
     }
 
-    async fn take_in(
+    async fn take_all_in(
         &self,
         tx: &mut dyn AccountsTx,
-        cleared: &Clearance,
-        entry: InboxEntry,
-        news: WebhookNews,
-    ) -> Result<bool, StoreError> {
-        if !tx.inbox().take(&cleared.merge, entry).await? {
-            return Ok(false);
+        cleared: &Merging,
+        deliveries: &[Arc<Delivery>],
+    ) -> Result<Vec<bool>, StoreError> {
+        let entries = deliveries.iter().map(|delivery| delivery.entry.clone()).collect();
+        let taken = tx.inbox().take(cleared, entries).await?;
+        let news = deliveries.iter().zip(&taken).filter(|(_, is_new)| **is_new).map(|(delivery, _)| &**delivery);
+        let (mut facts, mut ended) = (Vec::new(), None);
+        for Delivery { news, caller, .. } in news {
+            match news {
+                WebhookNews::Event(event) => facts.push(Fact { event, caller }),
+                WebhookNews::MembershipDeleted(id) => ended = Some((id, caller)),
+                WebhookNews::Nothing | WebhookNews::Unreadable(_) => {}
+            }
         }
-        self.apply(tx, cleared, news).await?;
-        Ok(true)
+        if let Some((id, caller)) = ended {
+            self.end_stay(&mut Merge::new(tx, cleared, caller), id.clone()).await?;
+        } else if let Some(Fact { caller, .. }) = facts.first() {
+            self.facts.apply_each(&mut Merge::new(tx, cleared, caller), &facts, Source::Told).await?;
+        }
+        Ok(taken)
     }
 
     async fn park(
         &self,
-        cleared: &Clearance,
+        cleared: &Merging,
         entry: InboxEntry,
         body: &[u8],
         reason: String,
     ) -> Result<WebhookOutcome, StoreError> {
         tracing::error!(webhook.id = entry.id, webhook.kind = entry.kind, reason, "a webhook was put aside");
         let mut tx = self.store.begin().await?;
-        let outcome = tx.inbox().park(&cleared.merge, entry, body.to_vec(), reason).await;
+        let outcome = tx.inbox().park(cleared, entry, body.to_vec(), reason).await;
         let is_new = finish(tx, outcome).await?;
         Ok(if is_new { WebhookOutcome::Parked } else { WebhookOutcome::Repeated })
     }

@@ -14,6 +14,7 @@ use portal_kernel::{AccountId, Id, StoreError, Timestamp, UserId};
 use crate::error::corrupt;
 use serde_json::json;
 
+use crate::prepared::Prepared;
 use crate::row::account::{AccountRow, MembershipRow, OrganizationRow};
 use crate::schema::{accounts, memberships, users};
 use crate::tx::PgTx;
@@ -139,13 +140,12 @@ impl AccountRepository for PgTx {
     async fn save_membership(&mut self, _: &Merging, membership: Membership, at: Timestamp) -> Result<(), StoreError> {
         let row = MembershipRow::new(membership, at);
         let content = row.content();
-        let saved = diesel::insert_into(memberships::table)
+        let save = diesel::insert_into(memberships::table)
             .values(row)
             .on_conflict((memberships::account_id, memberships::user_id))
             .do_update()
-            .set(content)
-            .execute(&mut self.conn)
-            .await;
+            .set(content);
+        let saved = Prepared(save).execute(&mut self.conn).await;
         self.noted(saved).map(drop)
     }
 

@@ -8,6 +8,7 @@ use diesel_async::RunQueryDsl;
 use portal_audit::{AuditEntry, AuditLog, AuditRecord, Hash, Head, Link, Trail};
 use portal_kernel::{Id, StoreError};
 
+use crate::prepared::Prepared;
 use crate::row::audit::{LinkRow, PlatformLinkRow, head};
 use crate::schema::{audit_events, audit_heads, platform_audit_events, platform_audit_heads};
 use crate::tx::PgTx;
@@ -51,7 +52,7 @@ impl PgTx {
         let (seq, hash) = (Head::EMPTY.seq, Hash::ORIGIN.as_bytes().as_slice());
         match trail {
             Trail::Account(account) => {
-                let taken = diesel::insert_into(audit_heads::table)
+                let take = diesel::insert_into(audit_heads::table)
                     .values((
                         audit_heads::account_id.eq(account.uuid()),
                         audit_heads::seq.eq(seq),
@@ -60,13 +61,12 @@ impl PgTx {
                     .on_conflict(audit_heads::account_id)
                     .do_update()
                     .set(audit_heads::seq.eq(audit_heads::seq))
-                    .returning((audit_heads::seq, audit_heads::hash))
-                    .get_result(&mut self.conn)
-                    .await;
+                    .returning((audit_heads::seq, audit_heads::hash));
+                let taken = Prepared(take).get_result(&mut self.conn).await;
                 head("audit_heads", self.noted(taken)?)
             }
             Trail::Platform => {
-                let taken = diesel::insert_into(platform_audit_heads::table)
+                let take = diesel::insert_into(platform_audit_heads::table)
                     .values((
                         platform_audit_heads::only_row.eq(true),
                         platform_audit_heads::seq.eq(seq),
@@ -75,9 +75,8 @@ impl PgTx {
                     .on_conflict(platform_audit_heads::only_row)
                     .do_update()
                     .set(platform_audit_heads::seq.eq(platform_audit_heads::seq))
-                    .returning((platform_audit_heads::seq, platform_audit_heads::hash))
-                    .get_result(&mut self.conn)
-                    .await;
+                    .returning((platform_audit_heads::seq, platform_audit_heads::hash));
+                let taken = Prepared(take).get_result(&mut self.conn).await;
                 head("platform_audit_heads", self.noted(taken)?)
             }
         }
@@ -107,16 +106,14 @@ impl PgTx {
         let hash = head.hash.as_bytes().as_slice();
         let moved = match trail {
             Trail::Account(account) => {
-                diesel::update(audit_heads::table.find(account.uuid()))
-                    .set((audit_heads::seq.eq(head.seq), audit_heads::hash.eq(hash)))
-                    .execute(&mut self.conn)
-                    .await
+                let moved = diesel::update(audit_heads::table.find(account.uuid()))
+                    .set((audit_heads::seq.eq(head.seq), audit_heads::hash.eq(hash)));
+                Prepared(moved).execute(&mut self.conn).await
             }
             Trail::Platform => {
-                diesel::update(platform_audit_heads::table.find(true))
-                    .set((platform_audit_heads::seq.eq(head.seq), platform_audit_heads::hash.eq(hash)))
-                    .execute(&mut self.conn)
-                    .await
+                let moved = diesel::update(platform_audit_heads::table.find(true))
+                    .set((platform_audit_heads::seq.eq(head.seq), platform_audit_heads::hash.eq(hash)));
+                Prepared(moved).execute(&mut self.conn).await
             }
         };
         self.noted(moved).map(drop)

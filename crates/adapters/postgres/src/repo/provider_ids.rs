@@ -3,12 +3,13 @@
 use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
-use diesel_async::RunQueryDsl;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use futures_util::future::try_join;
 use portal_accounts::{Merging, ProviderIds};
 use portal_kernel::{StoreError, Timestamp};
 
 use crate::schema::{buried_provider_ids, unconfirmed_ends};
-use crate::tx::PgTx;
+use crate::tx::{PgTx, unnest};
 
 diesel::define_sql_function! { fn pg_advisory_xact_lock(key: BigInt) }
 diesel::define_sql_function! { fn hashtextextended(text: Text, seed: BigInt) -> BigInt }
@@ -19,20 +20,15 @@ const SEED: i64 = 3_108_771_902_554_131_207;
 #[async_trait]
 impl ProviderIds for PgTx {
     async fn lock(&mut self, _: &Merging, mut ids: Vec<String>) -> Result<Vec<String>, StoreError> {
-        // One after the other and in one order: a statement for all would take them in the order of its plan.
         ids.sort_unstable();
-        for id in &ids {
-            let lock = diesel::select(pg_advisory_xact_lock(hashtextextended(id, SEED)));
-            let locked = lock.execute(&mut self.conn).await;
-            self.noted(locked)?;
-        }
-        // A statement of its own, so that it sees what was committed before the locks were free.
-        let buried = buried_provider_ids::table
-            .filter(buried_provider_ids::id.eq_any(ids))
-            .select(buried_provider_ids::id)
-            .load(&mut self.conn)
-            .await;
-        self.noted(buried)
+        let conn: &AsyncPgConnection = &self.conn;
+        // One row after the other: nothing in the statement sorts or joins what the array gives.
+        let lock = diesel::select(pg_advisory_xact_lock(hashtextextended(unnest::<Text, _>(&ids), SEED)));
+        // A statement of its own, so that it sees what was committed before the locks were free. It is sent without waiting for them.
+        let buried =
+            buried_provider_ids::table.filter(buried_provider_ids::id.eq_any(&ids)).select(buried_provider_ids::id);
+        let found = try_join(lock.execute(&mut &*conn), buried.load(&mut &*conn)).await;
+        self.noted(found).map(|(_, buried)| buried)
     }
 
     async fn bury(&mut self, _: &Merging, id: String, at: Timestamp) -> Result<(), StoreError> {

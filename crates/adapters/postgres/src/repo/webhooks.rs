@@ -1,7 +1,10 @@
 //! Messages of the provider's webhooks.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use diesel::prelude::*;
+use diesel::sql_types::{Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 use portal_accounts::{InboxEntry, Merging, ParkedWebhook, ParkedWebhooks, WebhookInbox};
 use portal_authz::action::ManageWebhooks;
@@ -12,14 +15,39 @@ use time::OffsetDateTime;
 use crate::PgStore;
 use crate::pool::refused;
 use crate::schema::webhook_inbox;
-use crate::tx::PgTx;
+use crate::tx::{PgTx, unnest};
 
 /// A list for a person to read.
 const LONGEST_LIST: i64 = 1_000;
 
-impl PgTx {
-    async fn receive(&mut self, entry: InboxEntry, parked: Option<(Vec<u8>, String)>) -> Result<bool, StoreError> {
-        let (body, reason) = parked.unzip();
+#[async_trait]
+impl WebhookInbox for PgTx {
+    async fn take(&mut self, _: &Merging, entries: Vec<InboxEntry>) -> Result<Vec<bool>, StoreError> {
+        let mut sorted = entries.clone();
+        // Whoever takes several takes them in this order.
+        sorted.sort_by(|a, b| a.id.cmp(&b.id));
+        let ids: Vec<_> = sorted.iter().map(|entry| &*entry.id).collect();
+        let kinds: Vec<_> = sorted.iter().map(|entry| &*entry.kind).collect();
+        let times: Vec<_> = sorted.iter().map(|entry| entry.received_at.to_offset()).collect();
+        let rows = diesel::select((unnest::<Text, _>(ids), unnest::<Text, _>(kinds), unnest::<Timestamptz, _>(times)));
+        let inserted = diesel::insert_into(webhook_inbox::table)
+            .values(rows)
+            .into_columns((webhook_inbox::id, webhook_inbox::kind, webhook_inbox::received_at))
+            .on_conflict_do_nothing()
+            .returning(webhook_inbox::id)
+            .get_results(&mut self.conn)
+            .await;
+        let mut new: BTreeSet<String> = self.noted(inserted)?.into_iter().collect();
+        Ok(entries.iter().map(|entry| new.remove(&entry.id)).collect())
+    }
+
+    async fn park(
+        &mut self,
+        _: &Merging,
+        entry: InboxEntry,
+        body: Vec<u8>,
+        reason: String,
+    ) -> Result<bool, StoreError> {
         let row = (
             webhook_inbox::id.eq(entry.id),
             webhook_inbox::kind.eq(entry.kind),
@@ -33,23 +61,6 @@ impl PgTx {
             .execute(&mut self.conn)
             .await;
         Ok(self.noted(inserted)? == 1)
-    }
-}
-
-#[async_trait]
-impl WebhookInbox for PgTx {
-    async fn take(&mut self, _: &Merging, entry: InboxEntry) -> Result<bool, StoreError> {
-        self.receive(entry, None).await
-    }
-
-    async fn park(
-        &mut self,
-        _: &Merging,
-        entry: InboxEntry,
-        body: Vec<u8>,
-        reason: String,
-    ) -> Result<bool, StoreError> {
-        self.receive(entry, Some((body, reason))).await
     }
 
     async fn unpark(

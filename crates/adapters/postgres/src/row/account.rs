@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::error::corrupt;
 
 #[derive(Queryable, Selectable, Insertable)]
-#[diesel(table_name = crate::schema::accounts, check_for_backend(diesel::pg::Pg))]
+#[diesel(table_name = crate::schema::accounts, check_for_backend(diesel::pg::Pg), treat_none_as_default_value = false)]
 pub(crate) struct AccountRow {
     pub(crate) id: Uuid,
     pub(crate) name: String,
@@ -85,7 +85,7 @@ impl TryFrom<OrganizationRow> for OrganizationAccount {
 }
 
 #[derive(Queryable, Selectable, Insertable)]
-#[diesel(table_name = crate::schema::users, check_for_backend(diesel::pg::Pg))]
+#[diesel(table_name = crate::schema::users, check_for_backend(diesel::pg::Pg), treat_none_as_default_value = false)]
 pub(crate) struct UserRow {
     id: Uuid,
     provider_id: String,
@@ -107,7 +107,7 @@ pub(crate) struct UserRow {
 
 /// What a person chose here.
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
-#[diesel(table_name = crate::schema::users, check_for_backend(diesel::pg::Pg), treat_none_as_null = true)]
+#[diesel(table_name = crate::schema::users, check_for_backend(diesel::pg::Pg), treat_none_as_default_value = false, treat_none_as_null = true)]
 pub(crate) struct SettingsRow {
     username: Option<String>,
     settings: Value,
@@ -213,7 +213,7 @@ pub(crate) struct MembershipContent {
 }
 
 #[derive(Queryable, Selectable, Insertable)]
-#[diesel(table_name = crate::schema::memberships, check_for_backend(diesel::pg::Pg))]
+#[diesel(table_name = crate::schema::memberships, check_for_backend(diesel::pg::Pg), treat_none_as_default_value = false)]
 pub(crate) struct MembershipRow {
     account_id: Uuid,
     user_id: Uuid,

@@ -13,7 +13,7 @@ use crate::error::corrupt;
 macro_rules! link_row {
     ($name:ident, $table:ident) => {
         #[derive(Queryable, Selectable, Insertable)]
-        #[diesel(table_name = crate::schema::$table, check_for_backend(diesel::pg::Pg))]
+        #[diesel(table_name = crate::schema::$table, check_for_backend(diesel::pg::Pg), treat_none_as_default_value = false)]
         pub(crate) struct $name {
             id: Uuid,
             at: OffsetDateTime,
@@ -93,7 +93,7 @@ pub(crate) fn head(table: &'static str, (seq, stored): (i64, Vec<u8>)) -> Result
 macro_rules! signed_head_row {
     ($name:ident, $table:ident) => {
         #[derive(Queryable, Selectable, Insertable)]
-        #[diesel(table_name = crate::schema::$table, check_for_backend(diesel::pg::Pg))]
+        #[diesel(table_name = crate::schema::$table, check_for_backend(diesel::pg::Pg), treat_none_as_default_value = false)]
         pub(crate) struct $name {
             seq: i64,
             hash: Vec<u8>,

@@ -15,7 +15,7 @@ use super::moment;
 use crate::error::corrupt;
 
 #[derive(Queryable, Selectable, Insertable)]
-#[diesel(table_name = crate::schema::api_keys, check_for_backend(diesel::pg::Pg))]
+#[diesel(table_name = crate::schema::api_keys, check_for_backend(diesel::pg::Pg), treat_none_as_default_value = false)]
 pub(crate) struct KeyRow {
     pub(crate) account_id: Uuid,
     pub(crate) id: Uuid,
@@ -28,7 +28,7 @@ pub(crate) struct KeyRow {
 
 /// What can change of a key.
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
-#[diesel(table_name = crate::schema::api_keys, check_for_backend(diesel::pg::Pg), treat_none_as_null = true)]
+#[diesel(table_name = crate::schema::api_keys, check_for_backend(diesel::pg::Pg), treat_none_as_default_value = false, treat_none_as_null = true)]
 pub(crate) struct ContentRow {
     name: String,
     revoked_at: Option<OffsetDateTime>,
@@ -42,7 +42,7 @@ pub(crate) struct ContentRow {
 }
 
 #[derive(Queryable, Selectable, Insertable)]
-#[diesel(table_name = crate::schema::api_key_secrets, check_for_backend(diesel::pg::Pg))]
+#[diesel(table_name = crate::schema::api_key_secrets, check_for_backend(diesel::pg::Pg), treat_none_as_default_value = false)]
 pub(crate) struct SecretRow {
     account_id: Uuid,
     key_id: Uuid,
@@ -54,7 +54,7 @@ pub(crate) struct SecretRow {
 
 /// What is told of a secret.
 #[derive(Queryable, Selectable, Insertable)]
-#[diesel(table_name = crate::schema::api_key_secrets, check_for_backend(diesel::pg::Pg))]
+#[diesel(table_name = crate::schema::api_key_secrets, check_for_backend(diesel::pg::Pg), treat_none_as_default_value = false)]
 pub(crate) struct KnownSecretRow {
     kid: String,
     created_at: OffsetDateTime,

@@ -12,7 +12,7 @@ use super::moment;
 use crate::error::corrupt;
 
 #[derive(Queryable, Selectable, Insertable)]
-#[diesel(table_name = crate::schema::service_tokens, check_for_backend(diesel::pg::Pg))]
+#[diesel(table_name = crate::schema::service_tokens, check_for_backend(diesel::pg::Pg), treat_none_as_default_value = false)]
 pub(crate) struct ServiceTokenRow {
     id: Uuid,
     name: String,

@@ -218,7 +218,7 @@ async fn t25_hostile_texts_are_stored_and_read_back_as_they_are() {
         let profile = Profile { email: Some(text.clone()), first_name: Some(text.clone()), ..Profile::default() };
         let mut tx = accounts(&store).await;
         tx.accounts().insert(&cleared(), account.clone()).await.unwrap();
-        tx.users().save_profile(&cleared(), owner.0.id, told(profile, now())).await.unwrap();
+        tx.users().save_profiles(&cleared(), vec![(owner.0.clone(), told(profile, now()))]).await.unwrap();
         tx.commit().await.unwrap();
         let known = SignInReader::find(&store, &looking_up(), owner.0.provider_id.clone()).await.unwrap().unwrap();
         assert_eq!(known.user.profile().email.as_ref(), Some(text));

@@ -48,8 +48,10 @@ mod of_accounts {
             a_doubtful_profile_is_claimed
             the_right_to_ask_for_memberships_goes_to_one_caller_per_rest
             a_person_is_found_inside_a_transaction
+            people_are_found_together
             a_deleted_person_is_erased_and_a_member_nowhere
             a_profile_is_read_back_as_written
+            profiles_are_saved_together
             the_profile_of_a_vanished_person_is_stale
             a_banned_person_is_paused_until_the_ban_ends
         }
@@ -68,6 +70,7 @@ mod of_accounts {
         }
         inbox {
             a_message_is_taken_once
+            messages_are_taken_together
             of_two_concurrent_deliveries_one_takes_the_message
             a_parked_message_is_kept_until_it_is_unparked
             the_youngest_message_is_known

@@ -16,7 +16,7 @@ use crate::support::{accounts, api_keys, chain, database, impatient, now, soon, 
 const AMPLE: Duration = Duration::from_secs(20);
 
 async fn save(tx: &mut dyn AccountsTx, user: &User) -> Result<(), StoreError> {
-    tx.users().save_profile(&cleared(), user.id, told(profile(), now())).await
+    tx.users().save_profiles(&cleared(), vec![(user.clone(), told(profile(), now()))]).await
 }
 
 fn update(user: &User) -> String {
@@ -171,7 +171,7 @@ async fn a_value_that_can_be_in_no_row_is_corrupt() {
     for id in ["msg_\0".to_owned(), random_letters(9_000)] {
         let mut tx = accounts(&store).await;
         let entry = InboxEntry { id: id.clone(), kind: "user.updated".to_owned(), received_at: now() };
-        let outcome = tx.inbox().take(&cleared(), entry).await;
+        let outcome = tx.inbox().take(&cleared(), vec![entry]).await;
         assert!(matches!(outcome, Err(StoreError::Corrupt(_))), "{outcome:?}");
         tx.rollback().await.unwrap();
     }

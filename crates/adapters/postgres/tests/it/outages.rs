@@ -48,7 +48,7 @@ async fn a_connection_that_dies_in_use_is_an_outage_for_its_user_only() {
     let user = provision(&store, 1).await;
     let mut tx = accounts(&store).await;
     database.execute(KILL).await.unwrap();
-    let saved = tx.users().save_profile(&cleared(), user.id, told(profile(), now())).await;
+    let saved = tx.users().save_profiles(&cleared(), vec![(user.clone(), told(profile(), now()))]).await;
     unavailable(saved);
     drop(tx);
     store.probe().await.unwrap();
@@ -56,7 +56,7 @@ async fn a_connection_that_dies_in_use_is_an_outage_for_its_user_only() {
     // Many times: the server says that it ends the connection a moment before it does, and nobody else may get it in between.
     for _ in 0..50 {
         let mut tx = accounts(&store).await;
-        tx.users().save_profile(&cleared(), user.id, told(profile(), now())).await.unwrap();
+        tx.users().save_profiles(&cleared(), vec![(user.clone(), told(profile(), now()))]).await.unwrap();
         database.execute(KILL).await.unwrap();
         unavailable(tx.commit().await);
         let tx = accounts(&store).await;
@@ -72,8 +72,9 @@ async fn a_statement_that_is_killed_while_it_runs_is_an_outage() {
     let mut blocker = database.session().await.unwrap();
     blocker.execute("BEGIN; SELECT FROM users FOR UPDATE").await.unwrap();
     let mut tx = accounts(&store).await;
-    let running =
-        tokio::spawn(async move { tx.users().save_profile(&cleared(), user.id, told(profile(), now())).await });
+    let running = tokio::spawn(async move {
+        tx.users().save_profiles(&cleared(), vec![(user.clone(), told(profile(), now()))]).await
+    });
     let waiters = "SELECT count(*) FROM pg_locks WHERE NOT granted";
     until("the statement waits for the lock", async || database.count(waiters).await.unwrap() == 1).await;
     database.execute(KILL).await.unwrap();
@@ -88,8 +89,9 @@ async fn a_statement_that_an_operator_cancels_is_no_defect() {
     let mut blocker = database.session().await.unwrap();
     blocker.execute("BEGIN; SELECT FROM users FOR UPDATE").await.unwrap();
     let mut tx = accounts(&store).await;
-    let running =
-        tokio::spawn(async move { tx.users().save_profile(&cleared(), user.id, told(profile(), now())).await });
+    let running = tokio::spawn(async move {
+        tx.users().save_profiles(&cleared(), vec![(user.clone(), told(profile(), now()))]).await
+    });
     let waiters = "SELECT count(*) FROM pg_locks WHERE NOT granted";
     until("the statement waits for the lock", async || database.count(waiters).await.unwrap() == 1).await;
     database.execute(&KILL.replace("pg_terminate_backend", "pg_cancel_backend")).await.unwrap();

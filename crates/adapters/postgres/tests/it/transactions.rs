@@ -10,7 +10,7 @@ use crate::support::{PATIENCE, accounts, database, impatient, now, soon, store, 
 /// Takes the lock on a person's row and keeps it as long as the transaction lives.
 async fn lock(store: &PgStore, user: &User) -> Box<dyn portal_accounts::AccountsTx> {
     let mut tx = accounts(store).await;
-    tx.users().save_profile(&cleared(), user.id, told(profile(), now())).await.expect("a lock");
+    tx.users().save_profiles(&cleared(), vec![(user.clone(), told(profile(), now()))]).await.expect("a lock");
     tx
 }
 
@@ -61,8 +61,9 @@ async fn a_task_that_is_cancelled_while_a_statement_runs_changes_nothing() {
     let blocking = format!("BEGIN; SELECT FROM users WHERE provider_id = '{}' FOR UPDATE", user.provider_id);
     blocker.execute(&blocking).await.unwrap();
     let mut tx = lock(&store, &other).await;
-    let id = user.id;
-    let waiting = tokio::spawn(async move { tx.users().save_profile(&cleared(), id, told(profile(), now())).await });
+    let known = user.clone();
+    let waiting =
+        tokio::spawn(async move { tx.users().save_profiles(&cleared(), vec![(known, told(profile(), now()))]).await });
     let waiters = "SELECT count(*) FROM pg_locks WHERE NOT granted";
     until("the statement waits for the lock", async || database.count(waiters).await.unwrap() == 1).await;
     waiting.abort();

@@ -26,22 +26,42 @@ async fn parked(ports: Ports<'_>) -> Vec<ParkedWebhook> {
 pub async fn a_message_is_taken_once(ports: Ports<'_>) {
     for (commit, expected) in [(false, true), (true, true), (true, false)] {
         let mut tx = ports.begin().await;
-        let taken = tx.inbox().take(&cleared(), entry("msg_1")).await.expect("an answer");
+        let taken = tx.inbox().take(&cleared(), vec![entry("msg_1")]).await.expect("an answer");
         let ended = if commit { tx.commit().await } else { tx.rollback().await };
         ended.expect("the transaction ends");
-        assert_eq!(taken, expected);
+        assert_eq!(taken, [expected]);
     }
     assert_eq!(parked(ports).await, []);
+}
+
+/// Of messages that are taken together each is told by itself, in their order, and one that is there twice is new once.
+pub async fn messages_are_taken_together(ports: Ports<'_>) {
+    for (ids, expected) in [
+        (&["msg_3", "msg_1", "msg_3", "msg_2"][..], &[true, true, false, true][..]),
+        (&["msg_4", "msg_2", "msg_0"], &[true, false, true]),
+        (&[], &[]),
+    ] {
+        let mut tx = ports.begin().await;
+        let entries = ids.iter().map(|id| entry(id)).collect();
+        assert_eq!(tx.inbox().take(&cleared(), entries).await.expect("an answer"), expected, "{ids:?}");
+        tx.commit().await.expect("a commit");
+    }
+    let mut tx = ports.begin().await;
+    let many: Vec<_> = (0..200).rev().map(|number| entry(&format!("many_{number}"))).collect();
+    let taken = tx.inbox().take(&cleared(), many).await.expect("an answer");
+    assert_eq!(taken, [true; 200]);
+    tx.rollback().await.expect("a rollback");
 }
 
 /// Of two deliveries of one message at the same time the second waits, and finds it taken.
 pub async fn of_two_concurrent_deliveries_one_takes_the_message(ports: Ports<'_>) {
     let (mut winner, mut loser) = (ports.begin().await, ports.begin().await);
-    assert!(winner.inbox().take(&cleared(), entry("msg_1")).await.expect("an answer"));
-    let late = async { loser.inbox().take(&cleared(), entry("msg_1")).await.expect("an answer after the wait") };
+    assert_eq!(winner.inbox().take(&cleared(), vec![entry("msg_1")]).await.expect("an answer"), [true]);
+    let both = vec![entry("msg_2"), entry("msg_1")];
+    let late = async { loser.inbox().take(&cleared(), both).await.expect("an answer after the wait") };
     let (taken, committed) = join(late, winner.commit()).await;
     committed.expect("a commit");
-    assert!(!taken);
+    assert_eq!(taken, [true, false]);
     loser.rollback().await.expect("a rollback");
 }
 
@@ -53,10 +73,12 @@ pub async fn the_youngest_message_is_known(ports: Ports<'_>) {
         let entry = InboxEntry { received_at: at(second), ..entry(id) };
         let mut tx = ports.begin().await;
         let taken = match id {
-            "msg_2" => tx.inbox().park(&cleared(), entry, Vec::new(), "unreadable".to_owned()).await,
-            _ => tx.inbox().take(&cleared(), entry).await,
+            "msg_2" => {
+                tx.inbox().park(&cleared(), entry, Vec::new(), "unreadable".to_owned()).await.map(|new| vec![new])
+            }
+            _ => tx.inbox().take(&cleared(), vec![entry]).await,
         };
-        assert!(taken.expect("an answer"));
+        assert_eq!(taken.expect("an answer"), [true]);
         tx.commit().await.expect("a commit");
         assert_eq!(last().await, Some(at(expected)));
     }
@@ -68,8 +90,8 @@ pub async fn a_parked_message_is_kept_until_it_is_unparked(ports: Ports<'_>) {
     let mut tx = ports.begin().await;
     assert!(tx.inbox().park(&cleared(), entry("msg_1"), body.clone(), reason.clone()).await.expect("an answer"));
     assert!(!tx.inbox().park(&cleared(), entry("msg_1"), body.clone(), reason.clone()).await.expect("an answer"));
-    assert!(!tx.inbox().take(&cleared(), entry("msg_1")).await.expect("an answer"));
-    assert!(tx.inbox().take(&cleared(), entry("msg_2")).await.expect("an answer"));
+    let both = vec![entry("msg_1"), entry("msg_2")];
+    assert_eq!(tx.inbox().take(&cleared(), both).await.expect("an answer"), [false, true]);
     tx.commit().await.expect("a commit");
     assert_eq!(parked(ports).await, [ParkedWebhook { entry: entry("msg_1"), reason }]);
     for (id, expected) in [("msg_2", None), ("msg_3", None), ("msg_1", Some(body)), ("msg_1", None)] {

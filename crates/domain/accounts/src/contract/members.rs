@@ -20,7 +20,10 @@ pub async fn a_member_is_read_back_as_written(ports: Ports<'_>) {
     let (user, other) = (provision(ports.store, 1).await, provision(ports.store, 2).await);
     let acme = organization(7, "acme");
     let mut tx = ports.begin().await;
-    tx.users().save_profile(&cleared(), user.id, told(profile(), at(5))).await.expect("a profile is saved");
+    tx.users()
+        .save_profiles(&cleared(), vec![(user.clone(), told(profile(), at(5)))])
+        .await
+        .expect("a profile is saved");
     add_organization(&mut *tx, &acme).await;
     tx.accounts().save_membership(&cleared(), editor(acme.id, &user), at(5)).await.expect("a membership");
     tx.commit().await.expect("a commit");

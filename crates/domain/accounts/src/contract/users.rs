@@ -156,7 +156,10 @@ pub async fn a_claim_that_is_rolled_back_is_free_again(ports: Ports<'_>) {
 pub async fn a_known_profile_is_never_claimed(ports: Ports<'_>) {
     let user = provision(ports.store, 1).await;
     let mut tx = ports.begin().await;
-    tx.users().save_profile(&cleared(), user.id, told(profile(), at(5))).await.expect("a profile is saved");
+    tx.users()
+        .save_profiles(&cleared(), vec![(user.clone(), told(profile(), at(5)))])
+        .await
+        .expect("a profile is saved");
     for id in [user.id, person(9).id] {
         let claimed = tx.users().claim(&cleared(), id, at(9_000), at(8_000)).await.expect("an answer");
         assert!(!claimed, "{id}");
@@ -170,7 +173,7 @@ pub async fn a_profile_is_read_back_as_written(ports: Ports<'_>) {
     for (second, saved) in [(5, profile()), (6, Profile::default())] {
         let mut tx = ports.begin().await;
         tx.users()
-            .save_profile(&cleared(), user.id, told(saved.clone(), at(second)))
+            .save_profiles(&cleared(), vec![(user.clone(), told(saved.clone(), at(second)))])
             .await
             .expect("a profile is saved");
         tx.commit().await.expect("a commit");
@@ -184,7 +187,10 @@ pub async fn a_profile_is_read_back_as_written(ports: Ports<'_>) {
 pub async fn the_right_to_ask_for_memberships_goes_to_one_caller_per_rest(ports: Ports<'_>) {
     let mut user = provision(ports.store, 1).await;
     let mut tx = ports.begin().await;
-    tx.users().save_profile(&cleared(), user.id, told(profile(), at(5))).await.expect("a profile is saved");
+    tx.users()
+        .save_profiles(&cleared(), vec![(user.clone(), told(profile(), at(5)))])
+        .await
+        .expect("a profile is saved");
     tx.commit().await.expect("a commit");
     for (now, asked_before, expected) in
         [(at(30), at(29), true), (at(60), at(29), false), (at(89), at(29), false), (at(90), at(30), true)]
@@ -210,7 +216,7 @@ pub async fn a_doubtful_profile_is_claimed(ports: Ports<'_>) {
     let user = provision(ports.store, 1).await;
     let mut tx = ports.begin().await;
     let doubtful = Versioned { doubtful: true, ..told(profile(), at(5)) };
-    tx.users().save_profile(&cleared(), user.id, doubtful).await.expect("a profile is saved");
+    tx.users().save_profiles(&cleared(), vec![(user.clone(), doubtful)]).await.expect("a profile is saved");
     assert!(tx.users().claim(&cleared(), user.id, at(9_000), at(8_000)).await.expect("an answer"));
     tx.commit().await.expect("a commit");
 }
@@ -225,12 +231,62 @@ pub async fn a_person_is_found_inside_a_transaction(ports: Ports<'_>) {
     tx.rollback().await.expect("a rollback");
 }
 
+/// Those who are here are found together, whoever else is asked for.
+pub async fn people_are_found_together(ports: Ports<'_>) {
+    let people = [provision(ports.store, 1).await, provision(ports.store, 2).await, provision(ports.store, 3).await];
+    let mut tx = ports.begin().await;
+    let ids = [&people[2], &people[0], &person(9)].map(|user| user.provider_id.clone());
+    let mut found = tx.users().find_all(&cleared(), ids.to_vec()).await.expect("an answer");
+    found.sort_by_key(|user| user.provider_id.clone());
+    assert_eq!(found, [people[0].clone(), people[2].clone()]);
+    assert_eq!(tx.users().find_all(&cleared(), Vec::new()).await.expect("an answer"), []);
+    tx.rollback().await.expect("a rollback");
+}
+
+/// Profiles that are saved together come back as they were written, each with the state of its person; with one that is stale none is.
+pub async fn profiles_are_saved_together(ports: Ports<'_>) {
+    let mut people = [1, 2, 3, 4].map(person);
+    for user in &people {
+        let mut tx = ports.begin().await;
+        provision_in(&mut *tx, user).await;
+        tx.commit().await.expect("a commit");
+    }
+    for round in [0, 1] {
+        let is_banned = |number: usize| number % 2 == round;
+        let content = |number: usize| Profile {
+            first_name: Some(format!("{number} of {round}")),
+            banned: is_banned(number),
+            ..profile()
+        };
+        let profiles =
+            || (0..3).map(|number| (people[number].clone(), told(content(number), at(5)))).collect::<Vec<_>>();
+        let mut tx = ports.begin().await;
+        let mut with_nobody = profiles();
+        with_nobody.push((person(9), told(profile(), at(5))));
+        let refused = tx.users().save_profiles(&cleared(), with_nobody).await;
+        assert!(matches!(refused, Err(StoreError::Stale)), "{refused:?}");
+        tx.rollback().await.expect("a rollback");
+        let mut tx = ports.begin().await;
+        tx.users().save_profiles(&cleared(), profiles()).await.expect("profiles are saved");
+        tx.commit().await.expect("a commit");
+        for (number, user) in people.iter_mut().enumerate().take(3) {
+            *user = ports.known(user).await.expect("a person").user;
+            let state = if is_banned(number) { UserState::Paused } else { UserState::Active };
+            assert_eq!((user.state, &user.copy), (state, &Some(told(content(number), at(5)))));
+        }
+    }
+    assert_eq!(ports.known(&people[3]).await, Some(as_known(people[3].clone())), "nobody else is touched");
+}
+
 /// Of a person who is deleted nothing stays but the ids and the personal account.
 pub async fn a_deleted_person_is_erased_and_a_member_nowhere(ports: Ports<'_>) {
     let (mut user, other) = (provision(ports.store, 1).await, provision(ports.store, 2).await);
     let acme = organization(7, "acme");
     let mut tx = ports.begin().await;
-    tx.users().save_profile(&cleared(), user.id, told(profile(), at(5))).await.expect("a profile is saved");
+    tx.users()
+        .save_profiles(&cleared(), vec![(user.clone(), told(profile(), at(5)))])
+        .await
+        .expect("a profile is saved");
     add_organization(&mut *tx, &acme).await;
     for member in [&user, &other] {
         tx.accounts().save_membership(&cleared(), editor(acme.id, member), at(5)).await.expect("a membership");
@@ -249,25 +305,28 @@ pub async fn a_deleted_person_is_erased_and_a_member_nowhere(ports: Ports<'_>) {
 /// A profile of somebody who is not there is `Stale`.
 pub async fn the_profile_of_a_vanished_person_is_stale(ports: Ports<'_>) {
     let mut tx = ports.begin().await;
-    let saved = tx.users().save_profile(&cleared(), person(1).id, told(profile(), at(5))).await;
+    let saved = tx.users().save_profiles(&cleared(), vec![(person(1), told(profile(), at(5)))]).await;
     assert!(matches!(saved, Err(StoreError::Stale)), "{saved:?}");
     assert!(tx.accounts().save_membership(&cleared(), ownership(&person(1)), at(5)).await.is_err());
 }
 
 /// A person who is banned is paused, and their personal account with them, until the ban ends; a deleted one stays deleted.
 pub async fn a_banned_person_is_paused_until_the_ban_ends(ports: Ports<'_>) {
-    let user = provision(ports.store, 1).await;
+    let mut user = provision(ports.store, 1).await;
     for (second, banned) in [(5, true), (6, true), (7, false), (8, true)] {
         let content = Profile { banned, ..profile() };
         let mut tx = ports.begin().await;
-        tx.users().save_profile(&cleared(), user.id, told(content.clone(), at(second))).await.expect("a profile");
+        tx.users()
+            .save_profiles(&cleared(), vec![(user.clone(), told(content.clone(), at(second)))])
+            .await
+            .expect("a profile");
         tx.commit().await.expect("a commit");
-        let known = ports.known(&user).await.expect("a person").user;
+        user = ports.known(&user).await.expect("a person").user;
         let expected = if banned { UserState::Paused } else { UserState::Active };
-        assert_eq!((known.state, known.copy.expect("a copy").content), (expected, content));
+        assert_eq!((user.state, user.copy.clone().expect("a copy").content), (expected, content));
     }
     let mut tx = ports.begin().await;
     tx.users().delete(&cleared(), user.id).await.expect("a deletion");
-    let late = tx.users().save_profile(&cleared(), user.id, told(profile(), at(9))).await;
+    let late = tx.users().save_profiles(&cleared(), vec![(user.clone(), told(profile(), at(9)))]).await;
     assert!(matches!(late, Err(StoreError::Stale)), "{late:?}");
 }

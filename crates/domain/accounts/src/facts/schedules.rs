@@ -1,6 +1,7 @@
 //! Whatever order, repetition, loss and crash the deliveries go through, the end is what the provider has.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::slice;
 use std::sync::Arc;
 
 use portal_audit::AuditAction;
@@ -208,13 +209,13 @@ impl Local {
     }
 
     /// In one transaction, which a crash ends before its commit.
-    async fn deliver(&self, event: &ProviderEvent, source: Source, crash: bool) {
+    async fn deliver(&self, events: &[ProviderEvent], source: Source, crash: bool) {
         let caller = signing_in();
         let cleared = Unchecked::new(Platform).authorize(&caller.principal).unwrap();
         let store: &AccountsStore = &self.store;
         let mut tx = store.begin().await.unwrap();
         let mut merge = Merge::new(&mut *tx, &cleared, &caller);
-        self.facts.apply(&mut merge, vec![event.clone()], source).await.unwrap();
+        self.facts.apply(&mut merge, events.to_vec(), source).await.unwrap();
         if !crash {
             tx.commit().await.unwrap();
         }
@@ -238,7 +239,7 @@ async fn the_trail_tells_of_members_and_roles_and_not_of_every_version() {
         clerk.sent.iter().partition(|event| matches!(event, ProviderEvent::Organization(_)));
     others.insert(3, organization[0]);
     for event in others {
-        local.deliver(event, Source::Told, false).await;
+        local.deliver(slice::from_ref(event), Source::Told, false).await;
     }
     let rows = local.store.rows.lock().await;
     let memberships =
@@ -258,7 +259,7 @@ async fn whichever_record_names_the_creator_makes_the_owner() {
     let memberships = clerk.sent.iter().filter(|event| matches!(event, ProviderEvent::Membership(_)));
     let mut roles = Vec::new();
     for event in memberships {
-        local.deliver(event, Source::Told, false).await;
+        local.deliver(slice::from_ref(event), Source::Told, false).await;
         let rows = local.store.rows.lock().await;
         roles.extend(rows.organizations.values().map(|organization| {
             rows.memberships
@@ -284,16 +285,23 @@ fn steps() -> impl Strategy<Value = Vec<(Step, bool)>> {
     prop::collection::vec((step, prop::bool::weighted(0.2)), 1..40)
 }
 
-/// When an event arrives among the others, how often, and how often the program crashes over it first.
+/// When an event arrives among the others, how often, whether in one transaction with the next one, and how often the program crashes over
+/// that transaction first.
 #[derive(Debug, Clone)]
 struct Delivery {
     at: u16,
     times: u8,
+    with_next: bool,
     crashes: u8,
 }
 
 fn deliveries(times: std::ops::Range<u8>) -> impl Strategy<Value = Vec<Delivery>> {
-    let delivery = (any::<u16>(), times, 0..2_u8).prop_map(|(at, times, crashes)| Delivery { at, times, crashes });
+    let delivery = (any::<u16>(), times, any::<bool>(), 0..2_u8).prop_map(|(at, times, with_next, crashes)| Delivery {
+        at,
+        times,
+        with_next,
+        crashes,
+    });
     prop::collection::vec(delivery, 120)
 }
 
@@ -316,14 +324,17 @@ async fn delivered(clerk: &Clerk, deliveries: &[Delivery]) -> Local {
     let local = Local::new();
     let mut plan: Vec<_> = clerk.sent.iter().zip(deliveries.iter().cycle()).collect();
     plan.sort_by_key(|(_, delivery)| delivery.at);
+    let mut together = Vec::new();
     for (event, delivery) in plan {
-        for _ in 0..delivery.crashes {
-            local.deliver(event, Source::Told, true).await;
-        }
-        for _ in 0..delivery.times {
-            local.deliver(event, Source::Told, false).await;
+        together.extend((0..delivery.times).map(|_| event.clone()));
+        if !delivery.with_next {
+            for _ in 0..delivery.crashes {
+                local.deliver(&together, Source::Told, true).await;
+            }
+            local.deliver(&std::mem::take(&mut together), Source::Told, false).await;
         }
     }
+    local.deliver(&together, Source::Told, false).await;
     local
 }
 
@@ -343,7 +354,7 @@ proptest! {
             let clerk = provider(&steps);
             let local = delivered(&clerk, &deliveries).await;
             for event in clerk.scan() {
-                local.deliver(&event, Source::Read, false).await;
+                local.deliver(&[event], Source::Read, false).await;
             }
             prop_assert_eq!(local.view().await, clerk.view());
             Ok(())

@@ -224,10 +224,13 @@ impl ScanCursors for MemoryTx {
 
 #[async_trait]
 impl WebhookInbox for MemoryTx {
-    async fn take(&mut self, _: &Merging, entry: InboxEntry) -> Result<bool, StoreError> {
-        let is_new = !self.rows.inbox.contains_key(&entry.id);
-        self.rows.inbox.entry(entry.id).or_default();
-        Ok(is_new)
+    async fn take(&mut self, _: &Merging, entries: Vec<InboxEntry>) -> Result<Vec<bool>, StoreError> {
+        let take = |entry: InboxEntry| {
+            let is_new = !self.rows.inbox.contains_key(&entry.id);
+            self.rows.inbox.entry(entry.id).or_default();
+            is_new
+        };
+        Ok(entries.into_iter().map(take).collect())
     }
 
     async fn park(&mut self, _: &Merging, entry: InboxEntry, body: Vec<u8>, _: String) -> Result<bool, StoreError> {
@@ -257,6 +260,10 @@ impl UserRepository for MemoryTx {
         Ok(self.rows.users.values().find(|user| user.provider_id == id).cloned())
     }
 
+    async fn find_all(&mut self, _: &Merging, ids: Vec<ProviderUserId>) -> Result<Vec<User>, StoreError> {
+        Ok(self.rows.users.values().filter(|user| ids.contains(&user.provider_id)).cloned().collect())
+    }
+
     async fn insert(&mut self, cleared: &Merging, user: User) -> Result<bool, StoreError> {
         if self.find(cleared, user.provider_id.clone()).await?.is_some() {
             return Ok(false);
@@ -282,9 +289,15 @@ impl UserRepository for MemoryTx {
         Ok(rested)
     }
 
-    async fn save_profile(&mut self, _: &Merging, user: UserId, copy: Versioned<Profile>) -> Result<(), StoreError> {
-        let row = self.user(user)?;
-        (row.state, row.copy) = (copy.content.state(), Some(copy));
+    async fn save_profiles(
+        &mut self,
+        _: &Merging,
+        profiles: Vec<(User, Versioned<Profile>)>,
+    ) -> Result<(), StoreError> {
+        for (user, copy) in profiles {
+            let row = self.user(user.id)?;
+            (row.state, row.copy) = (copy.content.state(), Some(copy));
+        }
         Ok(())
     }
 

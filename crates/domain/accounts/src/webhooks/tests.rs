@@ -1,13 +1,18 @@
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::join_all;
 use portal_identity::{
     MockWebhookVerifier, ProviderMembership, ProviderOrganization, ProviderOrganizationId, ProviderSessionId,
+    ProviderUser, ProviderUserId,
 };
-use portal_kernel::Change;
+use portal_kernel::{Begin, Change};
 use portal_testkit::{CountingIds, FixedClock};
 
 use super::*;
 use crate::testing::memory::{MemoryStore, Rows};
 use crate::testing::{Ending, MockAccountsStore, MockTx, provider_user, signing_in};
-use crate::{MockParkedWebhooks, RoleMap};
+use crate::{MockParkedWebhooks, RoleMap, UserState};
 
 /// Everything is the provider's, with the body as the id of the message.
 fn verifier(news: impl Fn(&[u8]) -> WebhookNews + Send + Sync + 'static) -> MockWebhookVerifier {
@@ -21,7 +26,7 @@ fn webhooks(verifier: MockWebhookVerifier, store: Arc<AccountsStore>) -> Webhook
     let (ids, clock) = (Arc::new(CountingIds::default()), Arc::new(FixedClock::default()));
     let facts = Arc::new(Facts { role_map: RoleMap::default(), ids, clock });
     let parked = Arc::new(MockParkedWebhooks::new());
-    Webhooks { verifier: Arc::new(verifier), store, parked, facts, health: Arc::default() }
+    Webhooks { verifier: Arc::new(verifier), store, parked, facts, health: Arc::default(), intake: Intake::default() }
 }
 
 async fn receive(webhooks: &Webhooks, body: &str) -> Result<WebhookOutcome, ReceiveWebhookError> {
@@ -124,7 +129,7 @@ async fn a_membership_that_ended_is_found_by_its_id_alone() {
 #[tokio::test]
 async fn a_membership_that_comes_while_its_end_is_stored_asks_for_another_attempt() {
     let mut tx = MockTx::default();
-    tx.inbox.expect_take().once().returning(|_, _| Ok(true));
+    tx.inbox.expect_take().once().returning(|_, _| Ok(vec![true]));
     let mut asked = 0;
     tx.accounts.expect_find_stay().times(2).returning(move |_, id| {
         asked += 1;
@@ -181,6 +186,84 @@ async fn an_outage_asks_for_another_attempt() {
         assert_eq!(store.endings(), [Ending::RolledBack]);
         assert_eq!(webhooks.health.accepted(), 0);
     }
+}
+
+/// Lets the others come while one is stored, and refuses a transaction in which a message named `broken` is taken.
+struct Refusing(MemoryStore, Mutex<Vec<Vec<String>>>);
+
+#[async_trait::async_trait]
+impl Begin<dyn AccountsTx> for Arc<Refusing> {
+    async fn begin(&self) -> Result<Box<dyn AccountsTx>, StoreError> {
+        tokio::task::yield_now().await;
+        let (mut tx, refusing, stored) = (MockTx::default(), self.clone(), self.0.clone());
+        tx.inbox.expect_take().returning(move |_, entries| {
+            let ids: Vec<_> = entries.into_iter().map(|entry| entry.id).collect();
+            refusing.1.lock().unwrap().push(ids.clone());
+            let mut rows = stored.rows.try_lock().expect("one transaction at a time");
+            if ids.iter().any(|id| id == "broken") {
+                return Err(StoreError::Corrupt("a text that is in no row".into()));
+            }
+            Ok(ids.into_iter().map(|id| rows.inbox.insert(id, None).is_none()).collect())
+        });
+        tx.inbox.expect_park().returning(|_, _, _, _| Ok(true));
+        Ok(Box::new(tx))
+    }
+}
+
+#[tokio::test]
+async fn messages_that_come_together_share_a_transaction_and_a_broken_one_harms_no_other() {
+    use WebhookOutcome::{Ignored, Parked, Repeated};
+    let refusing = Arc::new(Refusing(MemoryStore::default(), Mutex::default()));
+    let webhooks = webhooks(verifier(|_| WebhookNews::Nothing), Arc::new(refusing.clone()));
+    let receive_all = async |ids: &[&str]| {
+        let outcomes = join_all(ids.iter().map(|id| receive(&webhooks, id))).await;
+        outcomes.into_iter().map(Result::unwrap).collect::<Vec<_>>()
+    };
+    let taken = || std::mem::take(&mut *refusing.1.lock().unwrap());
+    assert_eq!(receive_all(&["a", "b", "c", "b", "a"]).await, [Ignored, Ignored, Ignored, Repeated, Repeated]);
+    assert_eq!(taken(), [vec!["a"], vec!["b", "c", "b", "a"]]);
+    assert_eq!(receive_all(&["d", "e", "broken", "f"]).await, [Ignored, Ignored, Parked, Ignored]);
+    let groups = taken();
+    assert_eq!(groups[..2], [vec!["d"], vec!["e", "broken", "f"]]);
+    assert_eq!(groups[2..].iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 1], "then each alone: {groups:?}");
+    assert_eq!(refusing.0.rows.lock().await.inbox.len(), 6);
+}
+
+#[tokio::test]
+async fn messages_that_come_together_have_their_effects_in_their_order_and_their_own_records() {
+    let store = MemoryStore::default();
+    let version = provider_user().updated_at;
+    let news = move |body: &[u8]| {
+        let (number, second) = (body[1], i64::from(body[3] - b'0'));
+        let id = ProviderUserId::parse(&format!("user_{}", char::from(number))).unwrap();
+        let first_name = Some(String::from_utf8_lossy(body).into_owned());
+        let updated_at = version.plus(Duration::from_secs(second.unsigned_abs()));
+        WebhookNews::Event(Box::new(ProviderEvent::User(ProviderUser {
+            id,
+            first_name,
+            updated_at,
+            banned: second == 2,
+            ..provider_user()
+        })))
+    };
+    let webhooks = webhooks(verifier(news), Arc::new(store.clone()));
+    let request = |number: usize| Some(format!("req_{number:026}").parse().unwrap());
+    let messages = ["m0:0", "m1:1", "m2:0", "m1:3", "m1:2", "m2:2"].iter().enumerate();
+    let received = messages.map(|(number, id)| {
+        let provenance = Provenance { request_id: request(number), ..Provenance::default() };
+        webhooks.receive(&[], id.as_bytes(), provenance).map(Result::unwrap)
+    });
+    assert_eq!(join_all(received).await, [WebhookOutcome::Applied; 6]);
+    let rows = store.rows.lock().await;
+    let mut people: Vec<_> =
+        rows.users.values().map(|user| (user.profile().first_name.clone().unwrap(), user.state)).collect();
+    people.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let expected = [("m0:0", UserState::Active), ("m1:3", UserState::Active), ("m2:2", UserState::Paused)];
+    assert_eq!(people, expected.map(|(name, state)| (name.to_owned(), state)));
+    let records: Vec<_> = rows.records.iter().map(|record| (record.action, record.provenance.request_id)).collect();
+    let provisioned = [0, 1, 2].map(|number| (AuditAction::UserProvisioned, request(number)));
+    assert_eq!(records[..3], provisioned);
+    assert_eq!(records[3..], [(AuditAction::UserPaused, request(5))]);
 }
 
 #[tokio::test]
