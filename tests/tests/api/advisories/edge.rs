@@ -34,7 +34,7 @@ fn mutations(path: &str) -> Vec<String> {
     let segments: Vec<_> = path[1..].split('/').collect();
     // The root has no first letter to spell differently.
     let (first, rest) = path[1..].split_at_checked(1).unwrap_or_default();
-    let encoded = format!("/{}{rest}", first.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>());
+    let encoded = format!("/{}{rest}", first.bytes().next().map(|byte| format!("%{byte:02x}")).unwrap_or_default());
     let mut found = vec![
         path.to_uppercase(),
         format!("/{}{rest}", first.to_uppercase()),
