@@ -1,9 +1,10 @@
 //! API keys for the hosted inference API, and the tokens of trusted services.
 //!
 //! Both are one text format ([`credential`]), stored as keyed digests ([`digest`]) and looked up by their public part. [`verify`] is
-//! the only place where a presented credential turns into a decision or a principal.
+//! the only place where a presented key turns into a decision, and [`authenticate`] where a service token turns into a principal.
 #![warn(missing_docs)]
 
+pub mod authenticate;
 mod change;
 #[cfg(feature = "testing")]
 pub mod contract;
@@ -29,6 +30,7 @@ mod testing;
 pub mod update;
 pub mod verify;
 
+pub use authenticate::{AuthenticateError, StoredServiceToken};
 pub use create::{CreateKeyError, KeyDraft};
 pub use credential::{Brand, InvalidBrand, KeyEnvironment, Kid};
 pub use digest::{Digest, InvalidPepper, PepperVersion, Peppers};
@@ -56,7 +58,7 @@ pub use service_token::{
     InvalidServiceName, NewServiceToken, ServiceName, ServiceToken, ServiceTokenError, ServiceTokens,
 };
 pub use update::UpdateKeyError;
-pub use verify::{AuthenticateError, Decision, KeyVerification, StoredServiceToken, Verifier, VerifyError};
+pub use verify::{Decision, KeyVerification, Verifier, VerifyError};
 
 use std::sync::Arc;
 

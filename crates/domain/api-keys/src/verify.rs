@@ -1,4 +1,4 @@
-//! A presented credential becomes a decision (an API key) or a principal (a service token).
+//! A presented key becomes a decision.
 //!
 //! Checks run in the order syntax, identity, state, network, scope, model. What only the owner can have caused (all but the first two) is
 //! told only after the secret matched; before that every failure looks the same and takes the same time.
@@ -7,24 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portal_authz::action::{LookUpCredential, VerifyKeys};
-use portal_authz::{Authorized, Denied, Job, Platform, Principal, ServicePrincipal, Unchecked};
+use portal_authz::{Authorized, Denied, Job, Platform, Principal, Unchecked};
 use portal_kernel::{AccountId, ApiKeyId, Clock, StoreError};
 
-use crate::credential::{SERVICE_PREFIX, read};
 use crate::judge::CACHEABLE_FOR;
 use crate::ports::CredentialReader;
-use crate::{Brand, Code, Digest, KeyUse, PepperVersion, Peppers, ServiceToken};
-
-/// A service token as stored, with the digest of its secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredServiceToken {
-    /// The token.
-    pub token: ServiceToken,
-    /// Proves knowledge of the secret.
-    pub digest: Digest,
-    /// Made with this pepper.
-    pub pepper_version: PepperVersion,
-}
+use crate::{Brand, Code, KeyUse, Peppers};
 
 /// Whether a key may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,20 +68,6 @@ pub enum VerifyError {
     Store(#[from] StoreError),
 }
 
-/// Why a presented service token makes no principal.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthenticateError {
-    /// Not a token, an unknown, a wrong or a revoked one. Which one is not told.
-    #[error("the service token is not valid")]
-    Invalid,
-    /// The policy says no.
-    #[error(transparent)]
-    Denied(#[from] Denied),
-    /// The store failed. Never an answer about the token.
-    #[error("the service token could not be looked up")]
-    Store(#[from] StoreError),
-}
-
 /// Judges presented credentials.
 pub struct Verifier {
     /// Finds records.
@@ -132,37 +106,21 @@ impl Verifier {
             cacheable_for: stored.cacheable_for(now),
         })
     }
-
-    /// The service behind a presented token.
-    pub async fn authenticate_service(&self, presented: &str) -> Result<Principal, AuthenticateError> {
-        let kid = read(SERVICE_PREFIX, presented).ok_or(AuthenticateError::Invalid)?;
-        let Some(stored) = self.reader.service_token(&look_up()?, kid).await? else {
-            self.peppers.match_nothing(presented);
-            return Err(AuthenticateError::Invalid);
-        };
-        if !self.peppers.matches(presented, stored.pepper_version, &stored.digest) || stored.token.revoked_at.is_some()
-        {
-            return Err(AuthenticateError::Invalid);
-        }
-        let ServiceToken { id, name, scopes, .. } = stored.token;
-        Ok(Principal::Service(ServicePrincipal { token: id, name: name.to_string(), scopes }))
-    }
 }
 
-fn look_up() -> Result<Authorized<LookUpCredential, Platform>, Denied> {
+pub(crate) fn look_up() -> Result<Authorized<LookUpCredential, Platform>, Denied> {
     Unchecked::new(Platform).authorize(&Principal::System(Job::VerifyKey))
 }
 
 #[cfg(test)]
 mod tests {
-    use portal_authz::{Role, Scope, Scopes};
+    use portal_authz::{Role, Scope, Scopes, ServicePrincipal};
     use portal_kernel::ExposeSecret;
-    use portal_testkit::{CountingEntropy, FixedClock};
+    use portal_testkit::FixedClock;
 
     use super::*;
-    use crate::credential::mint;
     use crate::testing::{account, key, member, minted, peppers, stored};
-    use crate::{KeyEnvironment, KeyPolicy, MockCredentialReader, RateLimit, RateLimits, ServiceName, StoredKey};
+    use crate::{KeyEnvironment, KeyPolicy, MockCredentialReader, RateLimit, RateLimits, StoredKey};
 
     const ANY: KeyUse<'static> = KeyUse { ip: None, scope: None, model: None };
 
@@ -272,32 +230,5 @@ mod tests {
         let outcome =
             verifier(reader).verify_key(&gateway(&[Scope::KeysVerify]), minted().text.expose_secret(), &ANY).await;
         assert!(matches!(outcome, Err(VerifyError::Store(StoreError::Unavailable(_)))));
-    }
-
-    #[tokio::test]
-    async fn a_service_token_makes_a_service_unless_it_is_wrong_or_revoked() {
-        let minted = mint(SERVICE_PREFIX, &CountingEntropy::default());
-        let (pepper_version, digest) = peppers().digest(&minted.text);
-        let token = ServiceToken {
-            id: "svc_00000000000000000000000001".parse().unwrap(),
-            name: ServiceName::parse("gateway").unwrap(),
-            scopes: Scopes::from_iter([Scope::KeysVerify]),
-            kid: minted.kid,
-            created_at: FixedClock::default().now(),
-            revoked_at: None,
-        };
-        let live = StoredServiceToken { token: token.clone(), digest, pepper_version };
-        let revoked = StoredServiceToken {
-            token: ServiceToken { revoked_at: Some(FixedClock::default().now()), ..token },
-            ..live.clone()
-        };
-        let (_, foreign) = peppers().digest(&"another text".into());
-        let wrong = StoredServiceToken { digest: foreign, ..live.clone() };
-        for (found, accepted) in [(Some(live), true), (Some(revoked), false), (Some(wrong), false), (None, false)] {
-            let mut reader = MockCredentialReader::new();
-            reader.expect_service_token().returning(move |_, _| Ok(found.clone()));
-            let outcome = verifier(reader).authenticate_service(minted.text.expose_secret()).await;
-            assert_eq!(outcome.is_ok(), accepted);
-        }
     }
 }
