@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use portal_app::account::run_account;
 use portal_app::audit::{Told, run_audit};
-use portal_app::operator::{run_reconcile, run_service_token, run_sessions, run_webhooks};
+use portal_app::operator::{run_reconcile, run_sessions, run_webhooks};
 use portal_app::serve::{Stopper, bind};
+use portal_app::service_token::run_service_token;
 use portal_app::settings::{Environment, Settings};
 use portal_app::wire::{Surroundings, Wired, global_sign_out, parked_webhooks, wire};
 use portal_dev_idp::{DevIdp, Membership, Person, TokenSpec, listen};

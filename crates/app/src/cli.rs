@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::settings::{Settings, process_environment};
 use crate::wire::{Surroundings, wire};
-use crate::{account, audit, doctor, operator, serve, telemetry};
+use crate::{account, audit, doctor, operator, serve, service_token, telemetry};
 
 /// An error on its way to a person; printed with its causes.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -46,7 +46,7 @@ enum Command {
     PolicyMatrix,
     /// Manage the tokens of trusted internal services
     #[command(subcommand)]
-    ServiceToken(operator::ServiceTokenCommand),
+    ServiceToken(service_token::ServiceTokenCommand),
     /// Repair accounts
     #[command(subcommand)]
     Account(account::AccountCommand),
@@ -91,7 +91,7 @@ async fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Doctor(from) => return Box::pin(doctor::run(&from)).await,
         Command::Openapi => print(&portal_http_api::document())?,
         Command::PolicyMatrix => print(&portal_authz::matrix::render())?,
-        Command::ServiceToken(command) => operator::service_token(command).await?,
+        Command::ServiceToken(command) => service_token::run(command).await?,
         Command::Account(command) => account::run(command).await?,
         Command::Reconcile(arguments) => operator::reconcile(arguments).await?,
         Command::Sessions(command) => operator::sessions(command).await?,

@@ -10,6 +10,7 @@ mod head_keys;
 mod metrics;
 pub mod operator;
 pub mod serve;
+pub mod service_token;
 pub mod settings;
 pub mod system;
 pub mod telemetry;

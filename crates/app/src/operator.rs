@@ -7,50 +7,14 @@ use clap::Subcommand;
 use portal_accounts::{
     GlobalSignOut, InboxEntry, ParkedWebhook, ReconcileOptions, ReconcileReport, Reconciler, Tally, Webhooks,
 };
-use portal_api_keys::{ServiceName, ServiceTokens};
 use portal_audit::{Caller, Provenance};
-use portal_authz::{Job, Principal, Scope, Scopes};
-use portal_kernel::ExposeSecret;
+use portal_authz::{Job, Principal};
 use portal_postgres::PgStore;
 
 use crate::cli::{Failure, SettingsSource, print};
 use crate::settings::{Environment, OperatorSettings, Settings, process_environment};
 use crate::telemetry;
-use crate::wire::{Surroundings, facts, global_sign_out, parked_webhooks, reconciler_of, service_tokens};
-
-#[derive(Subcommand)]
-pub(crate) enum ServiceTokenCommand {
-    /// Make a token and print it, once, alone on the last line
-    Create {
-        /// Lower-case letters, digits and hyphens
-        #[arg(long)]
-        name: String,
-        /// What it may do, separated by commas: keys:verify, metrics:read
-        #[arg(long, value_delimiter = ',', required = true)]
-        scope: Vec<String>,
-        /// Why, for the audit trail; may be left out in development only
-        #[arg(long, value_parser = reason)]
-        reason: Option<String>,
-        #[command(flatten)]
-        from: SettingsSource,
-    },
-    /// End the live token of that name for good
-    Revoke {
-        /// Its name
-        #[arg(long)]
-        name: String,
-        /// Why, for the audit trail; may be left out in development only
-        #[arg(long, value_parser = reason)]
-        reason: Option<String>,
-        #[command(flatten)]
-        from: SettingsSource,
-    },
-    /// List all tokens, without their secrets
-    List {
-        #[command(flatten)]
-        from: SettingsSource,
-    },
-}
+use crate::wire::{Surroundings, facts, global_sign_out, parked_webhooks, reconciler_of};
 
 #[derive(Subcommand)]
 pub(crate) enum WebhooksCommand {
@@ -100,7 +64,7 @@ pub(crate) struct ReconcileArgs {
 
 /// Whether a reason must be given.
 #[derive(Clone, Copy)]
-enum Reasons {
+pub(crate) enum Reasons {
     Required,
     /// In development: an operator without one gets this.
     Supplied(&'static str),
@@ -108,11 +72,11 @@ enum Reasons {
 
 impl Reasons {
     /// Where no settings of a production server are given, there is nobody to explain oneself to.
-    fn of(from: &SettingsSource) -> Self {
+    pub(crate) fn of(from: &SettingsSource) -> Self {
         if is_development(from, &process_environment()) { Self::Supplied("development") } else { Self::Required }
     }
 
-    fn caller(self, given: Option<String>) -> Result<Caller, Failure> {
+    pub(crate) fn caller(self, given: Option<String>) -> Result<Caller, Failure> {
         match (given, self) {
             (Some(given), _) => Ok(operator(Some(given))),
             (None, Self::Supplied(reason)) => Ok(operator(Some(reason.to_owned()))),
@@ -147,17 +111,6 @@ pub(crate) async fn migrate(from: &SettingsSource) -> Result<(), Failure> {
     if applied.is_empty() {
         text.push_str("nothing to do\n");
     }
-    print(&text)
-}
-
-pub(crate) async fn service_token(command: ServiceTokenCommand) -> Result<(), Failure> {
-    let (settings, reasons) = (settings(command.source()).await?, Reasons::of(command.source()));
-    telemetry::start(&settings.log);
-    let store = Arc::new(PgStore::new(&settings.database)?);
-    let tokens = service_tokens(store, Arc::new(settings.keys.peppers), &Surroundings::default());
-    let Printed { aside, text } = execute(command, &tokens, reasons).await?;
-    // Standard error is for the person, standard output for whatever takes the token.
-    std::io::Write::write_all(&mut std::io::stderr().lock(), aside.as_bytes())?;
     print(&text)
 }
 
@@ -301,51 +254,6 @@ async fn end_sessions(command: SessionsCommand, sign_out: &GlobalSignOut) -> Res
     Ok(format!("no session token counts that was made before {before}\n"))
 }
 
-/// What a command says.
-pub struct Printed {
-    /// To the person, on standard error.
-    pub aside: String,
-    /// To whatever reads standard output.
-    pub text: String,
-}
-
-/// Runs `portal service-token …` on the given tokens; `arguments` begins after `service-token`.
-pub async fn run_service_token(arguments: &[&str], tokens: &ServiceTokens) -> Result<Printed, Failure> {
-    #[derive(clap::Parser)]
-    struct Line {
-        #[command(subcommand)]
-        command: ServiceTokenCommand,
-    }
-    let line = <Line as clap::Parser>::try_parse_from(["service-token"].iter().chain(arguments))?;
-    execute(line.command, tokens, Reasons::Required).await
-}
-
-async fn execute(command: ServiceTokenCommand, tokens: &ServiceTokens, reasons: Reasons) -> Result<Printed, Failure> {
-    match command {
-        ServiceTokenCommand::Create { name, scope, reason, .. } => {
-            let name = ServiceName::parse(&name)?;
-            let scopes = scope.iter().map(|text| Scope::parse(text.trim())).collect::<Result<Scopes, _>>()?;
-            let (token, text) = tokens.create(&reasons.caller(reason)?, name, scopes).await?;
-            let (id, name, scopes) = (token.id, &token.name, list(&token.scopes));
-            let aside = format!("service token {name} ({id}) with {scopes}; it is shown only now:\n");
-            Ok(Printed { aside, text: format!("{}\n", text.expose_secret()) })
-        }
-        ServiceTokenCommand::Revoke { name, reason, .. } => {
-            let token = tokens.revoke(&reasons.caller(reason)?, ServiceName::parse(&name)?).await?;
-            Ok(Printed { aside: String::new(), text: format!("revoked {} ({})\n", token.name, token.id) })
-        }
-        ServiceTokenCommand::List { .. } => {
-            let mut text = format!("{:<24}  {:<12}  {:<8}  {:<27}  SCOPES\n", "NAME", "KID", "STATE", "CREATED");
-            for token in tokens.list(&operator(None)).await? {
-                let state = if token.revoked_at.is_some() { "revoked" } else { "live" };
-                let (name, kid, created) = (token.name.as_str(), token.kid.to_string(), token.created_at.to_string());
-                writeln!(text, "{name:<24}  {kid:<12}  {state:<8}  {created:<27}  {}", list(&token.scopes))?;
-            }
-            Ok(Printed { aside: String::new(), text })
-        }
-    }
-}
-
 /// The person at this command line. Operators act here only; there is no operator login over HTTP.
 pub(crate) fn operator(reason: Option<String>) -> Caller {
     Caller { principal: Principal::System(Job::Operator), provenance: Provenance { reason, ..Provenance::default() } }
@@ -356,17 +264,5 @@ pub(crate) fn reason(text: &str) -> Result<String, String> {
     match text.chars().count() {
         1..=500 => Ok(text.to_owned()),
         _ => Err("a reason has 1 to 500 characters".to_owned()),
-    }
-}
-
-fn list(scopes: &Scopes) -> String {
-    scopes.iter().map(Scope::as_str).collect::<Vec<_>>().join(",")
-}
-
-impl ServiceTokenCommand {
-    fn source(&self) -> &SettingsSource {
-        match self {
-            Self::Create { from, .. } | Self::Revoke { from, .. } | Self::List { from } => from,
-        }
     }
 }

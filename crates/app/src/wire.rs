@@ -6,14 +6,14 @@ use portal_accounts::{
     Accounts, AccountsStore, EndedSessions, Facts, FailedSignIns, GlobalSignOut, Intake, KnownUsers, Organizations,
     Profiles, Reconciler, Retention, RevokeAgain, RoleMap, SeenSessions, Sessions, SignIn, Turns, Webhooks,
 };
-use portal_api_keys::{ApiKeys, ApiKeysStore, Brand, Peppers, ServiceTokens, Verifier};
+use portal_api_keys::{ApiKeys, ApiKeysStore, Brand, Peppers, ServiceTokens, Services, Verifier};
 use portal_audit::AuditTrail;
 use portal_clerk::{
     ClerkAuthenticator, ClerkDirectory, ClerkListing, ClerkOrganizations, ClerkSessions, ClerkSettings, ClerkWebhooks,
     WebhookVerifier,
 };
 use portal_http_api::Api;
-use portal_http_kit::{HttpMetrics, Kit, RateLimits};
+use portal_http_kit::{HttpMetrics, Kit, RateLimits, ServiceLog};
 use portal_identity::{DirectoryListing, IdentityDirectory};
 use portal_kernel::{Clock, Entropy, IdGen};
 use portal_postgres::{PgFeed, PgStore};
@@ -134,14 +134,15 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let reconciler = reconciler(&store, facts.clone(), listing);
     let retention = Retention { store: store.clone() as Arc<AccountsStore>, clock: clock.clone() };
     let verifier = Arc::new(verifier(&store, &peppers, &brand, surroundings));
-    let keys = api_keys(&store, peppers, brand, surroundings);
+    let keys = api_keys(&store, peppers.clone(), brand, surroundings);
     let web = Web { public_origin: settings.public_origin.clone(), sign_in_url: settings.sign_in_url };
     let rate_limits = Arc::new(RateLimits::new(&settings.limits, clock.clone()));
     let kit = Kit {
         authenticator: authenticator.clone(),
         sign_in: Arc::new(sign_in),
         failed_sign_ins,
-        verifier: verifier.clone(),
+        services: Arc::new(Services { reader: store.clone(), peppers: peppers.clone(), clock: clock.clone() }),
+        service_log: ServiceLog::default(),
         ids,
         public_origin: settings.public_origin,
         trusted_proxies: settings.http.trusted_proxies,

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use e2e::{Answer, Portal, PortalBuilder, within};
 use portal_app::audit::{AuditTools, run_audit};
-use portal_app::operator::{run_reconcile, run_service_token};
+use portal_app::operator::run_reconcile;
+use portal_app::service_token::run_service_token;
 use portal_app::settings::{AuditSettings, LogFormat, LogSettings};
 use portal_app::telemetry;
 use portal_app::wire::Surroundings;

@@ -15,12 +15,12 @@ use portal_accounts::{
 };
 use portal_api_keys::{
     ApiKey, ApiKeys, ApiKeysTx, Brand, KeyEnvironment, KeyName, KeyPolicy, KeySecret, KeySecrets, Kid,
-    MockApiKeyReader, MockCredentialReader, PepperVersion, Peppers, Verifier,
+    MockApiKeyReader, MockCredentialReader, PepperVersion, Peppers, Services, Verifier,
 };
 use portal_audit::{AuditTrail, MockAuditReader};
 use portal_authz::{Role, Unchecked};
 use portal_http_api::Api;
-use portal_http_kit::{HttpMetrics, Kit, Observe, RateLimitSettings, RateLimits, TrustedProxies};
+use portal_http_kit::{HttpMetrics, Kit, Observe, RateLimitSettings, RateLimits, ServiceLog, TrustedProxies};
 use portal_identity::{
     Auth, AuthReason, MockIdentityDirectory, MockOrganizationAdmin, MockRequestAuthenticator, MockSessionControl,
     ProviderUserId, RequestState, SessionAuth, SessionStatus, SignedOut, TokenType, TokenVerificationErrorReason,
@@ -124,6 +124,8 @@ impl Ports {
             brand: Brand::default(),
             clock: clock.clone(),
         });
+        let services =
+            Services { reader: Arc::new(MockCredentialReader::new()), peppers: peppers.clone(), clock: clock.clone() };
         let keys = ApiKeys {
             store: Arc::new(Down),
             reader: Arc::new(self.keys),
@@ -143,7 +145,8 @@ impl Ports {
             authenticator: Arc::new(authenticator),
             failed_sign_ins: Arc::new(FailedSignIns::new(Arc::new(Down), sign_in.facts.clone())),
             sign_in: Arc::new(sign_in),
-            verifier: verifier.clone(),
+            services: Arc::new(services),
+            service_log: ServiceLog::default(),
             ids,
             public_origin: "https://portal.example.com".to_owned(),
             trusted_proxies: TrustedProxies::default(),

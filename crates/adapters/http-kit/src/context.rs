@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix_web::{HttpMessage, HttpRequest, web};
 use portal_accounts::{FailedSignIns, SignIn};
-use portal_api_keys::Verifier;
+use portal_api_keys::Services;
 use portal_audit::Provenance;
 use portal_identity::{AuthStatus, RequestAuthenticator, RequestState, StateHeaders};
 use portal_kernel::{IdGen, RequestId};
@@ -12,6 +12,7 @@ use portal_kernel::{IdGen, RequestId};
 use crate::address::{TrustedProxies, prefix};
 use crate::problem::Problem;
 use crate::rate_limits::RateLimits;
+use crate::service::ServiceLog;
 
 /// What guards need. Built once, outside the worker factory, and shared by all workers as `web::Data`.
 pub struct Kit {
@@ -22,7 +23,9 @@ pub struct Kit {
     /// Counts sessions that do not count.
     pub failed_sign_ins: Arc<FailedSignIns>,
     /// Turns service tokens into principals.
-    pub verifier: Arc<Verifier>,
+    pub services: Arc<Services>,
+    /// What the log was told of service tokens.
+    pub service_log: ServiceLog,
     /// Request ids.
     pub ids: Arc<dyn IdGen>,
     /// `scheme://host[:port]` of this program, as browsers see it. Comes from configuration: no header can change it.

@@ -16,6 +16,7 @@ mod rate_limits;
 mod routes;
 mod service;
 mod session;
+mod sparingly;
 mod verdict;
 
 pub use address::{InvalidNetwork, TrustedProxies};
@@ -29,6 +30,6 @@ pub use page::{Page, return_path};
 pub use problem::{Problem, ProblemBody};
 pub use rate_limits::{RateLimitSettings, RateLimits};
 pub use routes::{Endpoint, ErrorPage, Handler, Routes, not_found};
-pub use service::Service;
+pub use service::{Service, ServiceLog};
 pub use session::Session;
 pub use verdict::authenticate;

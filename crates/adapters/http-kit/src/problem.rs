@@ -330,7 +330,7 @@ impl From<SignInError> for Problem {
 impl From<AuthenticateError> for Problem {
     fn from(error: AuthenticateError) -> Self {
         match error {
-            AuthenticateError::Invalid => {
+            AuthenticateError::Invalid(_) => {
                 Self::unauthenticated("invalid_service_token", "The service token is not valid", Some("invalid_token"))
             }
             AuthenticateError::Denied(denied) => denied.into(),

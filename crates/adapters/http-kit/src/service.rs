@@ -1,15 +1,19 @@
 //! A trusted service as a requirement.
 
 use std::marker::PhantomData;
+use std::net::IpAddr;
 
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{AUTHORIZATION, COOKIE, ORIGIN};
+use portal_api_keys::{AuthenticateError, Kid, ServiceName, ServiceRefusal, ServiceRefused};
 use portal_authz::{Action, Kind, Platform, Principal, Unchecked};
 
-use crate::context::Kit;
+use crate::address::{network, prefix};
+use crate::context::{Kit, request_id};
 use crate::guard::{Refusal, Requirement, RequirementKind};
 use crate::problem::Problem;
+use crate::sparingly::Sparingly;
 
 /// A service whose token allows `A`.
 pub struct Service<A> {
@@ -39,7 +43,13 @@ impl<A: Action> Requirement for Service<A> {
                 Problem::new(StatusCode::FORBIDDEN, "browser_not_allowed", "Service tokens are not for browsers");
             return Err(refusal.detail(format_args!("The request has the header {header}.")).into());
         }
-        let principal = Kit::of(req)?.verifier.authenticate_service(presented).await.map_err(Problem::from)?;
+        let kit = Kit::of(req)?;
+        let address = kit.trusted_proxies.client(req);
+        let outcome = kit.services.authenticate(presented, address).await;
+        if let Err(AuthenticateError::Invalid(refused)) = &outcome {
+            kit.service_log.refused(req, kit, refused);
+        }
+        let principal = outcome.map_err(Problem::from)?;
         match Unchecked::new(Platform).authorize::<A>(&principal) {
             Ok(_) => Ok(Self { principal, action: PhantomData }),
             Err(_) => {
@@ -47,6 +57,33 @@ impl<A: Action> Requirement for Service<A> {
                     .into())
             }
         }
+    }
+}
+
+/// Why service tokens were refused, for the log: what happens again is told once a minute.
+#[derive(Default)]
+pub struct ServiceLog {
+    refused: Sparingly<(ServiceRefusal, Option<Kid>, Option<IpAddr>)>,
+}
+
+impl ServiceLog {
+    fn refused(&self, req: &HttpRequest, kit: &Kit, refused: &ServiceRefused) {
+        let ServiceRefused { why, kid, name } = refused;
+        let address = kit.trusted_proxies.client(req);
+        // Whoever guesses makes up as many kids as they like.
+        let known = kid.filter(|_| name.is_some());
+        let Some(times) = self.refused.note((*why, known, address.map(network)), kit.services.clock.now()) else {
+            return;
+        };
+        tracing::warn!(
+            request.id = request_id(req).map(tracing::field::display),
+            why = why.as_str(),
+            service = name.as_ref().map(ServiceName::as_str),
+            kid = kid.as_ref().map(Kid::as_str),
+            address = address.map(prefix),
+            times,
+            "a service token was refused"
+        );
     }
 }
 

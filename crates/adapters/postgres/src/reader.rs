@@ -29,10 +29,10 @@ use crate::row::account::{MembershipRow, UserRow, known_membership};
 use crate::row::epoch::{EVERYBODY, epoch};
 use crate::row::key::{KeyRow, KnownSecretRow, SecretRow, stored_key};
 use crate::row::moment;
-use crate::row::service_token::ServiceTokenRow;
+use crate::row::service_token::KnownServiceTokenRow;
 use crate::schema::{
-    accounts, api_key_secrets, api_keys, buried_provider_ids, key_locator, memberships, service_tokens, session_epochs,
-    unconfirmed_members, users,
+    accounts, api_key_secrets, api_keys, buried_provider_ids, former_service_secrets, key_locator, memberships,
+    service_tokens, session_epochs, unconfirmed_members, users,
 };
 
 #[async_trait]
@@ -255,14 +255,18 @@ impl CredentialReader for PgStore {
         kid: Kid,
     ) -> Result<Option<StoredServiceToken>, StoreError> {
         let mut conn = self.connection().await?;
-        let row = service_tokens::table
-            .filter(service_tokens::kid.eq(kid.as_str()))
-            .select(ServiceTokenRow::as_select())
+        let former = diesel::alias!(former_service_secrets as former);
+        let of_former = former.filter(former.field(former_service_secrets::kid).eq(kid.as_str()));
+        let of_former = of_former.select(former.field(former_service_secrets::token_id)).single_value();
+        let row: Option<KnownServiceTokenRow> = service_tokens::table
+            .left_join(former_service_secrets::table)
+            .filter(service_tokens::kid.eq(kid.as_str()).or(service_tokens::id.nullable().eq(of_former)))
+            .select(KnownServiceTokenRow::as_select())
             .first(&mut conn)
             .await
             .optional()
             .map_err(|error| refused(&mut conn, error))?;
-        row.map(StoredServiceToken::try_from).transpose()
+        row.map(|row| row.presented_by(kid)).transpose().map(Option::flatten)
     }
 }
 
@@ -270,12 +274,13 @@ impl CredentialReader for PgStore {
 impl ServiceTokenReader for PgStore {
     async fn all(&self, _: &Authorized<ManageServiceTokens, Platform>) -> Result<Vec<ServiceToken>, StoreError> {
         let mut conn = self.connection().await?;
-        let rows: Vec<ServiceTokenRow> = service_tokens::table
+        let rows: Vec<KnownServiceTokenRow> = service_tokens::table
+            .left_join(former_service_secrets::table)
             .order((service_tokens::name, service_tokens::created_at.desc()))
-            .select(ServiceTokenRow::as_select())
+            .select(KnownServiceTokenRow::as_select())
             .load(&mut conn)
             .await
             .map_err(|error| refused(&mut conn, error))?;
-        rows.into_iter().map(|row| StoredServiceToken::try_from(row).map(|stored| stored.token)).collect()
+        rows.into_iter().map(ServiceToken::try_from).collect()
     }
 }

@@ -149,6 +149,20 @@ diesel::table! {
         pepper_version -> SmallInt,
         created_at -> Timestamptz,
         revoked_at -> Nullable<Timestamptz>,
+        networks -> Array<Cidr>,
+        expires_at -> Nullable<Timestamptz>,
+        rotated_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    former_service_secrets (token_id) {
+        token_id -> Uuid,
+        kid -> Text,
+        digest -> Binary,
+        pepper_version -> SmallInt,
+        created_at -> Timestamptz,
+        expires_at -> Timestamptz,
     }
 }
 
@@ -259,6 +273,8 @@ diesel::table! {
     }
 }
 
+diesel::joinable!(former_service_secrets -> service_tokens (token_id));
+
 diesel::allow_tables_to_appear_in_same_query!(
     accounts,
     users,
@@ -274,4 +290,5 @@ diesel::allow_tables_to_appear_in_same_query!(
     key_locator,
     api_key_secrets,
     service_tokens,
+    former_service_secrets,
 );

@@ -235,7 +235,7 @@ impl ChangeListener for Memory {
                 self.write().ended.insert(id.clone(), now);
             }
             Change::Tokens { of, before } => self.write().advance(of.as_deref(), *before),
-            Change::User(_) | Change::Account(_) | Change::Key(_) => {}
+            Change::User(_) | Change::Account(_) | Change::Key(_) | Change::ServiceToken(_) => {}
         }
     }
 

@@ -87,7 +87,7 @@ impl ChangeListener for Memory {
             Change::Account(account) => {
                 self.forget(|known| known.memberships.iter().any(|member| member.account == *account));
             }
-            Change::Key(_) | Change::Session(_) | Change::Tokens { .. } => {}
+            Change::Key(_) | Change::ServiceToken(_) | Change::Session(_) | Change::Tokens { .. } => {}
         }
     }
 

@@ -30,7 +30,7 @@ mod testing;
 pub mod update;
 pub mod verify;
 
-pub use authenticate::{AuthenticateError, StoredServiceToken};
+pub use authenticate::{AuthenticateError, ServiceRefusal, ServiceRefused, Services, StoredServiceToken};
 pub use create::{CreateKeyError, KeyDraft};
 pub use credential::{Brand, InvalidBrand, KeyEnvironment, Kid};
 pub use digest::{Digest, InvalidPepper, PepperVersion, Peppers};
@@ -55,7 +55,8 @@ pub use read::ReadKeyError;
 pub use revoke::RevokeKeyError;
 pub use rotate::RotateKeyError;
 pub use service_token::{
-    InvalidServiceName, NewServiceToken, ServiceName, ServiceToken, ServiceTokenError, ServiceTokens,
+    InvalidServiceName, NewServiceToken, ServiceName, ServiceToken, ServiceTokenDraft, ServiceTokenError,
+    ServiceTokenState, ServiceTokens,
 };
 pub use update::UpdateKeyError;
 pub use verify::{Decision, KeyVerification, Verifier, VerifyError};

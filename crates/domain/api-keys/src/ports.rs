@@ -52,14 +52,22 @@ pub trait ApiKeyRepository: Send {
 #[cfg_attr(any(test, feature = "testing"), mockall::automock)]
 #[async_trait]
 pub trait ServiceTokenRepository: Send {
-    /// False if a live token has that name.
+    /// False if a token that was not revoked has that name.
     async fn insert(
         &mut self,
         cleared: &Authorized<ManageServiceTokens, Platform>,
         token: NewServiceToken,
     ) -> Result<bool, StoreError>;
 
-    /// Ends the live token of that name; none if there is none.
+    /// [`ServiceToken::rotated`], of the live token of that name; none if there is none.
+    async fn rotate(
+        &mut self,
+        cleared: &Authorized<ManageServiceTokens, Platform>,
+        name: ServiceName,
+        rotation: Rotation,
+    ) -> Result<Option<ServiceToken>, StoreError>;
+
+    /// Ends the token of that name; none if there is none that was not revoked.
     async fn revoke(
         &mut self,
         cleared: &Authorized<ManageServiceTokens, Platform>,
@@ -109,7 +117,7 @@ pub trait CredentialReader: Send + Sync {
         kid: Kid,
     ) -> Result<Option<StoredKey>, StoreError>;
 
-    /// The service token with that kid, in whatever state.
+    /// The service token whose newest secret has that kid, or the one before, in whatever state.
     async fn service_token(
         &self,
         cleared: &Authorized<LookUpCredential, Platform>,

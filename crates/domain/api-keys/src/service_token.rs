@@ -6,11 +6,11 @@ use std::sync::Arc;
 use portal_audit::{AuditAction, AuditRecord, Caller, Subject};
 use portal_authz::action::ManageServiceTokens;
 use portal_authz::{Authorized, Denied, Platform, Scopes, Unchecked};
-use portal_kernel::{Clock, Entropy, IdGen, SecretString, ServiceTokenId, StoreError, Timestamp, finish};
+use portal_kernel::{Change, Clock, Entropy, IdGen, SecretString, ServiceTokenId, StoreError, Timestamp, finish};
 
 use crate::credential::{SERVICE_PREFIX, mint};
 use crate::ports::{ApiKeysStore, ApiKeysTx, ServiceTokenReader};
-use crate::{Digest, Kid, PepperVersion, Peppers};
+use crate::{Digest, KeySecret, KeySecrets, Networks, NewSecret, Overlap, PepperVersion, Peppers, Rotation};
 
 /// What operators call a token: 1 to 64 lower-case letters, digits and hyphens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,16 +45,85 @@ impl fmt::Display for ServiceName {
 pub struct ServiceToken {
     /// Its id.
     pub id: ServiceTokenId,
-    /// Its name, unique among live tokens.
+    /// Its name, unique among those that were not revoked.
     pub name: ServiceName,
     /// What it allows.
     pub scopes: Scopes,
-    /// Public part of its text.
-    pub kid: Kid,
+    /// From where it can be used.
+    pub networks: Networks,
+    /// Its secrets.
+    pub secrets: KeySecrets,
     /// When it was made.
     pub created_at: Timestamp,
+    /// When it ends by itself.
+    pub expires_at: Option<Timestamp>,
     /// When it was ended; final.
     pub revoked_at: Option<Timestamp>,
+}
+
+/// What becomes of a service token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServiceTokenState {
+    /// It can be used, by its newest secret.
+    Live,
+    /// It can be used, by the secret before as well.
+    Rotating,
+    /// Its time is over.
+    Expired,
+    /// It was ended for good.
+    Revoked,
+}
+
+impl ServiceTokenState {
+    /// The text in lists.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Rotating => "rotating",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        }
+    }
+
+    /// Whether it cannot be used any more.
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Expired | Self::Revoked)
+    }
+}
+
+impl ServiceToken {
+    /// What can be done with it now.
+    pub fn state(&self, now: Timestamp) -> ServiceTokenState {
+        let previous = self.secrets.previous.as_ref();
+        if self.revoked_at.is_some() {
+            ServiceTokenState::Revoked
+        } else if self.expires_at.is_some_and(|end| end <= now) {
+            ServiceTokenState::Expired
+        } else if previous.is_some_and(|secret| secret.is_live(now)) {
+            ServiceTokenState::Rotating
+        } else {
+            ServiceTokenState::Live
+        }
+    }
+
+    /// With a new secret; the one before goes on for the overlap.
+    #[must_use]
+    pub fn rotated(self, rotation: &Rotation) -> Self {
+        Self { secrets: self.secrets.rotated(rotation), ..self }
+    }
+}
+
+/// What a new token is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceTokenDraft {
+    /// Its name.
+    pub name: ServiceName,
+    /// What it allows.
+    pub scopes: Scopes,
+    /// From where it can be used.
+    pub networks: Networks,
+    /// When it ends by itself.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// A token to store, with the digest of its secret.
@@ -68,14 +137,17 @@ pub struct NewServiceToken {
     pub pepper_version: PepperVersion,
 }
 
-/// Why a token was not made, revoked or listed.
+/// Why a token was not made, rotated, revoked or listed.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceTokenError {
     /// A token without scopes would be good for nothing.
     #[error("a service token needs at least one scope")]
     NoScope,
-    /// A live token has that name.
-    #[error("a live service token has that name; revoke it first or choose another name")]
+    /// It would end before it begins.
+    #[error("a service token ends after it was made")]
+    AlreadyOver,
+    /// A token that was not revoked has that name.
+    #[error("a service token has that name; revoke it first or choose another name")]
     NameTaken,
     /// No live token has that name.
     #[error("no live service token has that name")]
@@ -111,28 +183,26 @@ impl ServiceTokens {
     pub async fn create(
         &self,
         who: &Caller,
-        name: ServiceName,
-        scopes: Scopes,
+        draft: ServiceTokenDraft,
     ) -> Result<(ServiceToken, SecretString), ServiceTokenError> {
         let cleared = Unchecked::new(Platform).authorize::<ManageServiceTokens>(&who.principal)?;
+        let ServiceTokenDraft { name, scopes, networks, expires_at } = draft;
+        let created_at = self.clock.now();
         if scopes.is_empty() {
             return Err(ServiceTokenError::NoScope);
         }
-        let minted = mint(SERVICE_PREFIX, &*self.entropy);
-        let (pepper_version, digest) = self.peppers.digest(&minted.text);
-        let token = ServiceToken {
-            id: self.ids.make(),
-            name,
-            scopes,
-            kid: minted.kid,
-            created_at: self.clock.now(),
-            revoked_at: None,
-        };
+        if expires_at.is_some_and(|end| end <= created_at) {
+            return Err(ServiceTokenError::AlreadyOver);
+        }
+        let (NewSecret { kid, digest, pepper_version }, text) = self.new_secret();
+        let secrets = KeySecrets::first(KeySecret { kid, created_at, expires_at: None, revoked_at: None });
+        let id = self.ids.make();
+        let token = ServiceToken { id, name, scopes, networks, secrets, created_at, expires_at, revoked_at: None };
         let new = NewServiceToken { token: token.clone(), digest, pepper_version };
         let mut tx = self.store.begin().await?;
         let outcome = self.create_in(&mut *tx, who, &cleared, new).await;
         finish(tx, outcome).await?;
-        Ok((token, minted.text))
+        Ok((token, text))
     }
 
     async fn create_in(
@@ -142,14 +212,44 @@ impl ServiceTokens {
         cleared: &Cleared,
         new: NewServiceToken,
     ) -> Result<(), ServiceTokenError> {
-        let subject = Subject::ServiceToken(new.token.id);
+        let id = new.token.id;
         if !tx.service_tokens().insert(cleared, new).await? {
             return Err(ServiceTokenError::NameTaken);
         }
-        Ok(tx.audit().record(self.record(who, AuditAction::ServiceTokenCreated, subject)).await?)
+        Ok(self.tell(tx, who, id, AuditAction::ServiceTokenCreated).await?)
     }
 
-    /// Ends the live token of that name.
+    /// Gives the live token of that name a new secret and returns the text, which is not kept. The secret before it goes on for the
+    /// overlap, and one before that ends: never more than two are live.
+    pub async fn rotate(
+        &self,
+        who: &Caller,
+        name: ServiceName,
+        overlap: Overlap,
+    ) -> Result<(ServiceToken, SecretString), ServiceTokenError> {
+        let cleared = Unchecked::new(Platform).authorize::<ManageServiceTokens>(&who.principal)?;
+        let (secret, text) = self.new_secret();
+        let rotation = Rotation { secret, at: self.clock.now(), overlap };
+        let mut tx = self.store.begin().await?;
+        let outcome = self.rotate_in(&mut *tx, who, &cleared, name, rotation).await;
+        Ok((finish(tx, outcome).await?, text))
+    }
+
+    async fn rotate_in(
+        &self,
+        tx: &mut dyn ApiKeysTx,
+        who: &Caller,
+        cleared: &Cleared,
+        name: ServiceName,
+        rotation: Rotation,
+    ) -> Result<ServiceToken, ServiceTokenError> {
+        let rotated = tx.service_tokens().rotate(cleared, name, rotation).await?;
+        let token = rotated.ok_or(ServiceTokenError::NotFound)?;
+        self.tell(tx, who, token.id, AuditAction::ServiceTokenRotated).await?;
+        Ok(token)
+    }
+
+    /// Ends the token of that name, with all of its secrets.
     pub async fn revoke(&self, who: &Caller, name: ServiceName) -> Result<ServiceToken, ServiceTokenError> {
         let cleared = Unchecked::new(Platform).authorize::<ManageServiceTokens>(&who.principal)?;
         let mut tx = self.store.begin().await?;
@@ -166,8 +266,7 @@ impl ServiceTokens {
     ) -> Result<ServiceToken, ServiceTokenError> {
         let revoked = tx.service_tokens().revoke(cleared, name, self.clock.now()).await?;
         let token = revoked.ok_or(ServiceTokenError::NotFound)?;
-        let subject = Subject::ServiceToken(token.id);
-        tx.audit().record(self.record(who, AuditAction::ServiceTokenRevoked, subject)).await?;
+        self.tell(tx, who, token.id, AuditAction::ServiceTokenRevoked).await?;
         Ok(token)
     }
 
@@ -177,73 +276,25 @@ impl ServiceTokens {
         Ok(self.reader.all(&cleared).await?)
     }
 
-    fn record(&self, who: &Caller, action: AuditAction, subject: Subject) -> AuditRecord {
-        AuditRecord::now((&*self.ids, &*self.clock), who, None, action, subject)
+    fn new_secret(&self) -> (NewSecret, SecretString) {
+        let minted = mint(SERVICE_PREFIX, &*self.entropy);
+        let (pepper_version, digest) = self.peppers.digest(&minted.text);
+        (NewSecret { kid: minted.kid, digest, pepper_version }, minted.text)
+    }
+
+    /// Writes down what was done, for the trail and for the other replicas.
+    async fn tell(
+        &self,
+        tx: &mut dyn ApiKeysTx,
+        who: &Caller,
+        id: ServiceTokenId,
+        action: AuditAction,
+    ) -> Result<(), StoreError> {
+        let source = (&*self.ids, &*self.clock);
+        tx.audit().record(AuditRecord::now(source, who, None, action, Subject::ServiceToken(id))).await?;
+        tx.changes().changed(Change::ServiceToken(id)).await
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use portal_authz::{Role, Scope};
-    use portal_kernel::ExposeSecret;
-
-    use super::*;
-    use crate::testing::{Ending, Fixture, MockApiKeysStore, member, operator};
-
-    fn gateway() -> ServiceName {
-        ServiceName::parse("gateway-1").unwrap()
-    }
-
-    fn scopes() -> Scopes {
-        Scopes::from_iter([Scope::KeysVerify])
-    }
-
-    fn build(fixture: Fixture) -> (ServiceTokens, Arc<MockApiKeysStore>) {
-        fixture.build_service_tokens()
-    }
-
-    #[test]
-    fn names_are_plain() {
-        for text in ["", "Gateway", "a b", "a_b", "é", &"a".repeat(65)] {
-            assert_eq!(ServiceName::parse(text), Err(InvalidServiceName), "{text:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn an_operator_makes_a_token_and_it_is_recorded_for_the_platform() {
-        let mut fixture = Fixture::default();
-        fixture.tx.service_tokens.expect_insert().once().returning(|_, _| Ok(true));
-        fixture
-            .tx
-            .audit
-            .expect_record()
-            .withf(|record| record.account.is_none() && record.provenance.reason.as_deref() == Some("new gateway"))
-            .once()
-            .returning(|_| Ok(()));
-        let (tokens, store) = build(fixture);
-        let who = operator(Some("new gateway".to_owned()));
-        let (token, text) = tokens.create(&who, gateway(), scopes()).await.unwrap();
-        assert_eq!(crate::credential::read(SERVICE_PREFIX, text.expose_secret()), Some(token.kid));
-        assert_eq!(store.endings(), [Ending::Committed]);
-    }
-
-    #[tokio::test]
-    async fn nobody_but_an_operator_makes_tokens() {
-        let (tokens, store) = build(Fixture::default());
-        let outcome = tokens.create(&member(Role::Owner), gateway(), scopes()).await;
-        assert!(matches!(outcome, Err(ServiceTokenError::Denied(Denied::Forbidden))));
-        assert_eq!(store.endings(), []);
-    }
-
-    #[tokio::test]
-    async fn a_taken_name_and_an_empty_scope_list_are_refused() {
-        let mut fixture = Fixture::default();
-        fixture.tx.service_tokens.expect_insert().once().returning(|_, _| Ok(false));
-        let (tokens, store) = build(fixture);
-        let outcome = tokens.create(&operator(None), gateway(), Scopes::default()).await;
-        assert!(matches!(outcome, Err(ServiceTokenError::NoScope)));
-        let outcome = tokens.create(&operator(None), gateway(), scopes()).await;
-        assert!(matches!(outcome, Err(ServiceTokenError::NameTaken)));
-        assert_eq!(store.endings(), [Ending::RolledBack]);
-    }
-}
+mod tests;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use portal_audit::{AuditAction, AuditLog, Caller, MockAuditLog, Provenance};
-use portal_authz::{Job, Principal, Role, Roles, Unchecked, UserPrincipal};
+use portal_authz::{Job, Principal, Role, Roles, Scope, Scopes, Unchecked, UserPrincipal};
 use portal_kernel::{AccountId, Begin, Change, ChangeLog, Clock, Finish, StoreError, UserId};
 use portal_testkit::{CountingEntropy, CountingIds, FixedClock};
 
@@ -15,8 +15,8 @@ use crate::credential::{Minted, mint};
 use crate::ports::{ApiKeyRepository, ApiKeysTx, ServiceTokenRepository};
 use crate::{
     ApiKey, ApiKeys, Brand, KeyEnvironment, KeyName, KeyPolicy, KeySecret, KeySecrets, Kid, MockApiKeyReader,
-    MockApiKeyRepository, MockServiceTokenReader, MockServiceTokenRepository, PepperVersion, Peppers, ServiceTokens,
-    StoredKey,
+    MockApiKeyRepository, MockServiceTokenReader, MockServiceTokenRepository, Networks, PepperVersion, Peppers,
+    ServiceName, ServiceToken, ServiceTokens, StoredKey,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -227,6 +227,22 @@ pub(crate) fn key() -> ApiKey {
         disabled_at: None,
         revoked_at: None,
         revision: 1,
+    }
+}
+
+/// A live service token.
+pub(crate) fn service_token() -> ServiceToken {
+    let created_at = FixedClock::default().now();
+    let kid = Kid::parse("abcdefghijkl").unwrap();
+    ServiceToken {
+        id: "svc_00000000000000000000000001".parse().unwrap(),
+        name: ServiceName::parse("gateway").unwrap(),
+        scopes: Scopes::from_iter([Scope::KeysVerify]),
+        networks: Networks::default(),
+        secrets: KeySecrets::first(KeySecret { kid, created_at, expires_at: None, revoked_at: None }),
+        created_at,
+        expires_at: None,
+        revoked_at: None,
     }
 }
 

@@ -68,7 +68,7 @@ pub enum VerifyError {
     Store(#[from] StoreError),
 }
 
-/// Judges presented credentials.
+/// Judges presented keys.
 pub struct Verifier {
     /// Finds records.
     pub reader: Arc<dyn CredentialReader>,

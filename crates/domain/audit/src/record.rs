@@ -84,6 +84,8 @@ audit_actions! {
     ApiKeyRevoked = "api_key.revoked";
     /// A service token was made.
     ServiceTokenCreated = "service_token.created";
+    /// A service token got a new secret.
+    ServiceTokenRotated = "service_token.rotated";
     /// A service token was ended for good.
     ServiceTokenRevoked = "service_token.revoked";
     /// An operator had a message of the identity provider read again that had been put aside.

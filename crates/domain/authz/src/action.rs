@@ -104,7 +104,7 @@ actions! {
     ManageWebhooks = "manage-webhooks";
     /// Look up the record behind a presented credential.
     LookUpCredential = "look-up-credential";
-    /// Make, list and revoke service tokens.
+    /// Make, list, rotate and revoke service tokens.
     ManageServiceTokens = "manage-service-tokens";
     /// Vouch for how far each audit trail has come.
     SignAuditHeads = "sign-audit-heads";

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::{AccountId, ApiKeyId, StoreError, Timestamp, UserId};
+use crate::{AccountId, ApiKeyId, ServiceTokenId, StoreError, Timestamp, UserId};
 
 /// What changed. Says where to look again, not what is there now.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -19,6 +19,8 @@ pub enum Change {
     Account(AccountId),
     /// An API key: what it is restricted to, its secrets, or whether it can be used.
     Key(ApiKeyId),
+    /// A service token: made, its secrets, or whether it can be used.
+    ServiceToken(ServiceTokenId),
     /// A session ended; the identity provider's id.
     Session(String),
     /// Session tokens that were made before a moment ended. The moment only ever moves on.
@@ -37,6 +39,7 @@ impl Change {
             Self::User(_) => "user",
             Self::Account(_) => "account",
             Self::Key(_) => "key",
+            Self::ServiceToken(_) => "service-token",
             Self::Session(_) => "session",
             Self::Tokens { .. } => "tokens",
         }
@@ -48,6 +51,7 @@ impl Change {
             Self::User(id) => id.to_string(),
             Self::Account(id) => id.to_string(),
             Self::Key(id) => id.to_string(),
+            Self::ServiceToken(id) => id.to_string(),
             Self::Session(id) => id.clone(),
             Self::Tokens { of: None, before } => before.to_string(),
             Self::Tokens { of: Some(person), before } => format!("{before} {person}"),
@@ -60,6 +64,7 @@ impl Change {
             "user" => subject.parse().ok().map(Self::User),
             "account" => subject.parse().ok().map(Self::Account),
             "key" => subject.parse().ok().map(Self::Key),
+            "service-token" => subject.parse().ok().map(Self::ServiceToken),
             "session" => Some(Self::Session(subject.to_owned())),
             "tokens" => {
                 let (before, of) =
@@ -108,6 +113,7 @@ mod tests {
             Change::User("usr_00000000000000000000000001".parse().unwrap()),
             Change::Account("acc_00000000000000000000000001".parse().unwrap()),
             Change::Key("key_00000000000000000000000001".parse().unwrap()),
+            Change::ServiceToken("svc_00000000000000000000000001".parse().unwrap()),
             Change::Session("sess_1".to_owned()),
             Change::Tokens { of: Some("user_1".to_owned()), before },
             Change::Tokens { of: None, before },

@@ -8,7 +8,7 @@ use portal_accounts::contract::{cleared, looking_up, provision, told};
 use portal_accounts::{Account, AccountReader, Profile, SignInReader};
 use portal_api_keys::contract::{Owner, look_up, new, operator};
 use portal_api_keys::{
-    ApiKey, ApiKeyReader, Brand, Code, CredentialReader, KeyName, KeyUse, Kid, ServiceName, Verifier,
+    ApiKey, ApiKeyReader, Brand, Code, CredentialReader, KeyName, KeyUse, Kid, ServiceName, Services, Verifier,
 };
 use portal_authz::action::ReadAccount;
 use portal_authz::{Principal, Scope, Scopes, ServicePrincipal, Unchecked};
@@ -141,6 +141,8 @@ async fn t25_hostile_texts_find_nothing_and_fail_nowhere() {
         brand: Brand::default(),
         clock: Arc::new(FixedClock::default()),
     };
+    let services =
+        Services { reader: store.clone(), peppers: Arc::new(peppers()), clock: Arc::new(FixedClock::default()) };
     let gateway = Principal::Service(ServicePrincipal {
         token: "svc_00000000000000000000000001".parse().unwrap(),
         name: "gateway".to_owned(),
@@ -152,7 +154,7 @@ async fn t25_hostile_texts_find_nothing_and_fail_nowhere() {
         for presented in [text.clone(), format!("cort_live_{text}"), format!("portal_svc_{text}")] {
             let answer = verifier.verify_key(&gateway, &presented, &wanted).await.unwrap();
             assert_eq!(answer.code, Code::InvalidApiKey, "{presented:?}");
-            assert!(verifier.authenticate_service(&presented).await.is_err());
+            assert!(services.authenticate(&presented, None).await.is_err());
         }
         let kid = format!("{:0>12}", tamed(&text)).chars().rev().take(12).collect::<String>();
         for kid in [Kid::parse(&text), Kid::parse(&kid)].into_iter().flatten() {

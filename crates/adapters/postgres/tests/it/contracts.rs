@@ -211,6 +211,10 @@ mod of_api_keys {
             a_kid_is_used_once
             of_two_concurrent_tokens_with_a_name_one_is_refused
             a_token_appears_and_ends_with_its_commit
+            after_a_rotation_two_secrets_find_the_token
+            of_two_secrets_the_next_rotation_forgets_the_older_one
+            a_token_that_is_over_is_not_rotated
+            of_two_concurrent_rotations_the_second_follows_the_first
         }
         trail {
             a_record_stays_once_it_is_committed

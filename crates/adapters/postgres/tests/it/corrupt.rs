@@ -4,7 +4,8 @@ use portal_accounts::contract::{looking_up, provision};
 use portal_accounts::{AccountReader, SignInReader};
 use portal_api_keys::contract::{Owner, look_up, new, operator};
 use portal_api_keys::{
-    ApiKeyReader, CredentialReader, Kid, NewServiceToken, ServiceName, ServiceToken, ServiceTokenReader,
+    ApiKeyReader, CredentialReader, KeySecret, KeySecrets, Kid, Networks, NewSecret, NewServiceToken, Overlap,
+    Rotation, ServiceName, ServiceToken, ServiceTokenReader,
 };
 use portal_authz::action::ViewSelf;
 use portal_authz::{Platform, Scope, Scopes, Unchecked};
@@ -25,13 +26,28 @@ async fn filled() -> (TestDatabase, PgStore, Owner) {
         id: "svc_00000000000000000000000001".parse().expect("an id"),
         name: ServiceName::parse("gateway").expect("a name"),
         scopes: Scopes::from_iter([Scope::KeysVerify]),
-        kid: Kid::parse("abcdefghijkl").expect("a kid"),
+        networks: Networks::default(),
+        secrets: KeySecrets::first(KeySecret {
+            kid: Kid::parse("abcdefghijkl").expect("a kid"),
+            created_at: now(),
+            expires_at: None,
+            revoked_at: None,
+        }),
         created_at: now(),
+        expires_at: None,
         revoked_at: None,
     };
     let with_digest = new(&key);
     let token = NewServiceToken { token, digest: with_digest.digest, pepper_version: with_digest.pepper_version };
+    let name = token.token.name.clone();
     assert!(tx.service_tokens().insert(&operator(), token).await.expect("a token"));
+    let secret = NewSecret {
+        kid: Kid::parse("mnopqrstuvwx").expect("a kid"),
+        digest: with_digest.digest,
+        pepper_version: with_digest.pepper_version,
+    };
+    let rotation = Rotation { secret, at: now(), overlap: Overlap::NONE };
+    assert!(tx.service_tokens().rotate(&operator(), name, rotation).await.expect("a token").is_some());
     tx.commit().await.expect("a commit");
     (database, store, owner)
 }
@@ -48,7 +64,7 @@ async fn read_all(store: &PgStore, owner: &Owner) -> Vec<Result<(), StoreError>>
         ApiKeyReader::find(store, key.id).await.map(drop),
         store.page(&owner.may_read(), PageRequest::default()).await.map(drop),
         store.key(&look_up(), key.secrets.newest.kid).await.map(drop),
-        store.service_token(&look_up(), Kid::parse("abcdefghijkl").expect("a kid")).await.map(drop),
+        store.service_token(&look_up(), Kid::parse("mnopqrstuvwx").expect("a kid")).await.map(drop),
         store.all(&operator()).await.map(drop),
     ]
 }
@@ -139,6 +155,30 @@ const CASES: &[(&str, &[usize], &str)] = &[
          UPDATE service_tokens SET pepper_version = -1",
         &[PRESENTED_TOKEN, TOKENS],
         "service_tokens.pepper_version",
+    ),
+    (
+        "ALTER TABLE service_tokens DROP CONSTRAINT service_tokens_networks_few;
+         UPDATE service_tokens SET networks = (SELECT array_agg(format('10.%s.0.0/16', n)::cidr) FROM generate_series(1, 51) n)",
+        &[PRESENTED_TOKEN, TOKENS],
+        "service_tokens.networks",
+    ),
+    (
+        "ALTER TABLE former_service_secrets DROP CONSTRAINT former_service_secrets_kid_shape;
+         UPDATE former_service_secrets SET kid = 'evil'",
+        &[PRESENTED_TOKEN, TOKENS],
+        "former_service_secrets.kid",
+    ),
+    (
+        "ALTER TABLE former_service_secrets DROP CONSTRAINT former_service_secrets_digest_length;
+         UPDATE former_service_secrets SET digest = 'evil'",
+        &[PRESENTED_TOKEN, TOKENS],
+        "former_service_secrets.digest",
+    ),
+    (
+        "ALTER TABLE former_service_secrets DROP CONSTRAINT former_service_secrets_pepper_version_positive;
+         UPDATE former_service_secrets SET pepper_version = 0",
+        &[PRESENTED_TOKEN, TOKENS],
+        "former_service_secrets.pepper_version",
     ),
     ("UPDATE service_tokens SET scopes = ARRAY[NULL]::text[]", &[PRESENTED_TOKEN, TOKENS], "null"),
     ("UPDATE accounts SET created_at = 'infinity'", &[ACCOUNT, ACCOUNTS], "timestamp"),
