@@ -3,16 +3,28 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
+use portal_api_keys::{ListedServiceToken, ServiceTokenReader};
+use portal_authz::action::ManageServiceTokens;
+use portal_authz::{Platform, Unchecked};
 use portal_clerk::{ClerkAuthenticator, JwksCheck};
+use portal_kernel::{Clock, Timestamp};
 use portal_postgres::{PgStore, pending_migrations};
 
 use crate::cli::{Failure, SettingsSource, explain, print};
+use crate::operator::operator;
 use crate::settings::{HttpSettings, Settings, process_environment};
 use crate::system::SystemClock;
 
 /// Clocks may differ by this much before tokens are refused.
 const TOLERATED_SKEW_SECONDS: i64 = 5;
+
+/// A service token that was not used for so long after it was made is maybe nobody's.
+const USED_WITHIN: Duration = Duration::from_hours(24);
+
+/// A service token that ends sooner is to be replaced.
+const ENDS_SOON: Duration = Duration::from_hours(14 * 24);
 
 #[derive(Default)]
 struct Report {
@@ -113,6 +125,7 @@ async fn check_database(report: &mut Report, settings: &portal_postgres::PgSetti
             report.ok("migrations", "all applied");
             check_roles(report, &store).await;
             check_ends(report, &store).await;
+            check_services(report, &store).await;
         }
         Ok(pending) => report.fail("migrations", &format!("{} not applied; run: portal migrate", pending.len())),
         Err(error) => report.fail("migrations", &explain(&error)),
@@ -151,6 +164,38 @@ fn tell_of_ends(report: &mut Report, unconfirmed: u64) {
              says what is in the way"
         ),
     );
+}
+
+async fn check_services(report: &mut Report, store: &PgStore) {
+    let cleared = Unchecked::new(Platform).authorize::<ManageServiceTokens>(&operator(None).principal);
+    let listed = match cleared {
+        Ok(cleared) => store.all(&cleared).await,
+        Err(denied) => return report.fail("services", &explain(&denied)),
+    };
+    match listed {
+        Ok(tokens) => tell_of_services(report, &tokens, SystemClock.now()),
+        Err(error) => report.fail("services", &explain(&error)),
+    }
+}
+
+fn tell_of_services(report: &mut Report, tokens: &[ListedServiceToken], now: Timestamp) {
+    let live: Vec<_> = tokens.iter().filter(|listed| !listed.token.state(now).is_over()).collect();
+    let named = |wanted: &dyn Fn(&ListedServiceToken) -> bool| {
+        let names = live.iter().filter(|listed| wanted(listed)).map(|listed| listed.token.name.as_str());
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let never = named(&|listed| listed.last_used_at.is_none() && now.since(listed.token.created_at) >= USED_WITHIN);
+    let soon = named(&|listed| listed.token.expires_at.is_some_and(|end| end.since(now) < ENDS_SOON));
+    if !never.is_empty() {
+        report.warn("services", &format!("never used: {never}; run: portal service-token revoke --name NAME"));
+    }
+    if !soon.is_empty() {
+        let days = ENDS_SOON.as_secs() / 86_400;
+        report.warn("services", &format!("ends within {days} days: {soon}; make another token under another name"));
+    }
+    if never.is_empty() && soon.is_empty() {
+        report.ok("services", &format!("{} tokens, all in use and for longer", live.len()));
+    }
 }
 
 /// This program speaks plain HTTP: where browsers come by HTTPS, something in front of it ends TLS.
@@ -219,8 +264,8 @@ async fn check_provider(report: &mut Report, settings: Settings) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
+    use portal_api_keys::{KeySecret, KeySecrets, Kid, Networks, ServiceName, ServiceToken};
+    use portal_authz::Scopes;
     use portal_http_kit::TrustedProxies;
 
     use super::*;
@@ -263,6 +308,51 @@ mod tests {
             tell_of_ends(&mut report, unconfirmed);
             assert!(report.text.starts_with(expected) && !report.failed, "{}", report.text);
         }
+    }
+
+    /// Not young any more, and in use.
+    fn token(name: &str, now: Timestamp) -> ListedServiceToken {
+        let created_at = now.minus(USED_WITHIN);
+        let kid = Kid::parse("abcdefghijkl").unwrap();
+        let token = ServiceToken {
+            id: "svc_00000000000000000000000001".parse().unwrap(),
+            name: ServiceName::parse(name).unwrap(),
+            scopes: Scopes::default(),
+            networks: Networks::default(),
+            secrets: KeySecrets::first(KeySecret { kid, created_at, expires_at: None, revoked_at: None }),
+            created_at,
+            expires_at: None,
+            revoked_at: None,
+        };
+        ListedServiceToken { token, last_used_at: Some(created_at) }
+    }
+
+    #[test]
+    fn service_tokens_that_nobody_uses_or_that_end_soon_are_warned_of() {
+        let now: Timestamp = "2026-02-03T04:05:06Z".parse().unwrap();
+        let told = |change: &dyn Fn(&mut ListedServiceToken)| {
+            let mut changed = token("edge", now);
+            change(&mut changed);
+            let mut report = Report::default();
+            tell_of_services(&mut report, &[token("other", now), changed], now);
+            assert!(!report.failed);
+            report.text
+        };
+        let second = Duration::from_secs(1);
+        let (unused, ending) =
+            ("warn  services       never used: edge;", "warn  services       ends within 14 days: edge;");
+        let fine = "ok    services       2 tokens";
+        assert!(told(&|_| ()).starts_with(fine));
+        assert!(told(&|listed| listed.last_used_at = None).starts_with(unused));
+        let young = |listed: &mut ListedServiceToken| {
+            listed.last_used_at = None;
+            listed.token.created_at = now.minus(USED_WITHIN).plus(second);
+        };
+        assert!(told(&young).starts_with(fine), "it may still be handed out");
+        let ends = |end: Timestamp| told(&move |listed| listed.token.expires_at = Some(end));
+        assert!(ends(now.plus(ENDS_SOON)).starts_with(fine));
+        assert!(ends(now.plus(ENDS_SOON).minus(second)).starts_with(ending));
+        assert!(ends(now).starts_with("ok    services       1 tokens"), "it has ended");
     }
 
     #[test]

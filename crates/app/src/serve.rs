@@ -10,8 +10,11 @@ use actix_web::{App, HttpServer, web};
 use portal_accounts::{
     FailedSignIns, Reconciler, Retention, RevokeAgain, RevokedAgain, SignIn, WebhookHealth, Webhooks,
 };
+use portal_api_keys::Activity;
+use portal_api_keys::last_used::pause;
 use portal_http_api::mount_metrics;
 use portal_http_kit::{Observe, cors};
+use portal_kernel::ServiceTokenId;
 use portal_postgres::PgFeed;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -19,6 +22,7 @@ use tokio::time::timeout;
 use crate::audit::HeadSigning;
 use crate::cli::explain;
 use crate::settings::{HttpSettings, MetricsSettings};
+use crate::system::OsEntropy;
 use crate::wire::Wired;
 
 /// How long a client may take to send the head of a request.
@@ -77,6 +81,7 @@ pub struct Bound {
     head_signing: Arc<HeadSigning>,
     sign_in: Arc<SignIn>,
     failed_sign_ins: Arc<FailedSignIns>,
+    service_activity: Arc<Activity<ServiceTokenId>>,
 }
 
 /// Ends a server that runs.
@@ -110,6 +115,7 @@ impl Bound {
         let webhook_health = self.webhooks.as_ref().map(|webhooks| webhooks.health.clone());
         let (end, ended) = oneshot::channel();
         let mut telling = tokio::spawn(tell(self.failed_sign_ins, webhook_health, ended));
+        let noting = tokio::spawn(note_uses(self.service_activity.clone()));
         let outcome = self.server.await.map_err(ServeError::Run);
         feed.abort();
         scanning.abort();
@@ -118,6 +124,10 @@ impl Bound {
         revoking.abort();
         head_signing.abort();
         preparing.abort();
+        noting.abort();
+        if !matches!(timeout(LAST_WORDS, self.service_activity.write()).await, Ok(Ok(()))) {
+            tracing::warn!("when service tokens were last used may not be written");
+        }
         // What is being told is told to its end, and then what came since.
         let is_told = end.send(()).is_ok() && matches!(timeout(LAST_WORDS, &mut telling).await, Ok(Ok(true)));
         if !is_told {
@@ -182,6 +192,7 @@ pub fn bind(
         revoke_again: wired.revoke_again.clone(),
         sign_in: wired.api.kit.sign_in.clone(),
         failed_sign_ins: wired.api.kit.failed_sign_ins.clone(),
+        service_activity: wired.service_activity.clone(),
         webhooks: wired.api.webhooks.clone(),
     })
 }
@@ -214,6 +225,16 @@ async fn tell(
         }
         if let Err(error) = told {
             tracing::warn!(error = explain(&error), "sign-ins that failed are not in the trail yet; trying again");
+        }
+    }
+}
+
+/// Writes now and then which credentials were used.
+async fn note_uses(activity: Arc<Activity<ServiceTokenId>>) {
+    loop {
+        tokio::time::sleep(pause(&OsEntropy)).await;
+        if let Err(error) = activity.write().await {
+            tracing::warn!(error = explain(&error), "when service tokens were used is not written yet; trying again");
         }
     }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use portal_api_keys::{
-    Networks, Overlap, ServiceName, ServiceToken, ServiceTokenDraft, ServiceTokenState, ServiceTokens,
+    ListedServiceToken, Networks, Overlap, ServiceName, ServiceToken, ServiceTokenDraft, ServiceTokenState,
+    ServiceTokens,
 };
 use portal_authz::{Scope, Scopes};
 use portal_kernel::{ExposeSecret, SecretString, Timestamp};
@@ -144,22 +145,26 @@ fn shown_once(token: &ServiceToken, text: &SecretString, done: &str) -> Printed 
     Printed { aside, text: format!("{}\n", text.expose_secret()) }
 }
 
-fn table(tokens: &[ServiceToken], now: Timestamp) -> String {
+fn table(tokens: &[ListedServiceToken], now: Timestamp) -> String {
     let mut text = String::new();
-    let mut line = |cells: [&str; 7]| {
-        let [name, kid, state, created, end, scopes, networks] = cells;
+    let mut line = |cells: [&str; 8]| {
+        let [name, kid, state, created, end, used, scopes, networks] = cells;
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "{name:<24}  {kid:<12}  {state:<8}  {created:<27}  {end:<27}  {scopes:<24}  {networks}");
+        let _ = writeln!(
+            text,
+            "{name:<24}  {kid:<12}  {state:<8}  {created:<27}  {end:<27}  {used:<27}  {scopes:<24}  {networks}"
+        );
     };
-    line(["NAME", "KID", "STATE", "CREATED", "ENDS", "SCOPES", "NETWORKS"]);
-    for token in tokens {
+    line(["NAME", "KID", "STATE", "CREATED", "ENDS", "LAST USED", "SCOPES", "NETWORKS"]);
+    let shown = |moment: Option<Timestamp>, absent: &str| moment.map_or_else(|| absent.to_owned(), |at| at.to_string());
+    for ListedServiceToken { token, last_used_at } in tokens {
         let (state, scopes) = (token.state(now), list(&token.scopes));
-        let ends = token.expires_at.map_or_else(|| "-".to_owned(), |end| end.to_string());
+        let (ends, used) = (shown(token.expires_at, "-"), shown(*last_used_at, "never"));
         let (name, created, places) = (token.name.as_str(), token.created_at.to_string(), places(token));
-        line([name, token.secrets.newest.kid.as_str(), state.as_str(), &created, &ends, &scopes, &places]);
+        line([name, token.secrets.newest.kid.as_str(), state.as_str(), &created, &ends, &used, &scopes, &places]);
         if let Some(previous) = token.secrets.previous.as_ref().filter(|_| state == ServiceTokenState::Rotating) {
-            let ends = previous.expires_at.map_or_else(String::new, |end| end.to_string());
-            line(["", previous.kid.as_str(), "former", &previous.created_at.to_string(), &ends, "", ""]);
+            let (created, ends) = (previous.created_at.to_string(), shown(previous.expires_at, "-"));
+            line(["", previous.kid.as_str(), "former", &created, &ends, "", "", ""]);
         }
     }
     text

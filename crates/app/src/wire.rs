@@ -6,7 +6,7 @@ use portal_accounts::{
     Accounts, AccountsStore, EndedSessions, Facts, FailedSignIns, GlobalSignOut, Intake, KnownUsers, Organizations,
     Profiles, Reconciler, Retention, RevokeAgain, RoleMap, SeenSessions, Sessions, SignIn, Turns, Webhooks,
 };
-use portal_api_keys::{ApiKeys, ApiKeysStore, Brand, Peppers, ServiceTokens, Services, Verifier};
+use portal_api_keys::{Activity, ApiKeys, ApiKeysStore, Brand, Peppers, ServiceTokens, Services, Verifier};
 use portal_audit::AuditTrail;
 use portal_clerk::{
     ClerkAuthenticator, ClerkDirectory, ClerkListing, ClerkOrganizations, ClerkSessions, ClerkSettings, ClerkWebhooks,
@@ -15,7 +15,7 @@ use portal_clerk::{
 use portal_http_api::Api;
 use portal_http_kit::{HttpMetrics, Kit, RateLimits, ServiceLog};
 use portal_identity::{DirectoryListing, IdentityDirectory};
-use portal_kernel::{Clock, Entropy, IdGen};
+use portal_kernel::{Clock, Entropy, IdGen, ServiceTokenId};
 use portal_postgres::{PgFeed, PgStore};
 use portal_web::Web;
 
@@ -51,6 +51,8 @@ pub struct Wired {
     pub organizations: Arc<Organizations>,
     /// What operators do to service tokens.
     pub service_tokens: ServiceTokens,
+    /// Writes when service tokens were last used; runs as long as the server.
+    pub service_activity: Arc<Activity<ServiceTokenId>>,
     /// What operators do with the audit trail.
     pub audit_tools: AuditTools,
     /// Signs the heads of audit trails; runs as long as the server.
@@ -137,11 +139,17 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let keys = api_keys(&store, peppers.clone(), brand, surroundings);
     let web = Web { public_origin: settings.public_origin.clone(), sign_in_url: settings.sign_in_url };
     let rate_limits = Arc::new(RateLimits::new(&settings.limits, clock.clone()));
+    let service_activity = Arc::new(Activity { last_used: Arc::default(), log: store.clone() });
     let kit = Kit {
         authenticator: authenticator.clone(),
         sign_in: Arc::new(sign_in),
         failed_sign_ins,
-        services: Arc::new(Services { reader: store.clone(), peppers: peppers.clone(), clock: clock.clone() }),
+        services: Arc::new(Services {
+            reader: store.clone(),
+            peppers: peppers.clone(),
+            clock: clock.clone(),
+            last_used: service_activity.last_used.clone(),
+        }),
         service_log: ServiceLog::default(),
         ids,
         public_origin: settings.public_origin,
@@ -185,6 +193,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         authenticator,
         organizations,
         service_tokens,
+        service_activity,
         audit_tools,
         head_signing,
     })

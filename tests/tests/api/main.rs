@@ -22,6 +22,7 @@ mod pages;
 mod profile;
 mod replicas;
 mod sameness;
+mod services;
 mod sessions;
 mod settings;
 mod sign_ins;

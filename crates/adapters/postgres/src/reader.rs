@@ -13,7 +13,8 @@ use portal_accounts::{
     AccountState, EndedSessionReader, Epoch, KnownUser, Merging, SignInReader, Standing, UnconfirmedEndCount, User,
 };
 use portal_api_keys::{
-    ApiKey, ApiKeyReader, CredentialReader, Kid, ServiceToken, ServiceTokenReader, StoredKey, StoredServiceToken,
+    ApiKey, ApiKeyReader, CredentialReader, Kid, ListedServiceToken, ServiceToken, ServiceTokenReader, StoredKey,
+    StoredServiceToken,
 };
 use portal_authz::action::{BuildPrincipal, LookUpCredential, ManageServiceTokens, ReadKeys};
 use portal_authz::{Authorized, Platform, Unchecked};
@@ -32,7 +33,7 @@ use crate::row::moment;
 use crate::row::service_token::KnownServiceTokenRow;
 use crate::schema::{
     accounts, api_key_secrets, api_keys, buried_provider_ids, former_service_secrets, key_locator, memberships,
-    service_tokens, session_epochs, unconfirmed_members, users,
+    service_token_activity, service_tokens, session_epochs, unconfirmed_members, users,
 };
 
 #[async_trait]
@@ -272,15 +273,19 @@ impl CredentialReader for PgStore {
 
 #[async_trait]
 impl ServiceTokenReader for PgStore {
-    async fn all(&self, _: &Authorized<ManageServiceTokens, Platform>) -> Result<Vec<ServiceToken>, StoreError> {
+    async fn all(&self, _: &Authorized<ManageServiceTokens, Platform>) -> Result<Vec<ListedServiceToken>, StoreError> {
         let mut conn = self.connection().await?;
-        let rows: Vec<KnownServiceTokenRow> = service_tokens::table
+        let rows: Vec<(KnownServiceTokenRow, Option<OffsetDateTime>)> = service_tokens::table
             .left_join(former_service_secrets::table)
+            .left_join(service_token_activity::table)
             .order((service_tokens::name, service_tokens::created_at.desc()))
-            .select(KnownServiceTokenRow::as_select())
+            .select((KnownServiceTokenRow::as_select(), service_token_activity::last_used_at.nullable()))
             .load(&mut conn)
             .await
             .map_err(|error| refused(&mut conn, error))?;
-        rows.into_iter().map(ServiceToken::try_from).collect()
+        let listed = |(row, last_used_at)| {
+            Ok(ListedServiceToken { token: ServiceToken::try_from(row)?, last_used_at: moment(last_used_at) })
+        };
+        rows.into_iter().map(listed).collect()
     }
 }

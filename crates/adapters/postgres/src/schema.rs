@@ -273,7 +273,15 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    service_token_activity (token_id) {
+        token_id -> Uuid,
+        last_used_at -> Timestamptz,
+    }
+}
+
 diesel::joinable!(former_service_secrets -> service_tokens (token_id));
+diesel::joinable!(service_token_activity -> service_tokens (token_id));
 
 diesel::allow_tables_to_appear_in_same_query!(
     accounts,
@@ -291,4 +299,5 @@ diesel::allow_tables_to_appear_in_same_query!(
     api_key_secrets,
     service_tokens,
     former_service_secrets,
+    service_token_activity,
 );

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use portal_authz::{Denied, Principal, ServicePrincipal};
-use portal_kernel::{Clock, StoreError, Timestamp};
+use portal_kernel::{Clock, ServiceTokenId, StoreError, Timestamp};
 
 use crate::credential::{SERVICE_PREFIX, read};
 use crate::verify::look_up;
-use crate::{CredentialReader, Digest, Kid, PepperVersion, Peppers, ServiceName, ServiceToken};
+use crate::{CredentialReader, Digest, Kid, LastUsed, PepperVersion, Peppers, ServiceName, ServiceToken};
 
 /// A service token as stored, with the digest of one of its secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,6 +118,8 @@ pub struct Services {
     pub peppers: Arc<Peppers>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Where uses are noted.
+    pub last_used: Arc<LastUsed<ServiceTokenId>>,
 }
 
 impl Services {
@@ -133,9 +135,11 @@ impl Services {
             return refused(ServiceRefusal::Unknown, Some(kid), None);
         };
         let matches = self.peppers.matches(presented, stored.pepper_version, &stored.digest);
-        if let Err(why) = stored.judge(matches, address, self.clock.now()) {
+        let now = self.clock.now();
+        if let Err(why) = stored.judge(matches, address, now) {
             return refused(why, Some(kid), matches.then_some(stored.token.name));
         }
+        self.last_used.note(stored.token.id, now);
         let ServiceToken { id, name, scopes, .. } = stored.token;
         Ok(Principal::Service(ServicePrincipal { token: id, name: name.to_string(), scopes }))
     }
@@ -173,8 +177,12 @@ mod tests {
     ) -> Result<Principal, ServiceRefused> {
         let mut reader = MockCredentialReader::new();
         reader.expect_service_token().returning(move |_, _| Ok(found.clone()));
-        let services =
-            Services { reader: Arc::new(reader), peppers: Arc::new(peppers()), clock: Arc::new(FixedClock::default()) };
+        let services = Services {
+            reader: Arc::new(reader),
+            peppers: Arc::new(peppers()),
+            clock: Arc::new(FixedClock::default()),
+            last_used: Arc::default(),
+        };
         let address = address.map(|address| address.parse().unwrap());
         services.authenticate(text, address).await.map_err(|error| match error {
             AuthenticateError::Invalid(refused) => refused,

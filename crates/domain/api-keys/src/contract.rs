@@ -17,12 +17,12 @@ use portal_accounts::contract::provision;
 use portal_accounts::{AccountsStore, User};
 use portal_authz::action::{CreateKey, LookUpCredential, ManageServiceTokens, ReadKeys};
 use portal_authz::{Action, Authorized, Job, Platform, Principal, Role, Roles, Unchecked, UserPrincipal};
-use portal_kernel::{AccountId, ApiKeyId, Id, StoreError, Timestamp};
+use portal_kernel::{AccountId, ApiKeyId, Id, ServiceTokenId, StoreError, Timestamp};
 
 use crate::{
-    ApiKey, ApiKeyReader, ApiKeysStore, ApiKeysTx, CredentialReader, Digest, KeyEnvironment, KeyName, KeyPolicy,
-    KeyScopes, KeySecret, KeySecrets, Kid, ModelAllowList, Networks, NewApiKey, NewSecret, PepperVersion, RateLimit,
-    RateLimits, ServiceTokenReader,
+    ActivityLog, ApiKey, ApiKeyReader, ApiKeysStore, ApiKeysTx, CredentialReader, Digest, KeyEnvironment, KeyName,
+    KeyPolicy, KeyScopes, KeySecret, KeySecrets, Kid, ModelAllowList, Networks, NewApiKey, NewSecret, PepperVersion,
+    RateLimit, RateLimits, ServiceTokenReader,
 };
 
 /// The store under test, behind all of its ports.
@@ -38,6 +38,8 @@ pub struct Ports<'a> {
     pub credentials: &'a dyn CredentialReader,
     /// Reads service tokens for operators.
     pub service_tokens: &'a dyn ServiceTokenReader,
+    /// Remembers when service tokens were used.
+    pub service_activity: &'a dyn ActivityLog<ServiceTokenId>,
 }
 
 impl Ports<'_> {

@@ -16,6 +16,7 @@ pub mod judge;
 pub mod key;
 pub mod key_scope;
 pub mod key_secret;
+pub mod last_used;
 pub mod models;
 pub mod networks;
 pub mod policy;
@@ -39,24 +40,26 @@ pub use judge::{Code, KeyUse, StoredKey};
 pub use key::{ApiKey, InvalidKeyName, KeyName, KeyPatch, KeyState, NewApiKey};
 pub use key_scope::{InvalidKeyScopes, KeyScope, KeyScopes};
 pub use key_secret::{InvalidOverlap, KeySecret, KeySecrets, NewSecret, Overlap, Rotation};
+pub use last_used::{Activity, LastUsed};
 pub use models::{InvalidModels, ModelAllowList};
 pub use networks::{InvalidNetworks, Networks};
 pub use policy::KeyPolicy;
 pub use ports::{
-    ApiKeyReader, ApiKeyRepository, ApiKeysStore, ApiKeysTx, CredentialReader, ServiceTokenReader,
+    ActivityLog, ApiKeyReader, ApiKeyRepository, ApiKeysStore, ApiKeysTx, CredentialReader, ServiceTokenReader,
     ServiceTokenRepository,
 };
 #[cfg(any(test, feature = "testing"))]
 pub use ports::{
-    MockApiKeyReader, MockApiKeyRepository, MockCredentialReader, MockServiceTokenReader, MockServiceTokenRepository,
+    MockActivityLog, MockApiKeyReader, MockApiKeyRepository, MockCredentialReader, MockServiceTokenReader,
+    MockServiceTokenRepository,
 };
 pub use rate_limit::{InvalidRateLimits, RateLimit, RateLimits};
 pub use read::ReadKeyError;
 pub use revoke::RevokeKeyError;
 pub use rotate::RotateKeyError;
 pub use service_token::{
-    InvalidServiceName, NewServiceToken, ServiceName, ServiceToken, ServiceTokenDraft, ServiceTokenError,
-    ServiceTokenState, ServiceTokens,
+    InvalidServiceName, ListedServiceToken, NewServiceToken, ServiceName, ServiceToken, ServiceTokenDraft,
+    ServiceTokenError, ServiceTokenState, ServiceTokens,
 };
 pub use update::UpdateKeyError;
 pub use verify::{Decision, KeyVerification, Verifier, VerifyError};

@@ -9,8 +9,8 @@ use portal_authz::{Authorized, Platform, Unchecked};
 use portal_kernel::{AccountId, ApiKeyId, Begin, ChangeLog, Finish, Page, PageRequest, StoreError, Timestamp};
 
 use crate::{
-    ApiKey, KeyPatch, Kid, NewApiKey, NewServiceToken, Rotation, ServiceName, ServiceToken, StoredKey,
-    StoredServiceToken,
+    ApiKey, KeyPatch, Kid, ListedServiceToken, NewApiKey, NewServiceToken, Rotation, ServiceName, ServiceToken,
+    StoredKey, StoredServiceToken,
 };
 
 /// Keys, inside a transaction.
@@ -125,10 +125,25 @@ pub trait CredentialReader: Send + Sync {
     ) -> Result<Option<StoredServiceToken>, StoreError>;
 }
 
+/// Remembers when credentials were last used, outside any transaction.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait ActivityLog<I: Send + Sync + 'static>: Send + Sync {
+    /// Each credential once, in the order of their ids. Only ever moves a moment on.
+    async fn used(
+        &self,
+        cleared: &Authorized<LookUpCredential, Platform>,
+        uses: &[(I, Timestamp)],
+    ) -> Result<(), StoreError>;
+}
+
 /// Reads service tokens for operators, outside any transaction.
 #[cfg_attr(any(test, feature = "testing"), mockall::automock)]
 #[async_trait]
 pub trait ServiceTokenReader: Send + Sync {
     /// All of them, by name, then newest first.
-    async fn all(&self, cleared: &Authorized<ManageServiceTokens, Platform>) -> Result<Vec<ServiceToken>, StoreError>;
+    async fn all(
+        &self,
+        cleared: &Authorized<ManageServiceTokens, Platform>,
+    ) -> Result<Vec<ListedServiceToken>, StoreError>;
 }

@@ -126,6 +126,15 @@ pub struct ServiceTokenDraft {
     pub expires_at: Option<Timestamp>,
 }
 
+/// A token as operators see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedServiceToken {
+    /// The token.
+    pub token: ServiceToken,
+    /// When it was last used; up to a minute behind.
+    pub last_used_at: Option<Timestamp>,
+}
+
 /// A token to store, with the digest of its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewServiceToken {
@@ -271,7 +280,7 @@ impl ServiceTokens {
     }
 
     /// All tokens, revoked ones included.
-    pub async fn list(&self, who: &Caller) -> Result<Vec<ServiceToken>, ServiceTokenError> {
+    pub async fn list(&self, who: &Caller) -> Result<Vec<ListedServiceToken>, ServiceTokenError> {
         let cleared = Unchecked::new(Platform).authorize::<ManageServiceTokens>(&who.principal)?;
         Ok(self.reader.all(&cleared).await?)
     }

@@ -102,7 +102,7 @@ actions! {
     EndAllSessions = "end-all-sessions";
     /// List and replay webhooks that were put aside.
     ManageWebhooks = "manage-webhooks";
-    /// Look up the record behind a presented credential.
+    /// Look up the record behind a presented credential, and note that it was used.
     LookUpCredential = "look-up-credential";
     /// Make, list, rotate and revoke service tokens.
     ManageServiceTokens = "manage-service-tokens";

@@ -141,8 +141,12 @@ async fn t25_hostile_texts_find_nothing_and_fail_nowhere() {
         brand: Brand::default(),
         clock: Arc::new(FixedClock::default()),
     };
-    let services =
-        Services { reader: store.clone(), peppers: Arc::new(peppers()), clock: Arc::new(FixedClock::default()) };
+    let services = Services {
+        reader: store.clone(),
+        peppers: Arc::new(peppers()),
+        clock: Arc::new(FixedClock::default()),
+        last_used: Arc::default(),
+    };
     let gateway = Principal::Service(ServicePrincipal {
         token: "svc_00000000000000000000000001".parse().unwrap(),
         name: "gateway".to_owned(),

@@ -168,7 +168,14 @@ mod of_api_keys {
     use portal_postgres::PgStore;
 
     fn ports(store: &PgStore) -> contract::Ports<'_> {
-        contract::Ports { accounts: store, store, keys: store, credentials: store, service_tokens: store }
+        contract::Ports {
+            accounts: store,
+            store,
+            keys: store,
+            credentials: store,
+            service_tokens: store,
+            service_activity: store,
+        }
     }
 
     contract! { super::ports;
@@ -215,6 +222,7 @@ mod of_api_keys {
             of_two_secrets_the_next_rotation_forgets_the_older_one
             a_token_that_is_over_is_not_rotated
             of_two_concurrent_rotations_the_second_follows_the_first
+            a_last_use_only_moves_on
         }
         trail {
             a_record_stays_once_it_is_committed

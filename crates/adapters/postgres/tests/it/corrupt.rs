@@ -213,7 +213,7 @@ async fn a_row_that_makes_no_entity_is_corrupt_and_named_without_its_value() {
 async fn a_scope_that_this_version_does_not_know_allows_nothing_and_hurts_nobody() {
     let (database, store, _) = filled().await;
     database.execute("UPDATE service_tokens SET scopes = '{future:scope,metrics:read}'").await.unwrap();
-    assert_eq!(store.all(&operator()).await.unwrap()[0].scopes, Scopes::from_iter([Scope::MetricsRead]));
+    assert_eq!(store.all(&operator()).await.unwrap()[0].token.scopes, Scopes::from_iter([Scope::MetricsRead]));
     database.execute("UPDATE service_tokens SET scopes = '{future:scope}'").await.unwrap();
-    assert!(store.all(&operator()).await.unwrap()[0].scopes.is_empty());
+    assert!(store.all(&operator()).await.unwrap()[0].token.scopes.is_empty());
 }

@@ -8,8 +8,8 @@ use portal_kernel::{StoreError, Timestamp};
 
 use super::{Ports, at, digest, id, kid, look_up, new_secret, operator, pepper_version, restricted};
 use crate::{
-    KeySecret, KeySecrets, Kid, Networks, NewServiceToken, Overlap, Rotation, ServiceName, ServiceToken,
-    StoredServiceToken,
+    KeySecret, KeySecrets, Kid, ListedServiceToken, Networks, NewServiceToken, Overlap, Rotation, ServiceName,
+    ServiceToken, StoredServiceToken,
 };
 
 fn name(text: &str) -> ServiceName {
@@ -80,8 +80,12 @@ fn as_stored(token: &ServiceToken, kid: Kid, secret_expires_at: Option<Timestamp
     StoredServiceToken { digest, pepper_version, token: token.clone(), secret_expires_at }
 }
 
-async fn all(ports: Ports<'_>) -> Vec<ServiceToken> {
+async fn listed(ports: Ports<'_>) -> Vec<ListedServiceToken> {
     ports.service_tokens.all(&operator()).await.expect("all tokens")
+}
+
+async fn all(ports: Ports<'_>) -> Vec<ServiceToken> {
+    listed(ports).await.into_iter().map(|listed| listed.token).collect()
 }
 
 /// A token comes back as it was written, and its secret as digest and pepper version; its kid finds no key.
@@ -214,4 +218,19 @@ pub async fn of_two_concurrent_rotations_the_second_follows_the_first(ports: Por
     second.commit().await.expect("a commit");
     assert_eq!(twice, once.map(|once| once.rotated(&rotation(11, 12))));
     assert_eq!(all(ports).await, Vec::from_iter(twice));
+}
+
+/// A use shows with its token, the latest one of all that were told in whatever order; a token that was not used has none.
+pub async fn a_last_use_only_moves_on(ports: Ports<'_>) {
+    let (one, two, three) = (token(1, "a"), token(2, "b"), token(3, "c"));
+    for token in [&one, &two, &three] {
+        assert!(insert(ports, token).await.expect("an answer"));
+    }
+    for uses in
+        [&[(one.id, at(10)), (two.id, at(20))][..], &[(one.id, at(12)), (two.id, at(19))], &[(one.id, at(11))], &[]]
+    {
+        ports.service_activity.used(&look_up(), uses).await.expect("the uses are written");
+    }
+    let last = listed(ports).await.into_iter().map(|listed| listed.last_used_at).collect::<Vec<_>>();
+    assert_eq!(last, [Some(at(12)), Some(at(20)), None]);
 }
