@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portal_api_keys::{ListedServiceToken, ServiceTokenReader};
+use portal_api_keys::{LegacyToken, ListedServiceToken, ServiceTokenReader};
 use portal_authz::action::ManageServiceTokens;
-use portal_authz::{Platform, Unchecked};
+use portal_authz::{Platform, Scope, Unchecked};
 use portal_clerk::{ClerkAuthenticator, JwksCheck};
 use portal_kernel::{Clock, Timestamp};
 use portal_postgres::{PgStore, pending_migrations};
@@ -68,6 +68,7 @@ pub(crate) async fn run(from: &SettingsSource) -> Result<ExitCode, Failure> {
             check_proxies(&mut report, &settings.public_origin, &settings.http);
             check_database(&mut report, &settings.database).await;
             check_webhooks(&mut report, &settings);
+            check_legacy_service(&mut report, settings.legacy_service.as_ref());
             check_provider(&mut report, settings).await;
         }
         Err(mistakes) => {
@@ -230,6 +231,18 @@ fn check_webhooks(report: &mut Report, settings: &Settings) {
     }
 }
 
+fn check_legacy_service(report: &mut Report, legacy: Option<&LegacyToken>) {
+    let Some(legacy) = legacy else { return };
+    let scopes = legacy.scopes().iter().map(Scope::as_str).collect::<Vec<_>>().join(", ");
+    report.warn(
+        "legacy token",
+        &format!(
+            "whoever knows PORTAL_SERVICE_AUTH_TOKEN may {scopes}, and nobody can tell who it is: give each service a token of its own \
+             (portal service-token create) and remove the setting"
+        ),
+    );
+}
+
 async fn check_provider(report: &mut Report, settings: Settings) {
     let authenticator = match ClerkAuthenticator::new(settings.clerk, Arc::new(SystemClock)) {
         Ok(authenticator) => authenticator,
@@ -264,7 +277,7 @@ async fn check_provider(report: &mut Report, settings: Settings) {
 
 #[cfg(test)]
 mod tests {
-    use portal_api_keys::{KeySecret, KeySecrets, Kid, Networks, ServiceName, ServiceToken};
+    use portal_api_keys::{Brand, KeySecret, KeySecrets, Kid, Networks, ServiceName, ServiceToken};
     use portal_authz::Scopes;
     use portal_http_kit::TrustedProxies;
 
@@ -353,6 +366,19 @@ mod tests {
         assert!(ends(now.plus(ENDS_SOON)).starts_with(fine));
         assert!(ends(now.plus(ENDS_SOON).minus(second)).starts_with(ending));
         assert!(ends(now).starts_with("ok    services       1 tokens"), "it has ended");
+    }
+
+    #[test]
+    fn a_legacy_token_is_warned_of_without_its_text_and_none_is_not_mentioned() {
+        let text = "0123456789abcdef0123456789abcdef";
+        let scopes = Scopes::from_iter([Scope::KeysVerify]);
+        let legacy = LegacyToken::new(&text.into(), scopes, &Brand::default()).unwrap();
+        let mut report = Report::default();
+        check_legacy_service(&mut report, None);
+        assert_eq!(report.text, "");
+        check_legacy_service(&mut report, Some(&legacy));
+        assert!(report.text.starts_with("warn  legacy token") && report.text.contains("may keys:verify,"));
+        assert!(!report.text.contains(text) && !report.failed);
     }
 
     #[test]

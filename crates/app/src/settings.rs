@@ -6,6 +6,7 @@ mod accounts;
 mod audit;
 mod limits;
 mod reader;
+mod services;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,7 +15,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use portal_accounts::RoleMap;
-use portal_api_keys::{Brand, PepperVersion, Peppers};
+use portal_api_keys::{Brand, LegacyToken, PepperVersion, Peppers};
 use portal_clerk::{
     ClerkOptions, ClerkSettings, Compatibility, SatelliteOptions, StrictChoices, WebhookSecret, WebhookVerifier,
 };
@@ -73,6 +74,8 @@ pub struct Settings {
     pub webhooks: Option<WebhookVerifier>,
     /// API keys and service tokens.
     pub keys: KeySettings,
+    /// What services may show besides tokens of their own, if anything.
+    pub legacy_service: Option<LegacyToken>,
     /// The audit trail.
     pub audit: AuditSettings,
     /// Metrics.
@@ -177,7 +180,7 @@ impl Settings {
         }
         let sign_in_url = sign_in_url(reader);
         let webhooks = webhooks(reader);
-        let accounts = AccountsSettings::read(reader);
+        let (accounts, legacy_service) = (AccountsSettings::read(reader), services::read(reader));
         let satellite = satellite(reader, sign_in_url.as_ref().map(Option::as_deref), origin.as_deref());
         let clerk = clerk.zip(satellite).and_then(|(mut options, satellite)| {
             options.satellite = satellite;
@@ -194,6 +197,7 @@ impl Settings {
             accounts: accounts?,
             webhooks: webhooks?,
             keys: keys?,
+            legacy_service: legacy_service?,
             audit: audit?,
             metrics: metrics?,
             log: log?,

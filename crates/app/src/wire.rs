@@ -149,6 +149,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
             peppers: peppers.clone(),
             clock: clock.clone(),
             last_used: service_activity.last_used.clone(),
+            legacy: settings.legacy_service,
         }),
         service_log: ServiceLog::default(),
         ids,

@@ -141,6 +141,47 @@ async fn a_last_use_is_written_behind_and_no_refusal_counts_as_one() {
     assert!(list.contains(&used) && !list.contains("never"), "{used}\n{list}");
 }
 
+const LEGACY: &str = "a-secret-that-many-services-share-0";
+
+fn with_legacy(more: &[(&str, &str)]) -> PortalBuilder {
+    let builder = PortalBuilder::default().set("PORTAL_SERVICE_AUTH_TOKEN", LEGACY);
+    let builder = builder.set("PORTAL_SERVICES__LEGACY_SCOPES", "keys:verify");
+    more.iter().fold(builder, |builder, (name, value)| builder.set(name, *value))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_legacy_token_counts_where_it_is_set_for_its_scopes_and_never_from_a_browser() {
+    let portal = with_legacy(&[]).start().await;
+    assert_eq!(ask(&portal, LEGACY).await.status, 200);
+    portal.get("/metrics", LEGACY).await.assert_problem(403, "scope_missing");
+    for other in [LEGACY.to_uppercase(), LEGACY[1..].to_owned(), format!("{LEGACY}0")] {
+        ask(&portal, &other).await.assert_problem(401, "invalid_service_token");
+    }
+    let browser = portal.request(Method::GET, "/metrics").bearer_auth(LEGACY).header("Sec-Fetch-Mode", "cors");
+    portal.send(browser).await.assert_problem(403, "browser_not_allowed");
+    let own = create(&portal, &[]).await;
+    assert_eq!(ask(&portal, &own).await.status, 200);
+    let without = Portal::start().await;
+    ask(&without, LEGACY).await.assert_problem(401, "invalid_service_token");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_be_guessing_the_legacy_token_is_counted_by_address_before_it_is_compared() {
+    let clock = Arc::new(FixedClock::default());
+    let settings = [("PORTAL_LIMITS__LEGACY_SERVICES_PER_MINUTE", "2"), ("PORTAL_HTTP__TRUSTED_PROXIES", "127.0.0.1")];
+    let portal = with_legacy(&settings).clock(&clock).start().await;
+    let own = create(&portal, &[]).await;
+    for _ in 0..2 {
+        ask(&portal, "nonsense").await.assert_problem(401, "invalid_service_token");
+    }
+    ask(&portal, "nonsense").await.assert_problem(429, "rate_limited");
+    ask(&portal, LEGACY).await.assert_problem(429, "rate_limited");
+    assert_eq!(ask(&portal, &own).await.status, 200, "a token of its own cannot be guessed, and is not counted");
+    assert_eq!(ask_from(&portal, LEGACY, "203.0.113.1").await.status, 200, "nor is another address");
+    clock.advance(Duration::from_mins(1));
+    assert_eq!(ask(&portal, LEGACY).await.status, 200);
+}
+
 /// CVE-2026-27840 (a truncated opaque token was accepted).
 #[tokio::test(flavor = "multi_thread")]
 async fn t14_no_part_and_no_change_of_a_service_token_counts() {

@@ -94,11 +94,42 @@ fn each_mistake_is_one_line_that_names_the_setting() {
         ("PORTAL_LIMITS__USER_READS_PER_MINUTE", "-1", "must be a number from 0 to 10000000"),
         ("PORTAL_LIMITS__ADDRESS_WRITES_PER_MINUTE", "10000001", "must be a number from 0 to 10000000"),
         ("PORTAL_LIMITS__ENTRIES", "0", "must be a number from 1000 to 10000000"),
+        ("PORTAL_SERVICE_AUTH_TOKEN", "s3cret", "services.legacy_token (PORTAL_SERVICE_AUTH_TOKEN): has at least 32"),
+        (
+            "PORTAL_SERVICE_AUTH_TOKEN",
+            "0123456789s3cret0123456789abcdef",
+            "services.legacy_scopes (PORTAL_SERVICES__LEGACY_SCOPES): is missing",
+        ),
+        ("PORTAL_SERVICES__LEGACY_SCOPES", "keys:verify", "is for services.legacy_token, which is not set"),
+        ("PORTAL_SERVICES__LEGACY_SCOPES", "keys:forge", "services.legacy_scopes"),
+        ("PORTAL_LIMITS__LEGACY_SERVICES_PER_MINUTE", "-1", "must be a number from 0 to 10000000"),
         ("PORTAL_METRICS__BIND", "127.0.0.1:8080", "must differ from http.bind"),
         ("PORTAL_LOG__FORMAT", "xml", "must be text or json"),
         ("PORTAL_LOG__FILTER", "portal=[[", "log.filter"),
     ] {
         let lines = mistakes(&[(name, value)]);
+        assert_eq!(lines.len(), 1, "{name}={value}: {lines:?}");
+        assert!(lines[0].contains(expected), "{name}={value}: {lines:?}");
+    }
+}
+
+#[test]
+fn a_legacy_token_is_off_unless_it_is_set_with_what_it_may_do() {
+    let legacy = |changes: &[(&'static str, &'static str)]| {
+        let complete = [
+            ("PORTAL_SERVICE_AUTH_TOKEN", "0123456789abcdef0123456789abcdef"),
+            ("PORTAL_SERVICES__LEGACY_SCOPES", "keys:verify,metrics:read"),
+        ];
+        mistakes(&[&complete, changes].concat())
+    };
+    assert_eq!(legacy(&[]), Vec::<String>::new());
+    for (name, value, expected) in [
+        ("PORTAL_SERVICE_AUTH_TOKEN", "portal_svc_89abcdef0123456789abcdef", "must be no key or token of this program"),
+        ("PORTAL_SERVICE_AUTH_TOKEN", "cort_live_789abcdef0123456789abcdef", "must be no key or token of this program"),
+        ("PORTAL_SERVICE_AUTH_TOKEN", "two words 89abcdef0123456789abcdef", "has visible ASCII characters only"),
+        ("PORTAL_SERVICES__LEGACY_TOKEN", "another-89abcdef0123456789abcdef", "contradict each other"),
+    ] {
+        let lines = legacy(&[(name, value)]);
         assert_eq!(lines.len(), 1, "{name}={value}: {lines:?}");
         assert!(lines[0].contains(expected), "{name}={value}: {lines:?}");
     }

@@ -124,8 +124,13 @@ impl Ports {
             brand: Brand::default(),
             clock: clock.clone(),
         });
-        let services =
-            Services { reader: Arc::new(MockCredentialReader::new()), peppers: peppers.clone(), clock: clock.clone() };
+        let services = Services {
+            reader: Arc::new(MockCredentialReader::new()),
+            peppers: peppers.clone(),
+            clock: clock.clone(),
+            last_used: Arc::default(),
+            legacy: None,
+        };
         let keys = ApiKeys {
             store: Arc::new(Down),
             reader: Arc::new(self.keys),
@@ -183,6 +188,7 @@ const LIMITS: RateLimitSettings = RateLimitSettings {
     user_provider_calls: 10,
     address_reads: 100,
     address_writes: 10,
+    legacy_services: 0,
     entries: 1_000,
 };
 

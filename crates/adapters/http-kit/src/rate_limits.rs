@@ -42,6 +42,8 @@ pub struct RateLimitSettings {
     pub address_reads: u32,
     /// One address, changing something.
     pub address_writes: u32,
+    /// One address, presenting what may be the legacy token of services.
+    pub legacy_services: u32,
     /// How many people, and how many addresses, each limit counts at a time.
     pub entries: usize,
 }
@@ -62,6 +64,7 @@ pub struct RateLimits {
     user_provider_calls: Option<Limit<UserId>>,
     address_reads: Option<Limit<IpAddr>>,
     address_writes: Option<Limit<IpAddr>>,
+    legacy_services: Option<Limit<IpAddr>>,
     refused: AtomicU64,
 }
 
@@ -75,6 +78,7 @@ impl RateLimits {
             user_provider_calls: Limit::new("user-provider", settings.user_provider_calls, most, &clock),
             address_reads: Limit::new("address-read", settings.address_reads, most, &clock),
             address_writes: Limit::new("address-write", settings.address_writes, most, &clock),
+            legacy_services: Limit::new("legacy-service", settings.legacy_services, most, &clock),
             refused: AtomicU64::new(0),
         }
     }
@@ -87,7 +91,7 @@ impl RateLimits {
     /// How many people and addresses are remembered, by all limits together.
     pub fn remembered(&self) -> usize {
         let users = [&self.user_reads, &self.user_writes, &self.user_provider_calls];
-        let addresses = [&self.address_reads, &self.address_writes];
+        let addresses = [&self.address_reads, &self.address_writes, &self.legacy_services];
         users.into_iter().flatten().map(|limit| limit.remembered.len()).sum::<usize>()
             + addresses.into_iter().flatten().map(|limit| limit.remembered.len()).sum::<usize>()
     }
@@ -256,6 +260,13 @@ impl Counted {
     }
 }
 
+/// Counts a request with what may be the legacy token of services, before it is compared.
+pub(crate) fn count_legacy_service(kit: &Kit, address: Option<IpAddr>) -> Result<(), Problem> {
+    let limits = &kit.rate_limits;
+    let Some((limit, address)) = limits.legacy_services.as_ref().zip(address) else { return Ok(()) };
+    check(limits, &limit.spend(&network(address)))
+}
+
 fn check(limits: &RateLimits, standing: &Standing) -> Result<(), Problem> {
     if !standing.refused {
         return Ok(());
@@ -283,6 +294,7 @@ mod tests {
             user_provider_calls: 0,
             address_reads: 1_000_000,
             address_writes: 2,
+            legacy_services: 0,
             entries: 1_000,
         };
         RateLimits::new(&settings, clock.clone())

@@ -6,13 +6,14 @@ use std::net::IpAddr;
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{AUTHORIZATION, COOKIE, ORIGIN};
-use portal_api_keys::{AuthenticateError, Kid, ServiceName, ServiceRefusal, ServiceRefused};
+use portal_api_keys::{AuthenticateError, Kid, LegacyToken, ServiceName, ServiceRefusal, ServiceRefused};
 use portal_authz::{Action, Kind, Platform, Principal, Unchecked};
 
 use crate::address::{network, prefix};
 use crate::context::{Kit, request_id};
 use crate::guard::{Refusal, Requirement, RequirementKind};
 use crate::problem::Problem;
+use crate::rate_limits::count_legacy_service;
 use crate::sparingly::Sparingly;
 
 /// A service whose token allows `A`.
@@ -45,11 +46,17 @@ impl<A: Action> Requirement for Service<A> {
         }
         let kit = Kit::of(req)?;
         let address = kit.trusted_proxies.client(req);
+        if kit.services.may_be_legacy(presented) {
+            count_legacy_service(kit, address)?;
+        }
         let outcome = kit.services.authenticate(presented, address).await;
         if let Err(AuthenticateError::Invalid(refused)) = &outcome {
             kit.service_log.refused(req, kit, refused);
         }
         let principal = outcome.map_err(Problem::from)?;
+        if matches!(&principal, Principal::Service(service) if service.token.is_none()) {
+            kit.service_log.used_legacy(kit, address);
+        }
         match Unchecked::new(Platform).authorize::<A>(&principal) {
             Ok(_) => Ok(Self { principal, action: PhantomData }),
             Err(_) => {
@@ -60,13 +67,21 @@ impl<A: Action> Requirement for Service<A> {
     }
 }
 
-/// Why service tokens were refused, for the log: what happens again is told once a minute.
+/// Why service tokens were refused, and who uses the legacy one, for the log: what happens again is told once a minute.
 #[derive(Default)]
 pub struct ServiceLog {
     refused: Sparingly<(ServiceRefusal, Option<Kid>, Option<IpAddr>)>,
+    legacy: Sparingly<Option<IpAddr>>,
 }
 
 impl ServiceLog {
+    fn used_legacy(&self, kit: &Kit, address: Option<IpAddr>) {
+        if let Some(times) = self.legacy.note(address.map(network), kit.services.clock.now()) {
+            let (service, address) = (LegacyToken::NAME, address.map(prefix));
+            tracing::warn!(service, address, times, "a service used the legacy token: give it one of its own");
+        }
+    }
+
     fn refused(&self, req: &HttpRequest, kit: &Kit, refused: &ServiceRefused) {
         let ServiceRefused { why, kid, name } = refused;
         let address = kit.trusted_proxies.client(req);

@@ -18,6 +18,7 @@ pub(super) fn read(reader: &mut Reader) -> Option<RateLimitSettings> {
     let user_provider_calls = per_minute("limits.user_provider_calls_per_minute", 30);
     let address_reads = per_minute("limits.address_reads_per_minute", 12_000);
     let address_writes = per_minute("limits.address_writes_per_minute", 2_400);
+    let legacy_services = per_minute("limits.legacy_services_per_minute", 600);
     let entries = reader.number("limits.entries", 100_000, 1_000..=MOST);
     Some(RateLimitSettings {
         user_reads: user_reads?,
@@ -25,6 +26,7 @@ pub(super) fn read(reader: &mut Reader) -> Option<RateLimitSettings> {
         user_provider_calls: user_provider_calls?,
         address_reads: address_reads?,
         address_writes: address_writes?,
+        legacy_services: legacy_services?,
         entries: usize::try_from(entries?).ok()?,
     })
 }

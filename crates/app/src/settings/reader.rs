@@ -15,8 +15,9 @@ use super::{Mistake, Mistakes};
 pub struct Environment(pub BTreeMap<String, String>);
 
 /// Names that their owners made standard, and ours that are not nested.
-const STANDARD: [(&str, &str); 15] = [
+const STANDARD: [(&str, &str); 16] = [
     ("PORTAL_PUBLIC_URL", "public_url"),
+    ("PORTAL_SERVICE_AUTH_TOKEN", "services.legacy_token"),
     ("DATABASE_URL", "database.url"),
     ("CLERK_PUBLISHABLE_KEY", "clerk.publishable_key"),
     ("CLERK_SECRET_KEY", "clerk.secret_key"),

@@ -9,7 +9,7 @@ use portal_kernel::{Clock, ServiceTokenId, StoreError, Timestamp};
 
 use crate::credential::{SERVICE_PREFIX, read};
 use crate::verify::look_up;
-use crate::{CredentialReader, Digest, Kid, LastUsed, PepperVersion, Peppers, ServiceName, ServiceToken};
+use crate::{CredentialReader, Digest, Kid, LastUsed, LegacyToken, PepperVersion, Peppers, ServiceName, ServiceToken};
 
 /// A service token as stored, with the digest of one of its secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,13 +120,25 @@ pub struct Services {
     pub clock: Arc<dyn Clock>,
     /// Where uses are noted.
     pub last_used: Arc<LastUsed<ServiceTokenId>>,
+    /// What is accepted besides, where it is.
+    pub legacy: Option<LegacyToken>,
 }
 
 impl Services {
+    /// Whether the text would be compared with the legacy token: it may be guessed, so whoever asks counts it first.
+    pub fn may_be_legacy(&self, presented: &str) -> bool {
+        self.legacy.is_some() && !presented.starts_with(SERVICE_PREFIX)
+    }
+
     /// The service behind a token that was presented from an address. Where the address is not known, only a token that may be used from
     /// everywhere counts.
     pub async fn authenticate(&self, presented: &str, address: Option<IpAddr>) -> Result<Principal, AuthenticateError> {
         let refused = |why, kid, name| Err(AuthenticateError::Invalid(ServiceRefused { why, kid, name }));
+        if let Some(legacy) = self.legacy.as_ref().filter(|_| self.may_be_legacy(presented))
+            && let Some(service) = legacy.authenticate(presented)
+        {
+            return Ok(Principal::Service(service));
+        }
         let Some(kid) = read(SERVICE_PREFIX, presented) else {
             return refused(ServiceRefusal::Malformed, None, None);
         };
@@ -141,7 +153,7 @@ impl Services {
         }
         self.last_used.note(stored.token.id, now);
         let ServiceToken { id, name, scopes, .. } = stored.token;
-        Ok(Principal::Service(ServicePrincipal { token: id, name: name.to_string(), scopes }))
+        Ok(Principal::Service(ServicePrincipal { token: Some(id), name: name.to_string(), scopes }))
     }
 }
 
@@ -182,6 +194,7 @@ mod tests {
             peppers: Arc::new(peppers()),
             clock: Arc::new(FixedClock::default()),
             last_used: Arc::default(),
+            legacy: None,
         };
         let address = address.map(|address| address.parse().unwrap());
         services.authenticate(text, address).await.map_err(|error| match error {
@@ -198,7 +211,7 @@ mod tests {
         for found in [stored(), ending] {
             let who = present(Some(found), minted().text.expose_secret(), Some(INSIDE)).await.unwrap();
             let ServiceToken { id, name, scopes, .. } = service_token();
-            assert_eq!(who, Principal::Service(ServicePrincipal { token: id, name: name.to_string(), scopes }));
+            assert_eq!(who, Principal::Service(ServicePrincipal { token: Some(id), name: name.to_string(), scopes }));
         }
     }
 

@@ -111,6 +111,11 @@ impl Brand {
         }
     }
 
+    /// Whether the text begins as keys do.
+    pub fn is_of_a_key(&self, text: &str) -> bool {
+        KeyEnvironment::ALL.into_iter().any(|environment| text.starts_with(self.prefix(environment)))
+    }
+
     /// Reads the public parts of a presented key, or nothing if it cannot be one: length, alphabet, prefix or checksum are wrong. Never
     /// allocates.
     pub fn read(&self, text: &str) -> Option<(KeyEnvironment, Kid)> {

@@ -141,7 +141,7 @@ mod tests {
 
     fn gateway(scopes: &[Scope]) -> Principal {
         Principal::Service(ServicePrincipal {
-            token: "svc_00000000000000000000000001".parse().unwrap(),
+            token: Some("svc_00000000000000000000000001".parse().unwrap()),
             name: "gateway".to_owned(),
             scopes: scopes.iter().copied().collect::<Scopes>(),
         })

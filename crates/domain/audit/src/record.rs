@@ -1,6 +1,6 @@
 //! One row of the audit trail.
 
-use portal_authz::Principal;
+use portal_authz::{Principal, ServicePrincipal};
 use portal_kernel::{AccountId, ApiKeyId, AuditEventId, Clock, IdGen, ServiceTokenId, Timestamp, UserId};
 
 use crate::{Caller, Effect, EffectResult, Provenance};
@@ -146,7 +146,7 @@ impl Actor {
             Principal::User(user) => ("user", user.user.to_string(), None),
             Principal::Impersonator(by) => ("impersonator", by.user.user.to_string(), Some(by.actor.clone())),
             Principal::Agent(by) => ("agent", by.user.user.to_string(), Some(by.actor.clone())),
-            Principal::Service(service) => ("service", service.token.to_string(), None),
+            Principal::Service(service) => ("service", named(service), None),
             Principal::System(job) => ("system", job.as_str().to_owned(), None),
         };
         Self { kind, id, behind }
@@ -215,9 +215,14 @@ impl AuditRecord {
 }
 
 /// A service is known by its token, and whoever else has a session by that.
+/// The id of the token, or the name of what has none.
+fn named(service: &ServicePrincipal) -> String {
+    service.token.map_or_else(|| service.name.clone(), |token| token.to_string())
+}
+
 fn credential(caller: &Caller) -> Option<String> {
     match &caller.principal {
-        Principal::Service(service) => Some(service.token.to_string()),
+        Principal::Service(service) => Some(named(service)),
         Principal::User(_) | Principal::Impersonator(_) | Principal::Agent(_) | Principal::System(_) => {
             caller.provenance.credential.clone()
         }
@@ -226,7 +231,7 @@ fn credential(caller: &Caller) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use portal_authz::{Job, Scopes, ServicePrincipal};
+    use portal_authz::{Job, Scopes};
     use portal_testkit::{CountingIds, FixedClock};
 
     use super::*;
@@ -251,7 +256,7 @@ mod tests {
     fn a_service_acts_through_its_token_and_others_through_their_session() {
         let provenance = Provenance { credential: Some("sess_1".to_owned()), ..Provenance::default() };
         let token = "svc_00000000000000000000000001".parse().unwrap();
-        let service = ServicePrincipal { token, name: "edge".to_owned(), scopes: Scopes::default() };
+        let service = ServicePrincipal { token: Some(token), name: "edge".to_owned(), scopes: Scopes::default() };
         for (principal, expected) in
             [(Principal::Service(service), token.to_string()), (Principal::System(Job::SignIn), "sess_1".to_owned())]
         {
@@ -261,6 +266,16 @@ mod tests {
             let record = AuditRecord::now(source, &caller, None, AuditAction::ServiceTokenRevoked, subject);
             assert_eq!(record.provenance.credential, Some(expected));
         }
+    }
+
+    #[test]
+    fn who_shows_the_legacy_token_acts_by_its_name() {
+        let legacy = ServicePrincipal { token: None, name: "legacy_token".to_owned(), scopes: Scopes::default() };
+        let caller = Caller { principal: Principal::Service(legacy), provenance: Provenance::default() };
+        let source: (&dyn IdGen, &dyn Clock) = (&CountingIds::default(), &FixedClock::default());
+        let record = AuditRecord::now(source, &caller, None, AuditAction::DirectoryReconciled, Subject::Platform);
+        assert_eq!((record.actor.kind, record.actor.id.as_str()), ("service", "legacy_token"));
+        assert_eq!(record.provenance.credential.as_deref(), Some("legacy_token"));
     }
 
     #[test]

@@ -68,7 +68,9 @@ fn rows(me: UserId, account: AccountId) -> Vec<(String, Principal)> {
     rows.push(("impersonator of owner".to_owned(), Principal::Impersonator(delegate())));
     rows.push(("agent of owner".to_owned(), Principal::Agent(delegate())));
     let token: ServiceTokenId = sample("svc_00000000000000000000000001");
-    let service = |scopes: Scopes| Principal::Service(ServicePrincipal { token, name: "gateway".to_owned(), scopes });
+    let service = |scopes: Scopes| {
+        Principal::Service(ServicePrincipal { token: Some(token), name: "gateway".to_owned(), scopes })
+    };
     for scope in Scope::ALL {
         rows.push((format!("service {scope}"), service(Scopes::from_iter([scope]))));
     }

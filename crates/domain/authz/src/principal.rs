@@ -51,8 +51,8 @@ pub struct Delegate {
 /// A service, known by its token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServicePrincipal {
-    /// The token's id.
-    pub token: ServiceTokenId,
+    /// The token's id; none for the legacy token, which is in no table.
+    pub token: Option<ServiceTokenId>,
     /// The token's name.
     pub name: String,
     /// What it may do.

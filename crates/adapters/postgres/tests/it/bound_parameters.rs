@@ -146,9 +146,10 @@ async fn t25_hostile_texts_find_nothing_and_fail_nowhere() {
         peppers: Arc::new(peppers()),
         clock: Arc::new(FixedClock::default()),
         last_used: Arc::default(),
+        legacy: None,
     };
     let gateway = Principal::Service(ServicePrincipal {
-        token: "svc_00000000000000000000000001".parse().unwrap(),
+        token: Some("svc_00000000000000000000000001".parse().unwrap()),
         name: "gateway".to_owned(),
         scopes: Scopes::from_iter([Scope::KeysVerify]),
     });

@@ -187,7 +187,7 @@ impl World {
 
     async fn check(&self) {
         let gateway = Principal::Service(ServicePrincipal {
-            token: "svc_00000000000000000000000001".parse().unwrap(),
+            token: Some("svc_00000000000000000000000001".parse().unwrap()),
             name: "gateway".to_owned(),
             scopes: Scopes::from_iter([Scope::KeysVerify]),
         });
