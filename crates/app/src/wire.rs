@@ -6,7 +6,9 @@ use portal_accounts::{
     Accounts, AccountsStore, EndedSessions, Facts, FailedSignIns, GlobalSignOut, Intake, KnownUsers, Organizations,
     Profiles, Reconciler, Retention, RevokeAgain, RoleMap, SeenSessions, Sessions, SignIn, Turns, Webhooks,
 };
-use portal_api_keys::{Activity, ApiKeys, ApiKeysStore, Brand, Peppers, ServiceTokens, Services, Verifier};
+use portal_api_keys::{
+    Activity, ApiKeys, ApiKeysStore, Brand, LastUsed, LegacyToken, Peppers, ServiceTokens, Services, Verifier,
+};
 use portal_audit::AuditTrail;
 use portal_clerk::{
     ClerkAuthenticator, ClerkDirectory, ClerkListing, ClerkOrganizations, ClerkSessions, ClerkSettings, ClerkWebhooks,
@@ -140,17 +142,13 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let web = Web { public_origin: settings.public_origin.clone(), sign_in_url: settings.sign_in_url };
     let rate_limits = Arc::new(RateLimits::new(&settings.limits, clock.clone()));
     let service_activity = Arc::new(Activity { last_used: Arc::default(), log: store.clone() });
+    let last_used = service_activity.last_used.clone();
+    let services = services(&store, (&peppers, settings.legacy_service), last_used, surroundings);
     let kit = Kit {
         authenticator: authenticator.clone(),
         sign_in: Arc::new(sign_in),
         failed_sign_ins,
-        services: Arc::new(Services {
-            reader: store.clone(),
-            peppers: peppers.clone(),
-            clock: clock.clone(),
-            last_used: service_activity.last_used.clone(),
-            legacy: settings.legacy_service,
-        }),
+        services: Arc::new(services),
         service_log: ServiceLog::default(),
         ids,
         public_origin: settings.public_origin,
@@ -250,6 +248,17 @@ fn organizations(
 fn verifier(store: &Arc<PgStore>, peppers: &Arc<Peppers>, brand: &Brand, surroundings: &Surroundings) -> Verifier {
     let (peppers, brand, clock) = (peppers.clone(), brand.clone(), surroundings.clock.clone());
     Verifier { reader: store.clone(), peppers, brand, clock }
+}
+
+/// Judges the tokens of services, and the legacy one where it is accepted.
+fn services(
+    store: &Arc<PgStore>,
+    (peppers, legacy): (&Arc<Peppers>, Option<LegacyToken>),
+    last_used: Arc<LastUsed<ServiceTokenId>>,
+    surroundings: &Surroundings,
+) -> Services {
+    let (reader, peppers, clock) = (store.clone(), peppers.clone(), surroundings.clock.clone());
+    Services { reader, peppers, clock, last_used, legacy }
 }
 
 /// The use cases of who owns keys.
