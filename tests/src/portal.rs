@@ -10,7 +10,6 @@ use portal_app::account::run_account;
 use portal_app::audit::{Told, run_audit};
 use portal_app::operator::{run_reconcile, run_sessions, run_webhooks};
 use portal_app::serve::{Stopper, bind};
-use portal_app::service_token::run_service_token;
 use portal_app::settings::{Environment, Settings};
 use portal_app::wire::{Surroundings, Wired, global_sign_out, parked_webhooks, wire};
 use portal_dev_idp::{DevIdp, Membership, Person, TokenSpec, listen};
@@ -427,7 +426,7 @@ impl Portal {
     pub async fn service_token(&self, arguments: &[&str]) -> String {
         let is_list = arguments == ["list"];
         let arguments = if is_list { arguments.to_vec() } else { reasoned(arguments) };
-        let printed = run_service_token(&arguments, &self.wired.service_tokens).await;
+        let printed = portal_app::service_token::run_service_token(&arguments, &self.wired.service_tokens).await;
         printed.unwrap_or_else(|error| panic!("{error}")).text.trim().to_owned()
     }
 
