@@ -148,8 +148,9 @@ pub fn bind(
                     extra(config);
                 }
             })
-            .configure(&web)
+            // What programs ask for is tried before the pages, of which people see a few.
             .configure(&api)
+            .configure(&web)
             .wrap(Condition::new(!origins.is_empty(), cors(&origins)))
             .wrap(Observe)
     });
