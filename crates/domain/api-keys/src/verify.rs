@@ -135,6 +135,7 @@ mod tests {
 
     fn finding(found: Option<StoredKey>) -> Verifier {
         let mut reader = MockCredentialReader::new();
+        let found = found.map(Arc::new);
         reader.expect_key().returning(move |_, _| Ok(found.clone()));
         verifier(reader)
     }
