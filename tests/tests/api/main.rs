@@ -11,6 +11,7 @@ mod cors;
 mod coverage;
 mod crashes;
 mod keys;
+mod known_keys;
 mod limits;
 mod logs;
 mod memberships;
