@@ -75,6 +75,7 @@ fn routes(metrics: MetricsFor) -> Routes {
         .and(v1::members::routes())
         .and(v1::invitations::routes())
         .and(v1::api_keys::routes())
+        .and(v1::explain::routes())
         .and(v1::audit_events::routes())
         .and(v1::keys::routes())
         .and(webhooks::routes())

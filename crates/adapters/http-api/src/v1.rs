@@ -4,6 +4,7 @@ pub(crate) mod accounts;
 pub(crate) mod api_keys;
 pub(crate) mod audit_events;
 pub(crate) mod auth;
+pub(crate) mod explain;
 pub(crate) mod invitations;
 pub(crate) mod keys;
 pub(crate) mod me;

@@ -22,7 +22,7 @@ pub use address::{InvalidNetwork, TrustedProxies};
 pub use context::Kit;
 pub use cors::{cors, is_origin};
 pub use guard::{Public, Refusal, Requirement, RequirementKind, Signed};
-pub use limits::{Object, configure_extractors, whole_body};
+pub use limits::{LargeJson, Object, configure_extractors, whole_body};
 pub use metrics::{HttpMetrics, Metric, MetricKind};
 pub use observe::{Observe, ObserveService};
 pub use page::{Page, return_path};

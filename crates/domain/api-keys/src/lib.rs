@@ -12,6 +12,7 @@ pub mod create;
 pub mod credential;
 pub mod digest;
 pub mod disable;
+pub mod explain;
 pub mod judge;
 pub mod key;
 pub mod key_scope;
@@ -36,7 +37,8 @@ pub use create::{CreateKeyError, KeyDraft};
 pub use credential::{Brand, InvalidBrand, KeyEnvironment, Kid};
 pub use digest::{Digest, InvalidPepper, PepperVersion, Peppers};
 pub use disable::DisableKeyError;
-pub use judge::{Code, KeyUse, StoredKey};
+pub use explain::{CheckOutcome, Explanation};
+pub use judge::{Check, Code, Judgement, KeyUse, StoredKey};
 pub use key::{ApiKey, InvalidKeyName, KeyName, KeyPatch, KeyState, NewApiKey};
 pub use key_scope::{InvalidKeyScopes, KeyScope, KeyScopes};
 pub use key_secret::{InvalidOverlap, KeySecret, KeySecrets, NewSecret, Overlap, Rotation};
@@ -60,7 +62,7 @@ pub use service_token::{
     InvalidServiceName, NewServiceToken, ServiceName, ServiceToken, ServiceTokenError, ServiceTokens,
 };
 pub use update::UpdateKeyError;
-pub use verify::{Decision, KeyVerification, Verifier, VerifyError};
+pub use verify::{Decision, KeyVerification, MOST_PRESENTED, Presented, Verifier, VerifyError};
 
 use std::sync::Arc;
 

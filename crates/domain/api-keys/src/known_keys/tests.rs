@@ -138,7 +138,7 @@ async fn a_look_up_that_was_under_way_during_the_revocation_puts_nothing_back() 
     world.ask().await;
     for _ in 0..2 {
         let found = world.ask().await.unwrap();
-        assert_eq!(found.judge(key().created_at, &KeyUse::default()), Code::KeyRevoked);
+        assert_eq!(found.judge(key().created_at, &KeyUse::default()).code(), Code::KeyRevoked);
     }
 }
 
