@@ -15,6 +15,7 @@ pub mod disable;
 pub mod explain;
 pub mod judge;
 pub mod key;
+pub mod key_holder;
 pub mod key_scope;
 pub mod key_secret;
 pub mod known_keys;

@@ -155,7 +155,7 @@ impl Verifier {
     }
 
     /// The stored key, if the text is the one that it was made with. Does the same work where there is none.
-    fn identify<'a>(
+    pub(crate) fn identify<'a>(
         &self,
         presented: &str,
         environment: KeyEnvironment,
