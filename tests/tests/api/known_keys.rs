@@ -130,9 +130,9 @@ async fn lose_every_key(servers: &Installation, line: Line) {
         let (key, secret) = portal.create_key("alice", &acme).await;
         // It is asked for before it was heard of, and found.
         servers.says(&secret, "valid").await;
-        let by_id = format!("id = (SELECT key_id FROM api_key_secrets WHERE kid = '{}')", &secret[10..22]);
-        let by_kid = format!("kid = '{}'", &secret[10..22]);
-        let by_account = format!("id = (SELECT account_id FROM key_locator WHERE {by_kid})");
+        let of_key = format!("id = (SELECT key_id FROM api_key_secrets WHERE kid = '{}')", &secret[10..22]);
+        let of_secret = format!("kid = '{}'", &secret[10..22]);
+        let of_account = format!("id = (SELECT account_id FROM key_locator WHERE {of_secret})");
         servers.line.set(line);
         let code = match way {
             "revoked" => {
@@ -141,17 +141,17 @@ async fn lose_every_key(servers: &Installation, line: Line) {
                 "key_revoked"
             }
             "disabled" => {
-                let sql = format!("UPDATE api_keys SET disabled_at = now(), revision = revision + 1 WHERE {by_id}");
+                let sql = format!("UPDATE api_keys SET disabled_at = now(), revision = revision + 1 WHERE {of_key}");
                 servers.change(&sql, "key", &key).await;
                 "key_disabled"
             }
             "rotated_out" => {
-                let sql = format!("UPDATE api_key_secrets SET revoked_at = now() WHERE {by_kid}");
+                let sql = format!("UPDATE api_key_secrets SET revoked_at = now() WHERE {of_secret}");
                 servers.change(&sql, "key", &key).await;
                 "key_revoked"
             }
             "paused_account" => {
-                let pause = |state| format!("UPDATE accounts SET state = '{state}' WHERE {by_account}");
+                let pause = |state| format!("UPDATE accounts SET state = '{state}' WHERE {of_account}");
                 servers.change(&pause("paused"), "account", &acme).await;
                 longest = longest.max(servers.says(&secret, "invalid_api_key").await);
                 servers.change(&pause("active"), "account", &acme).await;

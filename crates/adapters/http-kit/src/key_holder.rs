@@ -43,13 +43,10 @@ impl<A: Action> Requirement for KeyHolder<A> {
                 .detail("Send Authorization: Bearer with the whole key.")
                 .into());
         }
-        match holder(req, kit).await? {
-            Some(caller) => Ok(Self { caller, address: kit.trusted_proxies.client(req), action: PhantomData }),
-            None => {
-                let title = "The API key is not valid";
-                Err(Problem::unauthenticated("invalid_api_key", title, Some("invalid_token")).into())
-            }
-        }
+        let caller = holder(req, kit).await?.ok_or_else(|| {
+            Problem::unauthenticated("invalid_api_key", "The API key is not valid", Some("invalid_token"))
+        })?;
+        Ok(Self { caller, address: kit.trusted_proxies.client(req), action: PhantomData })
     }
 }
 

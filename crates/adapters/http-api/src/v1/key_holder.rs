@@ -1,7 +1,7 @@
 //! An API key, for whoever holds it.
 
 use actix_web::{HttpResponse, web};
-use portal_api_keys::{ApiKey, ApiKeys, RateLimit};
+use portal_api_keys::{ApiKey, ApiKeys, KeyScope, RateLimit};
 use portal_authz::action::ReadKeys;
 use portal_http_kit::{Endpoint, KeyHolder, MaybeKeyHolder, Routes};
 use portal_kernel::Timestamp;
@@ -61,7 +61,7 @@ impl HeldKey {
             name: key.name.to_string(),
             environment: key.environment.as_str(),
             state: key.state(now).as_str(),
-            scopes: key.policy.scopes.iter().map(|scope| scope.as_str()).collect(),
+            scopes: key.policy.scopes.iter().map(KeyScope::as_str).collect(),
             models: key.policy.models.iter().map(str::to_owned).collect(),
             networks: key.policy.networks.iter().map(|network| network.to_string()).collect(),
             rate_limits: key.policy.rate_limits.iter().map(HeldRateLimit::from).collect(),
