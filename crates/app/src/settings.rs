@@ -116,6 +116,8 @@ pub struct KeySettings {
     pub brand: Brand,
     /// Secrets of the digests.
     pub peppers: Peppers,
+    /// How many keys are remembered.
+    pub cache_entries: usize,
 }
 
 /// `[metrics]`
@@ -411,7 +413,8 @@ impl KeySettings {
             reader.mistake("keys.peppers.1", "is missing; make one with: openssl rand -base64 32");
         }
         let peppers = Peppers::new(peppers).ok();
-        Some(Self { brand: brand.ok()?, peppers: peppers? })
+        let cache_entries = reader.number("keys.cache_entries", 100_000, 1..=10_000_000);
+        Some(Self { brand: brand.ok()?, peppers: peppers?, cache_entries: usize::try_from(cache_entries?).ok()? })
     }
 }
 

@@ -6,7 +6,7 @@ use portal_accounts::{
     Accounts, AccountsStore, EndedSessions, Facts, FailedSignIns, GlobalSignOut, Intake, KnownUsers, Organizations,
     Profiles, Reconciler, Retention, RevokeAgain, RoleMap, SeenSessions, Sessions, SignIn, Turns, Webhooks,
 };
-use portal_api_keys::{ApiKeys, ApiKeysStore, Brand, Peppers, ServiceTokens, Verifier};
+use portal_api_keys::{ApiKeys, ApiKeysStore, Brand, KnownKeys, Peppers, ServiceTokens, Verifier};
 use portal_audit::AuditTrail;
 use portal_clerk::{
     ClerkAuthenticator, ClerkDirectory, ClerkListing, ClerkOrganizations, ClerkSessions, ClerkSettings, ClerkWebhooks,
@@ -99,7 +99,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let authenticator = Arc::new(authenticator.map_err(|error| WireError::Clerk(error.into()))?);
     let (directory, listing) = provider(&settings.clerk)?;
     let sessions_at_provider = ClerkSessions::new(&settings.clerk).map_err(|error| WireError::Clerk(error.into()))?;
-    let KeySettings { brand, peppers } = settings.keys;
+    let KeySettings { brand, peppers, cache_entries: most_known_keys } = settings.keys;
     let peppers = Arc::new(peppers);
     let service_tokens = service_tokens(store.clone(), peppers.clone(), surroundings);
     let audit_tools = AuditTools::new(&store, &settings.audit, surroundings);
@@ -133,7 +133,10 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let failed_sign_ins = Arc::new(FailedSignIns::new(store.clone(), facts.clone()));
     let reconciler = reconciler(&store, facts.clone(), listing);
     let retention = Retention { store: store.clone() as Arc<AccountsStore>, clock: clock.clone() };
-    let verifier = Arc::new(verifier(&store, &peppers, &brand, surroundings));
+    let known_keys = Arc::new(KnownKeys::new(store.clone(), feed.clone(), clock.clone(), most_known_keys));
+    let verifier =
+        Verifier { reader: known_keys, peppers: peppers.clone(), brand: brand.clone(), clock: clock.clone() };
+    let verifier = Arc::new(verifier);
     let keys = api_keys(&store, peppers, brand, surroundings);
     let web = Web { public_origin: settings.public_origin.clone(), sign_in_url: settings.sign_in_url };
     let rate_limits = Arc::new(RateLimits::new(&settings.limits, clock.clone()));
@@ -234,11 +237,6 @@ fn organizations(
     let admin = ClerkOrganizations::new(settings).map_err(|error| WireError::Clerk(error.into()))?;
     let (reader, store) = (store.clone(), store.clone() as Arc<AccountsStore>);
     Ok(Arc::new(Organizations { admin: Arc::new(admin), reader, store, facts: facts.clone() }))
-}
-
-fn verifier(store: &Arc<PgStore>, peppers: &Arc<Peppers>, brand: &Brand, surroundings: &Surroundings) -> Verifier {
-    let (peppers, brand, clock) = (peppers.clone(), brand.clone(), surroundings.clock.clone());
-    Verifier { reader: store.clone(), peppers, brand, clock }
 }
 
 /// The use cases of who owns keys.

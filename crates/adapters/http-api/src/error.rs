@@ -127,6 +127,9 @@ impl From<VerifyError> for ApiError {
         Self(match error {
             VerifyError::Denied(denied) => denied.into(),
             VerifyError::Store(error) => error.into(),
+            VerifyError::TooMany => {
+                Problem::invalid("too_many_keys_asked", "Too many keys").detail(VerifyError::TooMany)
+            }
         })
     }
 }

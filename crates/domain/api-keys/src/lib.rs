@@ -12,10 +12,13 @@ pub mod create;
 pub mod credential;
 pub mod digest;
 pub mod disable;
+pub mod explain;
 pub mod judge;
 pub mod key;
+pub mod key_holder;
 pub mod key_scope;
 pub mod key_secret;
+pub mod known_keys;
 pub mod models;
 pub mod networks;
 pub mod policy;
@@ -35,10 +38,12 @@ pub use create::{CreateKeyError, KeyDraft};
 pub use credential::{Brand, InvalidBrand, KeyEnvironment, Kid};
 pub use digest::{Digest, InvalidPepper, PepperVersion, Peppers};
 pub use disable::DisableKeyError;
-pub use judge::{Code, KeyUse, StoredKey};
+pub use explain::{CheckOutcome, Explanation};
+pub use judge::{Check, Code, Judgement, KeyUse, StoredKey};
 pub use key::{ApiKey, InvalidKeyName, KeyName, KeyPatch, KeyState, NewApiKey};
 pub use key_scope::{InvalidKeyScopes, KeyScope, KeyScopes};
 pub use key_secret::{InvalidOverlap, KeySecret, KeySecrets, NewSecret, Overlap, Rotation};
+pub use known_keys::KnownKeys;
 pub use models::{InvalidModels, ModelAllowList};
 pub use networks::{InvalidNetworks, Networks};
 pub use policy::KeyPolicy;
@@ -58,7 +63,7 @@ pub use service_token::{
     InvalidServiceName, NewServiceToken, ServiceName, ServiceToken, ServiceTokenError, ServiceTokens,
 };
 pub use update::UpdateKeyError;
-pub use verify::{Decision, KeyVerification, Verifier, VerifyError};
+pub use verify::{Decision, KeyVerification, MOST_PRESENTED, Presented, Verifier, VerifyError};
 
 use std::sync::Arc;
 

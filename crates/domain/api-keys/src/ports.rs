@@ -1,5 +1,7 @@
 //! What keys and service tokens need from a store.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use portal_audit::AuditLog;
 use portal_authz::action::{
@@ -107,7 +109,14 @@ pub trait CredentialReader: Send + Sync {
         &self,
         cleared: &Authorized<LookUpCredential, Platform>,
         kid: Kid,
-    ) -> Result<Option<StoredKey>, StoreError>;
+    ) -> Result<Option<Arc<StoredKey>>, StoreError>;
+
+    /// As [`Self::key`] for several kids, in any order and in one statement; those that there are not are left out.
+    async fn keys(
+        &self,
+        cleared: &Authorized<LookUpCredential, Platform>,
+        kids: Vec<Kid>,
+    ) -> Result<Vec<(Kid, Arc<StoredKey>)>, StoreError>;
 
     /// The service token with that kid, in whatever state.
     async fn service_token(

@@ -130,9 +130,9 @@ impl std::fmt::Display for Subject {
 /// Who did it, as text that stays readable when the principal is long gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
-    /// `user`, `impersonator`, `agent`, `service` or `system`.
+    /// `user`, `impersonator`, `agent`, `service`, `api_key` or `system`.
     pub kind: &'static str,
-    /// The id of the user or token, or the job's name.
+    /// The id of the user, token or key, or the job's name.
     pub id: String,
     /// Who really acted, where somebody acted as the user.
     pub behind: Option<String>,
@@ -145,6 +145,7 @@ impl Actor {
             Principal::Impersonator(by) => ("impersonator", by.user.user.to_string(), Some(by.actor.clone())),
             Principal::Agent(by) => ("agent", by.user.user.to_string(), Some(by.actor.clone())),
             Principal::Service(service) => ("service", service.token.to_string(), None),
+            Principal::ApiKey(holder) => ("api_key", holder.key.to_string(), None),
             Principal::System(job) => ("system", job.as_str().to_owned(), None),
         };
         Self { kind, id, behind }
@@ -212,10 +213,11 @@ impl AuditRecord {
     }
 }
 
-/// A service is known by its token, and whoever else has a session by that.
+/// A service is known by its token, a key by itself, and whoever else has a session by that.
 fn credential(caller: &Caller) -> Option<String> {
     match &caller.principal {
         Principal::Service(service) => Some(service.token.to_string()),
+        Principal::ApiKey(holder) => Some(holder.key.to_string()),
         Principal::User(_) | Principal::Impersonator(_) | Principal::Agent(_) | Principal::System(_) => {
             caller.provenance.credential.clone()
         }

@@ -185,6 +185,7 @@ mod of_api_keys {
         }
         keys {
             an_unknown_key_is_none
+            several_kids_find_their_keys
             a_key_is_read_back_as_written
             a_key_dies_with_its_account
             the_account_that_was_checked_is_the_one_written

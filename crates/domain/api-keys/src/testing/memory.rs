@@ -161,12 +161,16 @@ impl ApiKeyRepository for MemoryTx {
 
 #[async_trait]
 impl CredentialReader for MemoryStore {
-    async fn key(&self, _: &Authorized<LookUpCredential, Platform>, kid: Kid) -> Result<Option<StoredKey>, StoreError> {
+    async fn key(
+        &self,
+        _: &Authorized<LookUpCredential, Platform>,
+        kid: Kid,
+    ) -> Result<Option<Arc<StoredKey>>, StoreError> {
         let rows = self.rows.lock().await;
         let Some((id, secret, new)) = rows.secrets.iter().find(|(_, secret, _)| secret.kid == kid) else {
             return Ok(None);
         };
-        Ok(rows.keys.iter().find(|key| key.id == *id).map(|key| StoredKey {
+        let key = rows.keys.iter().find(|key| key.id == *id).map(|key| StoredKey {
             key: key.id,
             account: key.account,
             environment: key.environment,
@@ -179,7 +183,20 @@ impl CredentialReader for MemoryStore {
             disabled_at: key.disabled_at,
             revoked_at: key.revoked_at,
             revision: key.revision,
-        }))
+        });
+        Ok(key.map(Arc::new))
+    }
+
+    async fn keys(
+        &self,
+        cleared: &Authorized<LookUpCredential, Platform>,
+        kids: Vec<Kid>,
+    ) -> Result<Vec<(Kid, Arc<StoredKey>)>, StoreError> {
+        let mut found = Vec::new();
+        for kid in kids {
+            found.extend(self.key(cleared, kid).await?.map(|key| (kid, key)));
+        }
+        Ok(found)
     }
 
     async fn service_token(
