@@ -116,6 +116,8 @@ pub struct KeySettings {
     pub brand: Brand,
     /// Secrets of the digests.
     pub peppers: Peppers,
+    /// How many live keys an account has at most.
+    pub most_per_account: usize,
 }
 
 /// `[metrics]`
@@ -384,6 +386,7 @@ impl KeySettings {
         if let Err(error) = &brand {
             reader.mistake("keys.brand", &error.to_string());
         }
+        let most_per_account = reader.number("keys.most_per_account", 100, 1..=10_000);
         let mut peppers = Vec::new();
         let mut complete = true;
         for (version, text) in reader.table("keys.peppers") {
@@ -411,7 +414,8 @@ impl KeySettings {
             reader.mistake("keys.peppers.1", "is missing; make one with: openssl rand -base64 32");
         }
         let peppers = Peppers::new(peppers).ok();
-        Some(Self { brand: brand.ok()?, peppers: peppers? })
+        let most_per_account = usize::try_from(most_per_account?).ok()?;
+        Some(Self { brand: brand.ok()?, peppers: peppers?, most_per_account })
     }
 }
 

@@ -24,9 +24,6 @@ use crate::metrics::Sources;
 use crate::settings::{AccountsSettings, KeySettings, Settings};
 use crate::system::{OsEntropy, SystemClock, V7Ids};
 
-/// How many live keys an account has at most.
-const MOST_KEYS: usize = 100;
-
 /// Everything the program consists of, ready to be served.
 pub struct Wired {
     /// What the handlers need.
@@ -99,7 +96,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let authenticator = Arc::new(authenticator.map_err(|error| WireError::Clerk(error.into()))?);
     let (directory, listing) = provider(&settings.clerk)?;
     let sessions_at_provider = ClerkSessions::new(&settings.clerk).map_err(|error| WireError::Clerk(error.into()))?;
-    let KeySettings { brand, peppers } = settings.keys;
+    let KeySettings { brand, peppers, most_per_account } = settings.keys;
     let peppers = Arc::new(peppers);
     let service_tokens = service_tokens(store.clone(), peppers.clone(), surroundings);
     let audit_tools = AuditTools::new(&store, &settings.audit, surroundings);
@@ -134,7 +131,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let reconciler = reconciler(&store, facts.clone(), listing);
     let retention = Retention { store: store.clone() as Arc<AccountsStore>, clock: clock.clone() };
     let verifier = Arc::new(verifier(&store, &peppers, &brand, surroundings));
-    let keys = api_keys(&store, peppers, brand, surroundings);
+    let keys = api_keys(&store, peppers, brand, most_per_account, surroundings);
     let web = Web { public_origin: settings.public_origin.clone(), sign_in_url: settings.sign_in_url };
     let rate_limits = Arc::new(RateLimits::new(&settings.limits, clock.clone()));
     let kit = Kit {
@@ -242,18 +239,16 @@ fn verifier(store: &Arc<PgStore>, peppers: &Arc<Peppers>, brand: &Brand, surroun
 }
 
 /// The use cases of who owns keys.
-fn api_keys(store: &Arc<PgStore>, peppers: Arc<Peppers>, brand: Brand, surroundings: &Surroundings) -> ApiKeys {
+fn api_keys(
+    store: &Arc<PgStore>,
+    peppers: Arc<Peppers>,
+    brand: Brand,
+    most_keys: usize,
+    surroundings: &Surroundings,
+) -> ApiKeys {
     let Surroundings { clock, ids, entropy } = surroundings.clone();
-    ApiKeys {
-        store: store.clone() as Arc<ApiKeysStore>,
-        reader: store.clone(),
-        peppers,
-        brand,
-        ids,
-        entropy,
-        clock,
-        most_keys: MOST_KEYS,
-    }
+    let (reader, store) = (store.clone(), store.clone() as Arc<ApiKeysStore>);
+    ApiKeys { store, reader, peppers, brand, ids, entropy, clock, most_keys }
 }
 
 /// The use cases of an operator's command.
