@@ -4,6 +4,7 @@
 
 mod app;
 mod error;
+mod member;
 mod operations;
 mod page;
 mod v1;
