@@ -6,7 +6,7 @@ use portal_accounts::{
     Accounts, AccountsStore, EndedSessions, Facts, FailedSignIns, GlobalSignOut, Intake, KnownUsers, Organizations,
     Profiles, Reconciler, Retention, RevokeAgain, RoleMap, SeenSessions, Sessions, SignIn, Turns, Webhooks,
 };
-use portal_api_keys::{ApiKeys, ApiKeysStore, Brand, Peppers, ServiceTokens, Verifier};
+use portal_api_keys::{ApiKeys, ApiKeysStore, Brand, OldRequests, Peppers, ServiceTokens, Verifier};
 use portal_audit::AuditTrail;
 use portal_clerk::{
     ClerkAuthenticator, ClerkDirectory, ClerkListing, ClerkOrganizations, ClerkSessions, ClerkSettings, ClerkWebhooks,
@@ -40,6 +40,8 @@ pub struct Wired {
     pub reconciler: Arc<Reconciler>,
     /// Deletes what is old.
     pub retention: Arc<Retention>,
+    /// Deletes names of requests that count no more.
+    pub old_requests: Arc<OldRequests>,
     /// Tells the provider of ends that it did not confirm.
     pub revoke_again: Arc<RevokeAgain>,
     /// The identity provider.
@@ -130,6 +132,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let failed_sign_ins = Arc::new(FailedSignIns::new(store.clone(), facts.clone()));
     let reconciler = reconciler(&store, facts.clone(), listing);
     let retention = Retention { store: store.clone() as Arc<AccountsStore>, clock: clock.clone() };
+    let old_requests = OldRequests { store: store.clone() as Arc<ApiKeysStore>, clock: clock.clone() };
     let verifier = Arc::new(verifier(&store, &peppers, &brand, surroundings));
     let keys = api_keys(&store, peppers, brand, most_per_account, surroundings);
     let web = Web { public_origin: settings.public_origin.clone(), sign_in_url: settings.sign_in_url };
@@ -177,6 +180,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         facts,
         reconciler: Arc::new(reconciler),
         retention: Arc::new(retention),
+        old_requests: Arc::new(old_requests),
         revoke_again: Arc::new(revoke_again),
         authenticator,
         organizations,

@@ -10,6 +10,7 @@ mod bad_input;
 mod cors;
 mod coverage;
 mod crashes;
+mod idempotency;
 mod key_management;
 mod keys;
 mod limits;

@@ -3,7 +3,8 @@
 use actix_web::http::StatusCode;
 use portal_accounts::{OrganizationError, ReadAccountError};
 use portal_api_keys::{
-    CreateKeyError, DisableKeyError, ReadKeyError, RevokeKeyError, RotateKeyError, UpdateKeyError, VerifyError,
+    CreateKeyError, DisableKeyError, ReadKeyError, Repeated, RevokeKeyError, RotateKeyError, UpdateKeyError,
+    VerifyError,
 };
 use portal_audit::ReadTrailError;
 use portal_http_kit::Problem;
@@ -90,6 +91,7 @@ impl From<CreateKeyError> for ApiError {
             CreateKeyError::TooManyKeys => {
                 conflict("too_many_keys", "The account has as many live keys as it may have")
             }
+            CreateKeyError::Repeated(repeated) => refused_repetition(repeated),
             CreateKeyError::Store(error) => error.into(),
         })
     }
@@ -144,8 +146,19 @@ impl From<RotateKeyError> for ApiError {
             RotateKeyError::NotFound => Problem::not_found(),
             RotateKeyError::Denied(denied) => denied.into(),
             RotateKeyError::KeyIsOver => key_is_over(),
+            RotateKeyError::Repeated(repeated) => refused_repetition(repeated),
             RotateKeyError::Store(error) => error.into(),
         })
+    }
+}
+
+fn refused_repetition(repeated: Repeated) -> Problem {
+    match repeated {
+        Repeated::Same(key) => conflict("secret_already_issued", "The secret was issued already")
+            .detail("It was in the first answer, and is not kept.")
+            .member("key_id", key.to_string()),
+        Repeated::Other => Problem::invalid("idempotency_key_reused", "Another request has this Idempotency-Key")
+            .detail("Give each request that is to make something else one of its own."),
     }
 }
 

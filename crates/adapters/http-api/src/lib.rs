@@ -4,6 +4,7 @@
 
 mod app;
 mod error;
+mod idempotency;
 mod member;
 mod operations;
 mod page;

@@ -85,11 +85,13 @@ pub enum Job {
     Operator,
     /// Signs the heads of the audit trails.
     Audit,
+    /// Deletes what is not kept for good.
+    Retention,
 }
 
 impl Job {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::SignIn,
         Self::VerifyKey,
         Self::Webhooks,
@@ -98,6 +100,7 @@ impl Job {
         Self::Reconciler,
         Self::Operator,
         Self::Audit,
+        Self::Retention,
     ];
 
     /// The text in the audit trail and the policy matrix.
@@ -111,6 +114,7 @@ impl Job {
             Self::Reconciler => "reconciler",
             Self::Operator => "operator",
             Self::Audit => "audit",
+            Self::Retention => "retention",
         }
     }
 }

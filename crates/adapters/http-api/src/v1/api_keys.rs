@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use self::body::{KeyChange, NewKey, NewRotation};
 use self::view::KeyView;
 use crate::error::ApiError;
+use crate::idempotency::NameOfRequest;
 use crate::page::PageQuery;
 
 /// A key with the text that was just made for it.
@@ -33,21 +34,25 @@ impl<'a> IssuedKey<'a> {
 
 /// Create an API key
 ///
-/// The secret is in this answer and in no other.
+/// The secret is in this answer and in no other. With an `Idempotency-Key` a repetition within a day makes no second key: it is 409
+/// `secret_already_issued`, and `key_id` names the key.
 #[utoipa::path(post, path = "/v1/accounts/{account_id}/api-keys", operation_id = "createApiKey", tag = "api-keys",
-    params(("account_id" = String, Path)), request_body = NewKey,
+    params(("account_id" = String, Path),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
+    request_body = NewKey,
     responses(
         (status = 201, description = "The key and its secret", body = IssuedKey),
         (status = 404, description = "No such account", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "Too many live keys", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "Too many live keys, or a repetition", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "Not valid", body = ProblemBody, content_type = "application/problem+json")))]
 async fn create(
     who: Session<CreateKey>,
     keys: web::Data<ApiKeys>,
     account: web::Path<AccountId>,
+    NameOfRequest(name): NameOfRequest,
     web::Json(Object(body)): web::Json<Object<NewKey>>,
 ) -> Result<HttpResponse, ApiError> {
-    let (key, secret) = keys.create(who.caller(), *account, body.parse()?).await?;
+    let (key, secret) = keys.create(who.caller(), *account, body.parse()?, name).await?;
     Ok(HttpResponse::Created().json(IssuedKey::new(&keys, &key, &secret)))
 }
 
@@ -155,22 +160,26 @@ async fn enable(
 
 /// Give an API key a new secret
 ///
-/// The secret is in this answer and in no other. The one before goes on for the overlap; one before that ends at once.
+/// The secret is in this answer and in no other. The one before goes on for the overlap; one before that ends at once. With an
+/// `Idempotency-Key` a repetition within a day makes no second secret: it is 409 `secret_already_issued`.
 #[utoipa::path(post, path = "/v1/api-keys/{key_id}/rotate", operation_id = "rotateApiKey", tag = "api-keys",
-    params(("key_id" = String, Path)), request_body = NewRotation,
+    params(("key_id" = String, Path),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 255 visible ASCII characters")),
+    request_body = NewRotation,
     responses(
         (status = 200, description = "The key and its new secret", body = IssuedKey),
         (status = 404, description = "No such key", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "It was revoked, or its time is over", body = ProblemBody,
+        (status = 409, description = "It was revoked, its time is over, or a repetition", body = ProblemBody,
             content_type = "application/problem+json"),
         (status = 422, description = "Not valid", body = ProblemBody, content_type = "application/problem+json")))]
 async fn rotate(
     who: Session<RotateKey>,
     keys: web::Data<ApiKeys>,
     key: web::Path<ApiKeyId>,
+    NameOfRequest(name): NameOfRequest,
     web::Json(Object(body)): web::Json<Object<NewRotation>>,
 ) -> Result<HttpResponse, ApiError> {
-    let (key, secret) = keys.rotate(who.caller(), *key, body.parse()?).await?;
+    let (key, secret) = keys.rotate(who.caller(), *key, body.parse()?, name).await?;
     Ok(HttpResponse::Ok().json(IssuedKey::new(&keys, &key, &secret)))
 }
 
