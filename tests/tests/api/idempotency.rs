@@ -148,7 +148,7 @@ async fn a_name_counts_for_a_day_and_is_deleted_then() {
     let create = async || post(&portal, "stranger", &path, ("daily", &json!({ "name": "ci" }))).await;
     assert_eq!(create().await.status, 201);
     let moment = Duration::from_micros(1);
-    clock.advance(Duration::from_hours(24) - moment);
+    clock.advance(Duration::from_hours(24).saturating_sub(moment));
     issued_before(&create().await);
     assert_eq!(portal.wired.old_requests.forget().await.unwrap(), 0);
     clock.advance(moment);

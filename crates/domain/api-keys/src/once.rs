@@ -110,8 +110,8 @@ mod tests {
         KeyDraft { name, environment: KeyEnvironment::Live, policy: KeyPolicy::default(), expires_at: None }
     }
 
-    fn named_by(text: &str) -> Option<IdempotencyKey> {
-        Some(IdempotencyKey::parse(text).unwrap())
+    fn named_by(text: &str) -> IdempotencyKey {
+        IdempotencyKey::parse(text).unwrap()
     }
 
     fn keys(store: &MemoryStore, most_keys: usize) -> (ApiKeys, Arc<FixedClock>) {
@@ -132,22 +132,22 @@ mod tests {
         let store = MemoryStore::default();
         let (keys, clock) = keys(&store, 2);
         let (who, other) = (member(Role::Owner), other_member(Role::Owner));
-        let (first, _) = keys.create(&who, account(), draft("ci"), named_by("a")).await.unwrap();
-        assert_eq!(same(keys.create(&who, account(), draft("ci"), named_by("a")).await), first.id);
-        let reused = keys.create(&who, account(), draft("cd"), named_by("a")).await;
+        let (first, _) = keys.create(&who, account(), draft("ci"), Some(named_by("a"))).await.unwrap();
+        assert_eq!(same(keys.create(&who, account(), draft("ci"), Some(named_by("a"))).await), first.id);
+        let reused = keys.create(&who, account(), draft("cd"), Some(named_by("a"))).await;
         assert!(matches!(reused, Err(CreateKeyError::Repeated(Repeated::Other))), "{reused:?}");
-        let (second, _) = keys.create(&other, account(), draft("ci"), named_by("a")).await.unwrap();
+        let (second, _) = keys.create(&other, account(), draft("ci"), Some(named_by("a"))).await.unwrap();
         assert_ne!(first.id, second.id, "names are their caller's");
         // What cannot be done is not remembered; what was done is, also where it could not be done again.
-        let full = keys.create(&who, account(), draft("ci"), named_by("b")).await;
+        let full = keys.create(&who, account(), draft("ci"), Some(named_by("b"))).await;
         assert!(matches!(full, Err(CreateKeyError::TooManyKeys)), "{full:?}");
-        assert_eq!(same(keys.create(&who, account(), draft("ci"), named_by("a")).await), first.id);
+        assert_eq!(same(keys.create(&who, account(), draft("ci"), Some(named_by("a"))).await), first.id);
         assert_eq!(store.rows.lock().await.records.len(), 2);
         keys.revoke(&who, first.id).await.unwrap();
-        keys.create(&who, account(), draft("ci"), named_by("b")).await.unwrap();
+        keys.create(&who, account(), draft("ci"), Some(named_by("b"))).await.unwrap();
         keys.revoke(&who, second.id).await.unwrap();
         clock.advance(NamedRequest::REMEMBERED);
-        let (late, _) = keys.create(&who, account(), draft("ci"), named_by("a")).await.unwrap();
+        let (late, _) = keys.create(&who, account(), draft("ci"), Some(named_by("a"))).await.unwrap();
         assert_ne!(late.id, first.id, "after a day a name is free again");
     }
 
@@ -156,8 +156,8 @@ mod tests {
         let store = MemoryStore::default();
         let (keys, _) = keys(&store, 2);
         let who = member(Role::Owner);
-        let (made, _) = keys.create(&who, account(), draft("ci"), named_by("a")).await.unwrap();
-        let rotate = async |name: &str, overlap| keys.rotate(&who, made.id, overlap, named_by(name)).await;
+        let (made, _) = keys.create(&who, account(), draft("ci"), Some(named_by("a"))).await.unwrap();
+        let rotate = async |name: &str, overlap| keys.rotate(&who, made.id, overlap, Some(named_by(name))).await;
         let (rotated, _) = rotate("b", Overlap::NONE).await.unwrap();
         let again = rotate("b", Overlap::NONE).await;
         assert!(matches!(again, Err(RotateKeyError::Repeated(Repeated::Same(key))) if key == made.id), "{again:?}");

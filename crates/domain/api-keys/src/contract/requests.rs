@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join;
-use portal_kernel::{EarlierRequest, Fingerprint, IdempotencyKey, NamedRequest, Timestamp};
+use portal_kernel::{ApiKeyId, EarlierRequest, Fingerprint, IdempotencyKey, NamedRequest, Timestamp};
 
 use super::{Owner, Ports, at, id};
 
@@ -14,13 +14,13 @@ fn request(who: &Owner, name: &str, number: u8, at: Timestamp) -> NamedRequest {
         caller: who.0.id,
         key: IdempotencyKey::parse(name).expect("a name"),
         fingerprint: Fingerprint([number; 32]),
-        made: id::<portal_kernel::ApiKeyId>(u32::from(number)).to_string(),
+        made: id::<ApiKeyId>(u32::from(number)).to_string(),
         at,
     }
 }
 
-fn earlier(request: &NamedRequest) -> Option<EarlierRequest> {
-    Some(EarlierRequest { fingerprint: request.fingerprint, made: request.made.clone() })
+fn earlier(request: &NamedRequest) -> EarlierRequest {
+    EarlierRequest { fingerprint: request.fingerprint, made: request.made.clone() }
 }
 
 /// Claims it in a transaction of its own.
@@ -41,12 +41,12 @@ pub async fn a_request_is_claimed_once(ports: Ports<'_>) {
         assert_eq!(tx.requests().claim(first.clone()).await.expect("an answer"), None);
         assert_eq!(
             tx.requests().claim(first.clone()).await.expect("an answer"),
-            earlier(&first),
+            Some(earlier(&first)),
             "its own transaction"
         );
         tx.commit().await.expect("a commit");
         for repeated in [&first, &other, &first] {
-            assert_eq!(claimed(ports, repeated).await, earlier(&first));
+            assert_eq!(claimed(ports, repeated).await, Some(earlier(&first)));
         }
     }
 }
@@ -59,7 +59,7 @@ pub async fn a_claim_that_is_rolled_back_is_free_again(ports: Ports<'_>) {
     assert_eq!(tx.requests().claim(first).await.expect("an answer"), None);
     tx.rollback().await.expect("a rollback");
     assert_eq!(claimed(ports, &second).await, None);
-    assert_eq!(claimed(ports, &second).await, earlier(&second));
+    assert_eq!(claimed(ports, &second).await, Some(earlier(&second)));
 }
 
 /// The same name is another one for somebody else, and in another account.
@@ -74,7 +74,7 @@ pub async fn names_belong_to_a_caller_in_an_account(ports: Ports<'_>) {
         assert_eq!(claimed(ports, request).await, None);
     }
     for request in &all {
-        assert_eq!(claimed(ports, request).await, earlier(request));
+        assert_eq!(claimed(ports, request).await, Some(earlier(request)));
     }
 }
 
@@ -86,7 +86,7 @@ pub async fn of_two_concurrent_claims_the_second_hears_of_the_first(ports: Ports
     assert_eq!(winner.requests().claim(first.clone()).await.expect("an answer"), None);
     let (told, committed) = join(loser.requests().claim(second), winner.commit()).await;
     committed.expect("a commit");
-    assert_eq!(told.expect("an answer"), earlier(&first));
+    assert_eq!(told.expect("an answer"), Some(earlier(&first)));
     loser.rollback().await.expect("a rollback");
 }
 
@@ -100,7 +100,7 @@ pub async fn a_claim_that_waits_for_a_failing_one_is_the_first(ports: Ports<'_>)
     undone.expect("a rollback");
     assert_eq!(told.expect("an answer"), None);
     second.commit().await.expect("a commit");
-    assert_eq!(claimed(ports, &waiting).await, earlier(&waiting));
+    assert_eq!(claimed(ports, &waiting).await, Some(earlier(&waiting)));
 }
 
 /// A request counts for a day, whether it was deleted since or not.
@@ -110,10 +110,10 @@ pub async fn a_name_is_free_again_after_a_day(ports: Ports<'_>) {
     assert_eq!(claimed(ports, &first).await, None);
     let day_later = first.at.plus(NamedRequest::REMEMBERED);
     let just_before = NamedRequest { at: day_later.minus(Duration::from_micros(1)), ..request(&owner, "a", 2, at(1)) };
-    assert_eq!(claimed(ports, &just_before).await, earlier(&first));
+    assert_eq!(claimed(ports, &just_before).await, Some(earlier(&first)));
     let second = NamedRequest { at: day_later, ..just_before };
     assert_eq!(claimed(ports, &second).await, None);
-    assert_eq!(claimed(ports, &second).await, earlier(&second));
+    assert_eq!(claimed(ports, &second).await, Some(earlier(&second)));
 }
 
 /// Those from before a moment are deleted, the oldest first and so many at most, and the others stay.

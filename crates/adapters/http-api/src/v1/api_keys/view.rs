@@ -1,6 +1,6 @@
 //! A key as its owners see it.
 
-use portal_api_keys::{ApiKey, ApiKeys, KeySecret, RateLimit};
+use portal_api_keys::{ApiKey, ApiKeys, KeyScope, KeySecret, RateLimit};
 use portal_kernel::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -103,7 +103,7 @@ impl KeyView {
             kid: kid.to_string(),
             kids: key.secrets.iter().filter(|secret| secret.is_live(now)).map(KidView::from).collect(),
             state: key.state(now).as_str(),
-            scopes: policy.scopes.iter().map(|scope| scope.as_str()).collect(),
+            scopes: policy.scopes.iter().map(KeyScope::as_str).collect(),
             models: policy.models.iter().map(ToOwned::to_owned).collect(),
             networks: policy.networks.iter().map(|network| network.to_string()).collect(),
             rate_limits: policy.rate_limits.iter().map(RateLimitView::from).collect(),
