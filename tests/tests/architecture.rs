@@ -137,6 +137,7 @@ const ACTS_AS_SYSTEM: &[&str] = &[
     "crates/domain/accounts/src/webhooks.rs",
     "crates/domain/accounts/src/webhooks/tests.rs",
     "crates/domain/api-keys/src/contract.rs",
+    "crates/domain/api-keys/src/forget_requests.rs",
     "crates/domain/api-keys/src/testing.rs",
     "crates/domain/api-keys/src/verify.rs",
     "crates/domain/audit/src/contract.rs",

@@ -118,6 +118,8 @@ pub struct KeySettings {
     pub peppers: Peppers,
     /// How many keys are remembered.
     pub cache_entries: usize,
+    /// How many live keys an account has at most.
+    pub most_per_account: usize,
 }
 
 /// `[metrics]`
@@ -386,6 +388,7 @@ impl KeySettings {
         if let Err(error) = &brand {
             reader.mistake("keys.brand", &error.to_string());
         }
+        let most_per_account = reader.number("keys.most_per_account", 100, 1..=10_000);
         let mut peppers = Vec::new();
         let mut complete = true;
         for (version, text) in reader.table("keys.peppers") {
@@ -414,7 +417,10 @@ impl KeySettings {
         }
         let peppers = Peppers::new(peppers).ok();
         let cache_entries = reader.number("keys.cache_entries", 100_000, 1..=10_000_000);
-        Some(Self { brand: brand.ok()?, peppers: peppers?, cache_entries: usize::try_from(cache_entries?).ok()? })
+        let (brand, peppers) = (brand.ok()?, peppers?);
+        let cache_entries = usize::try_from(cache_entries?).ok()?;
+        let most_per_account = usize::try_from(most_per_account?).ok()?;
+        Some(Self { brand, peppers, cache_entries, most_per_account })
     }
 }
 

@@ -259,6 +259,17 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    named_requests (account_id, user_id, key) {
+        account_id -> Uuid,
+        user_id -> Uuid,
+        key -> Text,
+        fingerprint -> Binary,
+        made -> Text,
+        at -> Timestamptz,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     accounts,
     users,

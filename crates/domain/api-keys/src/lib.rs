@@ -13,6 +13,7 @@ pub mod credential;
 pub mod digest;
 pub mod disable;
 pub mod explain;
+pub mod forget_requests;
 pub mod judge;
 pub mod key;
 pub mod key_holder;
@@ -21,6 +22,7 @@ pub mod key_secret;
 pub mod known_keys;
 pub mod models;
 pub mod networks;
+pub mod once;
 pub mod policy;
 pub mod ports;
 pub mod rate_limit;
@@ -39,6 +41,7 @@ pub use credential::{Brand, InvalidBrand, KeyEnvironment, Kid};
 pub use digest::{Digest, InvalidPepper, PepperVersion, Peppers};
 pub use disable::DisableKeyError;
 pub use explain::{CheckOutcome, Explanation};
+pub use forget_requests::{ForgetRequestsError, OldRequests};
 pub use judge::{Check, Code, Judgement, KeyUse, StoredKey};
 pub use key::{ApiKey, InvalidKeyName, KeyName, KeyPatch, KeyState, NewApiKey};
 pub use key_scope::{InvalidKeyScopes, KeyScope, KeyScopes};
@@ -46,6 +49,7 @@ pub use key_secret::{InvalidOverlap, KeySecret, KeySecrets, NewSecret, Overlap, 
 pub use known_keys::KnownKeys;
 pub use models::{InvalidModels, ModelAllowList};
 pub use networks::{InvalidNetworks, Networks};
+pub use once::Repeated;
 pub use policy::KeyPolicy;
 pub use ports::{
     ApiKeyReader, ApiKeyRepository, ApiKeysStore, ApiKeysTx, CredentialReader, ServiceTokenReader,

@@ -8,7 +8,9 @@ use portal_authz::action::{
     CreateKey, DisableKey, LookUpCredential, ManageServiceTokens, ReadKeys, RevokeKey, RotateKey, UpdateKey,
 };
 use portal_authz::{Authorized, Platform, Unchecked};
-use portal_kernel::{AccountId, ApiKeyId, Begin, ChangeLog, Finish, Page, PageRequest, StoreError, Timestamp};
+use portal_kernel::{
+    AccountId, ApiKeyId, Begin, ChangeLog, Finish, IdempotencyLog, Page, PageRequest, StoreError, Timestamp,
+};
 
 use crate::{
     ApiKey, KeyPatch, Kid, NewApiKey, NewServiceToken, Rotation, ServiceName, ServiceToken, StoredKey,
@@ -76,6 +78,8 @@ pub trait ApiKeysTx: Finish {
     fn keys(&mut self) -> &mut dyn ApiKeyRepository;
     /// Service tokens.
     fn service_tokens(&mut self) -> &mut dyn ServiceTokenRepository;
+    /// Named requests.
+    fn requests(&mut self) -> &mut dyn IdempotencyLog;
     /// The trail.
     fn audit(&mut self) -> &mut dyn AuditLog;
     /// What other replicas hear of.

@@ -109,6 +109,7 @@ const fn rule(kind: Kind) -> Rule {
         }
         Kind::Reconcile => Rule::Jobs(&[Job::Reconciler, Job::Operator]),
         Kind::LookUpCredential => Rule::Jobs(&[Job::VerifyKey]),
+        Kind::ForgetRequests => Rule::Jobs(&[Job::Retention]),
         Kind::SetOwner
         | Kind::EndAllSessions
         | Kind::ManageServiceTokens

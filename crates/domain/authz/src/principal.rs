@@ -96,11 +96,13 @@ pub enum Job {
     Operator,
     /// Signs the heads of the audit trails.
     Audit,
+    /// Deletes what is not kept for good.
+    Retention,
 }
 
 impl Job {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::SignIn,
         Self::VerifyKey,
         Self::Webhooks,
@@ -109,6 +111,7 @@ impl Job {
         Self::Reconciler,
         Self::Operator,
         Self::Audit,
+        Self::Retention,
     ];
 
     /// The text in the audit trail and the policy matrix.
@@ -122,6 +125,7 @@ impl Job {
             Self::Reconciler => "reconciler",
             Self::Operator => "operator",
             Self::Audit => "audit",
+            Self::Retention => "retention",
         }
     }
 }

@@ -204,6 +204,15 @@ mod of_api_keys {
             a_page_holds_revoked_keys
             a_page_holds_one_accounts_keys
         }
+        requests {
+            a_request_is_claimed_once
+            a_claim_that_is_rolled_back_is_free_again
+            names_belong_to_a_caller_in_an_account
+            of_two_concurrent_claims_the_second_hears_of_the_first
+            a_claim_that_waits_for_a_failing_one_is_the_first
+            a_name_is_free_again_after_a_day
+            old_requests_are_deleted_part_by_part
+        }
         service_tokens {
             a_token_is_read_back_as_written
             a_name_is_free_again_after_revocation

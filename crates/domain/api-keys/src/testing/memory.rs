@@ -6,9 +6,10 @@ use async_trait::async_trait;
 use portal_audit::{AuditLog, AuditRecord};
 use portal_authz::action::{CreateKey, DisableKey, LookUpCredential, RevokeKey, RotateKey, UpdateKey};
 use portal_authz::{Authorized, Platform, Unchecked};
-use portal_kernel::{AccountId, ApiKeyId, Begin, Change, ChangeLog, Finish, StoreError, Timestamp};
+use portal_kernel::{AccountId, ApiKeyId, Begin, Change, ChangeLog, Finish, IdempotencyLog, StoreError, Timestamp};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+use super::MemoryRequests;
 use crate::ports::{ApiKeyRepository, ApiKeysTx, CredentialReader, ServiceTokenRepository};
 use crate::{
     ApiKey, KeyPatch, KeySecret, KeyState, Kid, MockServiceTokenRepository, NewApiKey, NewSecret, Rotation, StoredKey,
@@ -22,6 +23,7 @@ pub(crate) struct Rows {
     secrets: Vec<(ApiKeyId, KeySecret, NewSecret)>,
     pub(crate) records: Vec<AuditRecord>,
     pub(crate) changes: Vec<Change>,
+    pub(crate) requests: MemoryRequests,
 }
 
 /// One transaction at a time.
@@ -83,6 +85,10 @@ impl ApiKeysTx for MemoryTx {
 
     fn service_tokens(&mut self) -> &mut dyn ServiceTokenRepository {
         &mut self.service_tokens
+    }
+
+    fn requests(&mut self) -> &mut dyn IdempotencyLog {
+        &mut self.rows.requests
     }
 
     fn audit(&mut self) -> &mut dyn AuditLog {
