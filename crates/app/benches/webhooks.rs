@@ -28,7 +28,8 @@ const ROUNDS: usize = 7;
 const ROUND: Duration = Duration::from_secs(3);
 /// To the database, on both sides.
 const CONNECTIONS: usize = 8;
-/// Deliveries under way at a time: a provider waits for nobody with the next one.
+/// Deliveries under way at a time, as many as keep the server busy. As many as connections are measured first, for comparison: then a
+/// delivery mostly waits for the statements of others.
 const SENDERS: usize = 64;
 const PEOPLE: usize = 2_000;
 /// More than any round can send.
@@ -72,25 +73,29 @@ async fn main() {
     };
     // Everybody is here before anything is measured.
     let people = messages(secret, "made", PEOPLE);
-    tokio::task::block_in_place(|| send(portal, &people, Duration::from_mins(5)));
+    tokio::task::block_in_place(|| send(portal, &people, SENDERS, Duration::from_mins(5)));
     database.execute("CREATE TABLE inbox_of_pgbench (LIKE webhook_inbox INCLUDING ALL)").await.unwrap();
 
-    let mut ratios = Vec::new();
-    for round in 1..=ROUNDS {
-        let messages = messages(secret, &format!("round{round}"), MESSAGES);
-        let (ours, theirs) = tokio::task::block_in_place(|| (send(portal, &messages, ROUND), rows()));
-        ratios.push(ours / theirs);
+    // The last figure is judged.
+    let mut median = 0.0;
+    for senders in [CONNECTIONS, SENDERS] {
+        let mut ratios = Vec::new();
+        for round in 1..=ROUNDS {
+            let messages = messages(secret, &format!("round{round}of{senders}"), MESSAGES);
+            let (ours, theirs) = tokio::task::block_in_place(|| (send(portal, &messages, senders, ROUND), rows()));
+            ratios.push(ours / theirs);
+            println!(
+                "round {round}: webhooks {ours:6.0}/s   inserts of pgbench {theirs:6.0}/s   ratio {:.3}",
+                ours / theirs
+            );
+        }
+        ratios.sort_by(f64::total_cmp);
+        median = ratios[ROUNDS / 2];
         println!(
-            "round {round}: webhooks {ours:6.0}/s   inserts of pgbench {theirs:6.0}/s   ratio {:.3}",
-            ours / theirs
+            "ratio {median:.3} (median of {ROUNDS}; {CONNECTIONS} connections each, {senders} deliveries at a time, {} cores)",
+            std::thread::available_parallelism().map_or(0, usize::from),
         );
     }
-    ratios.sort_by(f64::total_cmp);
-    let median = ratios[ROUNDS / 2];
-    println!(
-        "ratio {median:.3} (median of {ROUNDS}; {CONNECTIONS} connections each, {SENDERS} senders, {} cores)",
-        std::thread::available_parallelism().map_or(0, usize::from),
-    );
     let _ = std::fs::remove_file(script);
     drop((database, server));
     std::process::exit(i32::from(median < LEAST_RATIO));
@@ -142,11 +147,11 @@ fn messages(secret: &str, name: &str, count: usize) -> Vec<Vec<u8>> {
 }
 
 /// Sends the messages over busy connections for that long, or all of them; answers how many were applied per second.
-fn send(address: SocketAddr, messages: &[Vec<u8>], limit: Duration) -> f64 {
+fn send(address: SocketAddr, messages: &[Vec<u8>], senders: usize, limit: Duration) -> f64 {
     let (stop, next, applied) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
     let started = Instant::now();
     std::thread::scope(|scope| {
-        for _ in 0..SENDERS {
+        for _ in 0..senders {
             scope.spawn(|| {
                 let mut stream = TcpStream::connect(address).unwrap();
                 stream.set_nodelay(true).unwrap();

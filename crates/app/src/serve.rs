@@ -10,8 +10,8 @@ use actix_web::{App, HttpServer, web};
 use portal_accounts::{
     FailedSignIns, Reconciler, Retention, RevokeAgain, RevokedAgain, SignIn, WebhookHealth, Webhooks,
 };
-use portal_api_keys::Activity;
 use portal_api_keys::last_used::pause;
+use portal_api_keys::{Activity, OldRequests};
 use portal_http_api::mount_metrics;
 use portal_http_kit::{Observe, cors};
 use portal_kernel::ServiceTokenId;
@@ -76,6 +76,7 @@ pub struct Bound {
     feed: Arc<PgFeed>,
     reconciler: Arc<Reconciler>,
     retention: Arc<Retention>,
+    old_requests: Arc<OldRequests>,
     revoke_again: Arc<RevokeAgain>,
     webhooks: Option<Arc<Webhooks>>,
     head_signing: Arc<HeadSigning>,
@@ -108,7 +109,7 @@ impl Bound {
         let feed = tokio::spawn(self.feed.run());
         let scanning = tokio::spawn(scan(self.reconciler.clone()));
         let recalling = tokio::spawn(recall(self.reconciler, self.webhooks.clone()));
-        let forgetting = tokio::spawn(forget(self.retention));
+        let forgetting = tokio::spawn(forget(self.retention, self.old_requests));
         let revoking = tokio::spawn(revoke_again(self.revoke_again));
         let head_signing = tokio::spawn(self.head_signing.run());
         let preparing = tokio::spawn(prepare(self.sign_in));
@@ -158,8 +159,9 @@ pub fn bind(
                     extra(config);
                 }
             })
-            .configure(&web)
+            // What programs ask for is tried before the pages, of which people see a few.
             .configure(&api)
+            .configure(&web)
             .wrap(Condition::new(!origins.is_empty(), cors(&origins)))
             .wrap(Observe)
     });
@@ -189,6 +191,7 @@ pub fn bind(
         head_signing: wired.head_signing.clone(),
         reconciler: wired.reconciler.clone(),
         retention: wired.retention.clone(),
+        old_requests: wired.old_requests.clone(),
         revoke_again: wired.revoke_again.clone(),
         sign_in: wired.api.kit.sign_in.clone(),
         failed_sign_ins: wired.api.kit.failed_sign_ins.clone(),
@@ -294,14 +297,19 @@ async fn scan(reconciler: Arc<Reconciler>) {
 }
 
 /// Deletes what is old, on every replica.
-async fn forget(retention: Arc<Retention>) {
+async fn forget(retention: Arc<Retention>, old_requests: Arc<OldRequests>) {
     loop {
         tokio::time::sleep(FORGET_EVERY).await;
-        match retention.forget().await {
-            Ok(0) => {}
-            Ok(rows) => tracing::info!(rows, "what was old was deleted"),
-            Err(error) => tracing::warn!(error = explain(&error), "what is old was not deleted; trying again later"),
-        }
+        forgotten(retention.forget().await);
+        forgotten(old_requests.forget().await);
+    }
+}
+
+fn forgotten(outcome: Result<usize, impl std::error::Error>) {
+    match outcome {
+        Ok(0) => {}
+        Ok(rows) => tracing::info!(rows, "what was old was deleted"),
+        Err(error) => tracing::warn!(error = explain(&error), "what is old was not deleted; trying again later"),
     }
 }
 

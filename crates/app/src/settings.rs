@@ -119,6 +119,10 @@ pub struct KeySettings {
     pub brand: Brand,
     /// Secrets of the digests.
     pub peppers: Peppers,
+    /// How many keys are remembered.
+    pub cache_entries: usize,
+    /// How many live keys an account has at most.
+    pub most_per_account: usize,
 }
 
 /// `[metrics]`
@@ -388,6 +392,7 @@ impl KeySettings {
         if let Err(error) = &brand {
             reader.mistake("keys.brand", &error.to_string());
         }
+        let most_per_account = reader.number("keys.most_per_account", 100, 1..=10_000);
         let mut peppers = Vec::new();
         let mut complete = true;
         for (version, text) in reader.table("keys.peppers") {
@@ -415,7 +420,11 @@ impl KeySettings {
             reader.mistake("keys.peppers.1", "is missing; make one with: openssl rand -base64 32");
         }
         let peppers = Peppers::new(peppers).ok();
-        Some(Self { brand: brand.ok()?, peppers: peppers? })
+        let cache_entries = reader.number("keys.cache_entries", 100_000, 1..=10_000_000);
+        let (brand, peppers) = (brand.ok()?, peppers?);
+        let cache_entries = usize::try_from(cache_entries?).ok()?;
+        let most_per_account = usize::try_from(most_per_account?).ok()?;
+        Some(Self { brand, peppers, cache_entries, most_per_account })
     }
 }
 

@@ -7,7 +7,8 @@ use portal_accounts::{
     Profiles, Reconciler, Retention, RevokeAgain, RoleMap, SeenSessions, Sessions, SignIn, Turns, Webhooks,
 };
 use portal_api_keys::{
-    Activity, ApiKeys, ApiKeysStore, Brand, LastUsed, LegacyToken, Peppers, ServiceTokens, Services, Verifier,
+    Activity, ApiKeys, ApiKeysStore, Brand, KnownKeys, LastUsed, LegacyToken, OldRequests, Peppers, ServiceTokens,
+    Services, Verifier,
 };
 use portal_audit::AuditTrail;
 use portal_clerk::{
@@ -26,9 +27,6 @@ use crate::metrics::Sources;
 use crate::settings::{AccountsSettings, KeySettings, Settings};
 use crate::system::{OsEntropy, SystemClock, V7Ids};
 
-/// How many live keys an account has at most.
-const MOST_KEYS: usize = 100;
-
 /// Everything the program consists of, ready to be served.
 pub struct Wired {
     /// What the handlers need.
@@ -45,6 +43,8 @@ pub struct Wired {
     pub reconciler: Arc<Reconciler>,
     /// Deletes what is old.
     pub retention: Arc<Retention>,
+    /// Deletes names of requests that count no more.
+    pub old_requests: Arc<OldRequests>,
     /// Tells the provider of ends that it did not confirm.
     pub revoke_again: Arc<RevokeAgain>,
     /// The identity provider.
@@ -103,7 +103,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let authenticator = Arc::new(authenticator.map_err(|error| WireError::Clerk(error.into()))?);
     let (directory, listing) = provider(&settings.clerk)?;
     let sessions_at_provider = ClerkSessions::new(&settings.clerk).map_err(|error| WireError::Clerk(error.into()))?;
-    let KeySettings { brand, peppers } = settings.keys;
+    let KeySettings { brand, peppers, cache_entries: most_known_keys, most_per_account } = settings.keys;
     let peppers = Arc::new(peppers);
     let service_tokens = service_tokens(store.clone(), peppers.clone(), surroundings);
     let audit_tools = AuditTools::new(&store, &settings.audit, surroundings);
@@ -137,8 +137,12 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let failed_sign_ins = Arc::new(FailedSignIns::new(store.clone(), facts.clone()));
     let reconciler = reconciler(&store, facts.clone(), listing);
     let retention = Retention { store: store.clone() as Arc<AccountsStore>, clock: clock.clone() };
-    let verifier = Arc::new(verifier(&store, &peppers, &brand, surroundings));
-    let keys = api_keys(&store, peppers.clone(), brand, surroundings);
+    let old_requests = OldRequests { store: store.clone() as Arc<ApiKeysStore>, clock: clock.clone() };
+    let known_keys = Arc::new(KnownKeys::new(store.clone(), feed.clone(), clock.clone(), most_known_keys));
+    let verifier =
+        Verifier { reader: known_keys, peppers: peppers.clone(), brand: brand.clone(), clock: clock.clone() };
+    let verifier = Arc::new(verifier);
+    let keys = api_keys(&store, peppers.clone(), brand, most_per_account, surroundings);
     let web = Web { public_origin: settings.public_origin.clone(), sign_in_url: settings.sign_in_url };
     let rate_limits = Arc::new(RateLimits::new(&settings.limits, clock.clone()));
     let service_activity = Arc::new(Activity { last_used: Arc::default(), log: store.clone() });
@@ -188,6 +192,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         facts,
         reconciler: Arc::new(reconciler),
         retention: Arc::new(retention),
+        old_requests: Arc::new(old_requests),
         revoke_again: Arc::new(revoke_again),
         authenticator,
         organizations,
@@ -245,11 +250,6 @@ fn organizations(
     Ok(Arc::new(Organizations { admin: Arc::new(admin), reader, store, facts: facts.clone() }))
 }
 
-fn verifier(store: &Arc<PgStore>, peppers: &Arc<Peppers>, brand: &Brand, surroundings: &Surroundings) -> Verifier {
-    let (peppers, brand, clock) = (peppers.clone(), brand.clone(), surroundings.clock.clone());
-    Verifier { reader: store.clone(), peppers, brand, clock }
-}
-
 /// Judges the tokens of services, and the legacy one where it is accepted.
 fn services(
     store: &Arc<PgStore>,
@@ -262,18 +262,16 @@ fn services(
 }
 
 /// The use cases of who owns keys.
-fn api_keys(store: &Arc<PgStore>, peppers: Arc<Peppers>, brand: Brand, surroundings: &Surroundings) -> ApiKeys {
+fn api_keys(
+    store: &Arc<PgStore>,
+    peppers: Arc<Peppers>,
+    brand: Brand,
+    most_keys: usize,
+    surroundings: &Surroundings,
+) -> ApiKeys {
     let Surroundings { clock, ids, entropy } = surroundings.clone();
-    ApiKeys {
-        store: store.clone() as Arc<ApiKeysStore>,
-        reader: store.clone(),
-        peppers,
-        brand,
-        ids,
-        entropy,
-        clock,
-        most_keys: MOST_KEYS,
-    }
+    let (reader, store) = (store.clone(), store.clone() as Arc<ApiKeysStore>);
+    ApiKeys { store, reader, peppers, brand, ids, entropy, clock, most_keys }
 }
 
 /// The use cases of an operator's command.

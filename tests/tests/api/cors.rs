@@ -10,7 +10,7 @@ async fn preflight(portal: &Portal, origin: &str) -> Answer {
         .request(Method::OPTIONS, "/v1/me")
         .header("Origin", origin)
         .header("Access-Control-Request-Method", "GET")
-        .header("Access-Control-Request-Headers", "authorization,content-type");
+        .header("Access-Control-Request-Headers", "authorization,content-type,idempotency-key");
     portal.send(request).await
 }
 
@@ -20,7 +20,8 @@ async fn a_configured_origin_may_call_with_bearer_and_without_cookies() {
     let answer = preflight(&portal, FRONTEND).await;
     assert_eq!(answer.status, 200, "answered before authentication: {answer:?}");
     assert_eq!(answer.header("access-control-allow-origin"), FRONTEND);
-    assert!(answer.header("access-control-allow-headers").to_lowercase().contains("authorization"));
+    let headers = answer.header("access-control-allow-headers").to_lowercase();
+    assert!(headers.contains("authorization") && headers.contains("idempotency-key"), "{answer:?}");
     assert_eq!(answer.header("access-control-allow-credentials"), "");
 
     let spec = portal.token_spec("alice").claim("azp", FRONTEND);

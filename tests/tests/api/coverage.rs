@@ -19,7 +19,7 @@ fn every_operation_that_needs_a_caller_names_an_action_of_the_policy_matrix() {
     for operation in operations() {
         let (path, action) = (&operation.path, operation.action.as_deref());
         match operation.requirement.as_str() {
-            "session" | "service" => {
+            "session" | "service" | "api-key" => {
                 assert!(action.is_some_and(|action| table(action).is_some()), "{path}: {action:?}");
             }
             _ => assert_eq!(action, None, "{path}"),
@@ -45,6 +45,7 @@ async fn every_operation_answers_every_kind_of_caller_as_it_declares() {
             "public" => public(world, &operation).await,
             "session" => session(world, &operation).await,
             "service" => service(world, &operation).await,
+            "api-key" => api_key(world, &operation).await,
             "signature" => signature(world, &operation).await,
             other => panic!("{other}: a new requirement needs rows"),
         }
@@ -129,6 +130,27 @@ async fn service(world: &World, operation: &Operation) {
         portal.send(request).await.assert_problem(403, "browser_not_allowed");
     }
     let allowed = world.call(operation, &path, &world.all_scopes).await;
+    assert_eq!(allowed.status.as_u16(), operation.sample.success, "{path}: {allowed:?}");
+}
+
+async fn api_key(world: &World, operation: &Operation) {
+    let portal = &world.portal;
+    let path = world.path(operation);
+    assert_eq!(operation.security, json!([{ "api_key": [] }]), "{path}");
+    let table = table(operation.action.as_deref().unwrap()).unwrap();
+    let row = table.lines().find(|line| line.trim_start().starts_with("api key")).unwrap();
+    assert!(row.trim_end().ends_with("yes"), "{row}");
+
+    portal.send(world.request(operation, &path)).await.assert_problem(401, "api_key_required");
+    // What was called before may have ended the world's.
+    let (_, good) = portal.create_key("adam", &world.account).await;
+    for bad in ["nonsense", &world.all_scopes, &portal.token("alice"), &good[..good.len() - 1]] {
+        world.call(operation, &path, bad).await.assert_problem(401, "invalid_api_key");
+    }
+    let (gone, secret) = portal.create_key("adam", &world.account).await;
+    portal.post(&format!("/v1/api-keys/{gone}/revoke"), &portal.token("adam"), &json!({})).await;
+    world.call(operation, &path, &secret).await.assert_problem(401, "invalid_api_key");
+    let allowed = world.call(operation, &path, &good).await;
     assert_eq!(allowed.status.as_u16(), operation.sample.success, "{path}: {allowed:?}");
 }
 

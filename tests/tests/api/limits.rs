@@ -193,7 +193,8 @@ async fn whoever_has_no_limit_meets_none_and_the_document_says_who_has_one() {
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             let requirement = operation["x-requirement"].as_str().unwrap();
-            let limited = matches!(requirement, "session") || requirement == "public" && path.starts_with("/v1/");
+            let limited =
+                matches!(requirement, "session" | "api-key") || requirement == "public" && path.starts_with("/v1/");
             assert_eq!(operation["responses"].get("429").is_some(), limited, "{method} {path}");
             let method: Method = method.to_uppercase().parse().unwrap();
             let mut statuses = Vec::new();

@@ -1,8 +1,10 @@
 //! What the provider sends on its own: who is believed, and that each message takes effect once.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use e2e::{Answer, Portal, PortalBuilder};
+use futures_util::future::join_all;
 use portal_dev_idp::webhook_signature;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -105,7 +107,7 @@ async fn a_message_takes_effect_once_however_often_it_comes() {
     let secret = portal.idp.instance().webhook_secret().to_owned();
     let delivery = |body: &[u8]| Delivery::signed(&secret, "msg_1", now(&portal), body);
     let first = renamed(&portal, "alice", "Alicia", 4_000_000_000_000);
-    let answers = futures_util::future::join_all((0..20).map(|_| {
+    let answers = join_all((0..20).map(|_| {
         let delivery = delivery(&first);
         let portal = &portal;
         async move { delivery.send(portal).await.text_at("/status") }
@@ -118,6 +120,47 @@ async fn a_message_takes_effect_once_however_often_it_comes() {
     let other = renamed(&portal, "alice", "Again", 4_000_000_000_001);
     assert_eq!(delivery(&other).send(&portal).await.text_at("/status"), "repeated");
     assert_eq!(first_name(&portal, "alice").await, "Alicia");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hundreds_of_messages_at_once_end_in_the_newest_state_and_one_that_cannot_be_stored_harms_no_other() {
+    const PEOPLE: usize = 30;
+    const VERSIONS: usize = 8;
+    let portal = Portal::start().await;
+    let secret = portal.idp.instance().webhook_secret().to_owned();
+    let message = |person: usize, version: usize| {
+        let data =
+            json!({ "id": format!("user_many_{person}"), "first_name": format!("v{version}"), "updated_at": version });
+        Delivery::signed(&secret, &format!("msg_{person}_{version}"), now(&portal), &event("user.updated", &data))
+    };
+    portal.database.execute("ALTER TABLE users ADD CONSTRAINT broken CHECK (first_name <> 'v9')").await.unwrap();
+    let broken = [message(PEOPLE, 9), message(0, 9)];
+    let nth = |n: usize| message(n % PEOPLE, (n / PEOPLE + n % PEOPLE * 3) % VERSIONS + 1);
+    let mut deliveries: Vec<_> = (0..PEOPLE * VERSIONS).map(nth).collect();
+    deliveries.insert(VERSIONS, broken[0].clone());
+    deliveries.insert(PEOPLE, broken[1].clone());
+    // Each comes twice at the same time.
+    let sent: Vec<_> = deliveries.iter().flat_map(|delivery| [delivery, delivery]).collect();
+    let answers = join_all(sent.iter().map(|delivery| delivery.send(&portal))).await;
+    let mut outcomes: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (delivery, answer) in sent.iter().zip(answers) {
+        let outcome = if answer.status == 200 { answer.text_at("/status") } else { answer.status.as_str().to_owned() };
+        outcomes.entry(&delivery.id).or_default().push(outcome);
+    }
+    for (id, mut outcomes) in outcomes {
+        outcomes.sort();
+        let expected = if id.ends_with("_9") { ["503", "503"] } else { ["applied", "repeated"] };
+        assert_eq!(outcomes, expected, "{id}");
+    }
+    let count = async |sql: &str| usize::try_from(portal.database.count(sql).await.unwrap()).unwrap();
+    assert_eq!(count("SELECT count(*) AS count FROM users WHERE first_name = 'v8'").await, PEOPLE);
+    assert_eq!(count("SELECT count(*) AS count FROM users").await, PEOPLE);
+    assert_eq!(count("SELECT count(*) AS count FROM audit_events WHERE action = 'user.provisioned'").await, PEOPLE);
+    portal.database.execute("ALTER TABLE users DROP CONSTRAINT broken").await.unwrap();
+    for delivery in broken {
+        assert_eq!(delivery.send(&portal).await.text_at("/status"), "applied", "the next attempt");
+    }
+    assert_eq!(count("SELECT count(*) AS count FROM users WHERE first_name = 'v9'").await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

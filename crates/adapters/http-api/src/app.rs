@@ -30,6 +30,7 @@ use crate::{operations, v1, webhooks};
         (name = "members", description = "Members of an organization, and invitations into it"),
         (name = "api-keys", description = "API keys, as their owners manage them"),
         (name = "audit", description = "What was done in an account"),
+        (name = "key-holder", description = "For whoever holds an API key, with the key"),
         (name = "gateway", description = "For gateways, with a service token"),
         (name = "webhooks", description = "For the identity provider"),
         (name = "operations", description = "For operators")
@@ -75,7 +76,9 @@ fn routes(metrics: MetricsFor) -> Routes {
         .and(v1::members::routes())
         .and(v1::invitations::routes())
         .and(v1::api_keys::routes())
+        .and(v1::explain::routes())
         .and(v1::audit_events::routes())
+        .and(v1::key_holder::routes())
         .and(v1::keys::routes())
         .and(webhooks::routes())
         .and(operations::routes())
@@ -130,6 +133,7 @@ pub fn document() -> String {
     let components = document.components.get_or_insert_default();
     components.add_security_scheme("session", bearer("JWT", "A Clerk session token"));
     components.add_security_scheme("service", bearer("portal_svc", "A service token"));
+    components.add_security_scheme("api_key", bearer("cort_live", "An API key"));
     // Through a Value, whose maps are sorted: the text then depends on nothing but its contents.
     let sorted = serde_json::to_value(&document).unwrap_or_default();
     let mut text = serde_json::to_string_pretty(&sorted).unwrap_or_default();

@@ -2,7 +2,10 @@
 
 use actix_web::http::StatusCode;
 use portal_accounts::{OrganizationError, ReadAccountError};
-use portal_api_keys::{CreateKeyError, InvalidKeyName, ReadKeyError, RevokeKeyError, VerifyError};
+use portal_api_keys::{
+    CreateKeyError, DisableKeyError, ReadKeyError, Repeated, RevokeKeyError, RotateKeyError, UpdateKeyError,
+    VerifyError,
+};
 use portal_audit::ReadTrailError;
 use portal_http_kit::Problem;
 use portal_identity::OrganizationRefusal;
@@ -84,10 +87,11 @@ impl From<CreateKeyError> for ApiError {
     fn from(error: CreateKeyError) -> Self {
         Self(match error {
             CreateKeyError::Denied(denied) => denied.into(),
-            CreateKeyError::EndIsPast => Problem::invalid("invalid_expiry", "The end lies in the past"),
+            CreateKeyError::EndIsPast => end_is_past(),
             CreateKeyError::TooManyKeys => {
                 conflict("too_many_keys", "The account has as many live keys as it may have")
             }
+            CreateKeyError::Repeated(repeated) => refused_repetition(repeated),
             CreateKeyError::Store(error) => error.into(),
         })
     }
@@ -113,6 +117,61 @@ impl From<RevokeKeyError> for ApiError {
     }
 }
 
+impl From<UpdateKeyError> for ApiError {
+    fn from(error: UpdateKeyError) -> Self {
+        Self(match error {
+            UpdateKeyError::NotFound => Problem::not_found(),
+            UpdateKeyError::Denied(denied) => denied.into(),
+            UpdateKeyError::KeyIsOver => key_is_over(),
+            UpdateKeyError::EndIsPast => end_is_past(),
+            UpdateKeyError::Store(error) => error.into(),
+        })
+    }
+}
+
+impl From<DisableKeyError> for ApiError {
+    fn from(error: DisableKeyError) -> Self {
+        Self(match error {
+            DisableKeyError::NotFound => Problem::not_found(),
+            DisableKeyError::Denied(denied) => denied.into(),
+            DisableKeyError::KeyIsOver => key_is_over(),
+            DisableKeyError::Store(error) => error.into(),
+        })
+    }
+}
+
+impl From<RotateKeyError> for ApiError {
+    fn from(error: RotateKeyError) -> Self {
+        Self(match error {
+            RotateKeyError::NotFound => Problem::not_found(),
+            RotateKeyError::Denied(denied) => denied.into(),
+            RotateKeyError::KeyIsOver => key_is_over(),
+            RotateKeyError::Repeated(repeated) => refused_repetition(repeated),
+            RotateKeyError::Store(error) => error.into(),
+        })
+    }
+}
+
+fn refused_repetition(repeated: Repeated) -> Problem {
+    match repeated {
+        Repeated::Same(key) => conflict("secret_already_issued", "The secret was issued already")
+            .detail("It was in the first answer, and is not kept.")
+            .member("key_id", key.to_string()),
+        Repeated::Other => Problem::invalid("idempotency_key_reused", "Another request has this Idempotency-Key")
+            .detail("Give each request that is to make something else one of its own."),
+    }
+}
+
+fn key_is_over() -> Problem {
+    conflict("key_is_over", "The key was revoked, or its time is over").detail("Make another one.")
+}
+
+fn end_is_past() -> Problem {
+    Problem::invalid("invalid_expiry", "The end is not valid")
+        .detail("The end lies in the past.")
+        .member("field", "expires_at")
+}
+
 impl From<ReadTrailError> for ApiError {
     fn from(error: ReadTrailError) -> Self {
         Self(match error {
@@ -127,13 +186,10 @@ impl From<VerifyError> for ApiError {
         Self(match error {
             VerifyError::Denied(denied) => denied.into(),
             VerifyError::Store(error) => error.into(),
+            VerifyError::TooMany => {
+                Problem::invalid("too_many_keys_asked", "Too many keys").detail(VerifyError::TooMany)
+            }
         })
-    }
-}
-
-impl From<InvalidKeyName> for ApiError {
-    fn from(error: InvalidKeyName) -> Self {
-        Self(Problem::invalid("invalid_name", "The name is not valid").detail(error))
     }
 }
 

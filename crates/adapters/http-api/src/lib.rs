@@ -4,6 +4,8 @@
 
 mod app;
 mod error;
+mod idempotency;
+mod member;
 mod operations;
 mod page;
 mod v1;

@@ -253,7 +253,9 @@ async fn a_key_is_rendered_with_its_prefix_and_without_a_secret() {
     assert_eq!(status, 200);
     let expected = serde_json::json!({
         "id": KEY, "account_id": ACCOUNT, "name": "ci", "environment": "test", "prefix": "cort_test_abcdefghijkl",
-        "kid": "abcdefghijkl", "state": "active", "created_by": "usr_00000000000000000000000001",
+        "kid": "abcdefghijkl", "kids": [{ "kid": "abcdefghijkl", "created_at": "2026-01-01T00:00:00Z" }],
+        "state": "active", "scopes": ["inference"], "models": [], "networks": [], "rate_limits": [],
+        "created_by": "usr_00000000000000000000000001",
         "created_at": "2026-01-01T00:00:00Z", "revision": 3,
     });
     assert_eq!(body, expected);

@@ -1,7 +1,7 @@
 //! Frontends on other origins: exactly the configured ones, with Bearer tokens and never with cookies.
 
 use actix_cors::Cors;
-use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::http::uri::Authority;
 
 use crate::observe::X_REQUEST_ID;
@@ -10,11 +10,13 @@ use crate::rate_limits::{RATE_LIMIT, RATE_LIMIT_POLICY};
 /// Seconds a browser may remember a preflight's answer.
 const MAX_AGE: usize = 600;
 
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
 /// Answers preflights before any authentication. Credentials mode is never allowed, so a foreign page cannot use anybody's cookies.
 pub fn cors(allowed_origins: &[String]) -> Cors {
     let cors = Cors::default()
         .allowed_methods(["GET", "HEAD", "POST", "PATCH", "DELETE"])
-        .allowed_headers([AUTHORIZATION, CONTENT_TYPE])
+        .allowed_headers([AUTHORIZATION, CONTENT_TYPE, IDEMPOTENCY_KEY])
         .expose_headers([X_REQUEST_ID, RETRY_AFTER, WWW_AUTHENTICATE, RATE_LIMIT, RATE_LIMIT_POLICY])
         .max_age(MAX_AGE);
     allowed_origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))

@@ -21,6 +21,8 @@ pub enum RequirementKind {
     Session,
     /// A service with a token.
     Service,
+    /// Whoever holds an API key.
+    ApiKey,
     /// A signed-in person, in a browser.
     Page,
     /// Whoever signed the body.
@@ -34,6 +36,7 @@ impl RequirementKind {
             Self::Public => "public",
             Self::Session => "session",
             Self::Service => "service",
+            Self::ApiKey => "api-key",
             Self::Page => "page",
             Self::Signature => "signature",
         }

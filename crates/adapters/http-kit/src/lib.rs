@@ -1,12 +1,13 @@
 //! What the HTTP faces of the program share.
 //!
-//! A handler's first argument names what it requires ([`Session`], [`Page`], [`Service`], [`Signed`], [`Public`]). [`Routes`] takes only such handlers, and
+//! A handler's first argument names what it requires ([`Session`], [`Page`], [`Service`], [`KeyHolder`], [`Signed`], [`Public`]). [`Routes`] takes only such handlers, and
 //! resolves the requirement before it reads anything else of the request.
 
 mod address;
 mod context;
 mod cors;
 mod guard;
+mod key_holder;
 mod limits;
 mod metrics;
 mod observe;
@@ -23,7 +24,8 @@ pub use address::{InvalidNetwork, TrustedProxies};
 pub use context::Kit;
 pub use cors::{cors, is_origin};
 pub use guard::{Public, Refusal, Requirement, RequirementKind, Signed};
-pub use limits::{Object, configure_extractors, whole_body};
+pub use key_holder::{KeyHolder, MaybeKeyHolder};
+pub use limits::{LargeJson, Object, configure_extractors, whole_body};
 pub use metrics::{HttpMetrics, Metric, MetricKind};
 pub use observe::{Observe, ObserveService};
 pub use page::{Page, return_path};

@@ -1,14 +1,17 @@
 //! How much of a request is read, and how extractors say no.
 
 use std::fmt;
+use std::future::Future;
 use std::marker::PhantomData;
+use std::pin::Pin;
 
+use actix_web::dev::{JsonBody, Payload};
 use actix_web::error::{JsonPayloadError, PathError, QueryPayloadError};
 use actix_web::http::StatusCode;
 use actix_web::rt::time::timeout;
-use actix_web::web;
+use actix_web::{FromRequest, HttpRequest, web};
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 
@@ -25,7 +28,11 @@ pub(crate) const HEADER_LIMIT: usize = 16 * 1024;
 pub fn configure_extractors(config: &mut web::ServiceConfig) {
     config
         .app_data(web::PayloadConfig::new(BODY_LIMIT))
-        .app_data(web::JsonConfig::default().limit(BODY_LIMIT).error_handler(|error, _| json_problem(&error).into()))
+        .app_data(
+            web::JsonConfig::default()
+                .limit(BODY_LIMIT)
+                .error_handler(|error, _| json_problem(&error, BODY_LIMIT).into()),
+        )
         .app_data(web::PathConfig::default().error_handler(|error, _| path_problem(&error).into()))
         .app_data(web::QueryConfig::default().error_handler(|error, _| query_problem(&error).into()));
 }
@@ -51,9 +58,9 @@ pub(crate) fn headers_too_large() -> Problem {
         .detail(format_args!("All headers together have at most {HEADER_LIMIT} bytes."))
 }
 
-fn json_problem(error: &JsonPayloadError) -> Problem {
+fn json_problem(error: &JsonPayloadError, limit: usize) -> Problem {
     match error {
-        JsonPayloadError::OverflowKnownLength { .. } | JsonPayloadError::Overflow { .. } => body_too_large(BODY_LIMIT),
+        JsonPayloadError::OverflowKnownLength { .. } | JsonPayloadError::Overflow { .. } => body_too_large(limit),
         JsonPayloadError::ContentType => {
             Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "Not JSON")
                 .detail("Send Content-Type: application/json.")
@@ -88,6 +95,19 @@ fn expectation(error: &serde_json::Error) -> String {
         None => "Not valid".to_owned(),
     };
     format!("{expected}, at line {}, column {}.", error.line(), error.column())
+}
+
+/// A JSON body of up to so many bytes, where a route needs a limit of its own.
+pub struct LargeJson<T, const LIMIT: usize>(pub T);
+
+impl<T: DeserializeOwned + 'static, const LIMIT: usize> FromRequest for LargeJson<T, LIMIT> {
+    type Error = actix_web::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Self::Error>>>>;
+
+    fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let body = JsonBody::<T>::new(req, payload, None, true).limit(LIMIT);
+        Box::pin(async move { body.await.map(Self).map_err(|error| json_problem(&error, LIMIT).into()) })
+    }
 }
 
 /// A JSON object. Without it, a list of a struct's values in order would pass for the struct.

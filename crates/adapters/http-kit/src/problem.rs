@@ -56,6 +56,12 @@ pub struct ProblemBody {
     code: String,
     /// This occurrence in words; absent where it would tell too much.
     detail: Option<String>,
+    /// The member of the body that is not valid, on some 422.
+    #[schema(example = "networks")]
+    field: Option<String>,
+    /// The key that an earlier request gave its secret, on 409 `secret_already_issued`.
+    #[schema(example = "key_01jdzqzr4ne5z8p5t2z6fj7x3b")]
+    key_id: Option<String>,
     /// Clerk's reason why nobody is signed in, on 401 and some 503.
     reason: Option<String>,
     /// The limits that were exceeded, on 429.

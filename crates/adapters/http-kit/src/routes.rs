@@ -107,7 +107,7 @@ impl Endpoint {
         let method = P::methods().into_iter().next().map_or(Method::GET, |method| http_method(&method));
         let (path, mut operation) = (P::path(), describe::<R>(P::operation()));
         let limited = match R::KIND {
-            RequirementKind::Session | RequirementKind::Page => true,
+            RequirementKind::Session | RequirementKind::ApiKey | RequirementKind::Page => true,
             RequirementKind::Public => path.starts_with(API),
             // Gateways and the provider send as much as there is.
             RequirementKind::Service | RequirementKind::Signature => false,
@@ -176,6 +176,7 @@ fn describe<R: Requirement>(mut operation: Operation) -> Operation {
         RequirementKind::Public | RequirementKind::Page | RequirementKind::Signature => None,
         RequirementKind::Session => Some("session"),
         RequirementKind::Service => Some("service"),
+        RequirementKind::ApiKey => Some("api_key"),
     };
     if let Some(scheme) = scheme {
         operation.security = Some(vec![SecurityRequirement::new(scheme, Vec::<String>::new())]);

@@ -227,27 +227,52 @@ impl ApiKeyReader for PgStore {
     }
 }
 
+/// Found by the kid alone, which names the account; of an account that is not active there is nothing.
+#[diesel::dsl::auto_type(no_type_alias)]
+fn secrets_of_active_accounts() -> _ {
+    let active: &'static str = AccountState::Active.as_str();
+    let of_kid = api_key_secrets::account_id.eq(key_locator::account_id).and(api_key_secrets::kid.eq(key_locator::kid));
+    let of_secret = api_keys::account_id.eq(key_locator::account_id).and(api_keys::id.eq(api_key_secrets::key_id));
+    key_locator::table
+        .inner_join(api_key_secrets::table.on(of_kid))
+        .inner_join(api_keys::table.on(of_secret))
+        .inner_join(accounts::table.on(accounts::id.eq(key_locator::account_id)))
+        .filter(accounts::state.eq(active))
+}
+
 #[async_trait]
 impl CredentialReader for PgStore {
-    async fn key(&self, _: &Authorized<LookUpCredential, Platform>, kid: Kid) -> Result<Option<StoredKey>, StoreError> {
+    async fn key(
+        &self,
+        _: &Authorized<LookUpCredential, Platform>,
+        kid: Kid,
+    ) -> Result<Option<Arc<StoredKey>>, StoreError> {
         let mut conn = self.connection().await?;
-        let row: Option<(KeyRow, SecretRow)> = key_locator::table
-            .inner_join(api_key_secrets::table.on(
-                api_key_secrets::account_id.eq(key_locator::account_id).and(api_key_secrets::kid.eq(key_locator::kid)),
-            ))
-            .inner_join(
-                api_keys::table
-                    .on(api_keys::account_id.eq(key_locator::account_id).and(api_keys::id.eq(api_key_secrets::key_id))),
-            )
-            .inner_join(accounts::table.on(accounts::id.eq(key_locator::account_id)))
+        let row: Option<(KeyRow, SecretRow)> = secrets_of_active_accounts()
             .filter(key_locator::kid.eq(kid.as_str()))
-            .filter(accounts::state.eq(AccountState::Active.as_str()))
             .select((KeyRow::as_select(), SecretRow::as_select()))
             .first(&mut conn)
             .await
             .optional()
             .map_err(|error| refused(&mut conn, error))?;
-        row.map(|(key, secret)| stored_key(key, &secret)).transpose()
+        row.map(|(key, secret)| stored_key(key, &secret).map(Arc::new)).transpose()
+    }
+
+    async fn keys(
+        &self,
+        _: &Authorized<LookUpCredential, Platform>,
+        kids: Vec<Kid>,
+    ) -> Result<Vec<(Kid, Arc<StoredKey>)>, StoreError> {
+        let mut conn = self.connection().await?;
+        let rows: Vec<(KeyRow, SecretRow)> = secrets_of_active_accounts()
+            .filter(key_locator::kid.eq_any(kids.iter().map(Kid::as_str)))
+            .select((KeyRow::as_select(), SecretRow::as_select()))
+            .load(&mut conn)
+            .await
+            .map_err(|error| refused(&mut conn, error))?;
+        let stored =
+            |(key, secret): (KeyRow, SecretRow)| Ok((secret.parsed_kid()?, stored_key(key, &secret).map(Arc::new)?));
+        rows.into_iter().map(stored).collect()
     }
 
     async fn service_token(

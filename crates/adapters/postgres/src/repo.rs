@@ -5,6 +5,7 @@ mod audit;
 mod epochs;
 mod keys;
 mod provider_ids;
+mod requests;
 mod scans;
 mod service_tokens;
 mod sightings;

@@ -280,6 +280,17 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    named_requests (account_id, user_id, key) {
+        account_id -> Uuid,
+        user_id -> Uuid,
+        key -> Text,
+        fingerprint -> Binary,
+        made -> Text,
+        at -> Timestamptz,
+    }
+}
+
 diesel::joinable!(former_service_secrets -> service_tokens (token_id));
 diesel::joinable!(service_token_activity -> service_tokens (token_id));
 

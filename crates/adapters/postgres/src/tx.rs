@@ -12,7 +12,7 @@ use portal_accounts::{
 };
 use portal_api_keys::{ApiKeyRepository, ApiKeysTx, ServiceTokenRepository};
 use portal_audit::{AuditLog, AuditRecord, AuditTx, SignedHeads};
-use portal_kernel::{Begin, Change, ChangeLog, Finish, StoreError};
+use portal_kernel::{Begin, Change, ChangeLog, Finish, IdempotencyLog, StoreError};
 
 use crate::PgStore;
 use crate::error::store_error;
@@ -157,6 +157,10 @@ impl ApiKeysTx for PgTx {
     }
 
     fn service_tokens(&mut self) -> &mut dyn ServiceTokenRepository {
+        self
+    }
+
+    fn requests(&mut self) -> &mut dyn IdempotencyLog {
         self
     }
 

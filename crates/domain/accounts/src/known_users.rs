@@ -1,36 +1,53 @@
 //! People who were looked up a moment ago.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use portal_authz::action::BuildPrincipal;
 use portal_authz::{Authorized, Platform};
 use portal_identity::{ProviderOrganizationId, ProviderUserId};
-use portal_kernel::{Change, ChangeFeed, ChangeListener, StoreError, UserId};
-use quick_cache::sync::Cache;
+use portal_kernel::{AccountId, Change, ChangeFeed, StoreError, UserId};
+use portal_memory::{Memory, Remembered};
 
 use crate::{KnownUser, SignInReader, Standing};
 
 /// A [`SignInReader`] that remembers, and answers from memory while the change feed is current.
 pub struct KnownUsers {
     store: Arc<dyn SignInReader>,
-    feed: Arc<dyn ChangeFeed>,
-    memory: Arc<Memory>,
+    people: Memory<KnownUser>,
 }
 
-struct Memory {
-    /// Bounded in number; keeps what is used.
-    people: Cache<ProviderUserId, Arc<KnownUser>>,
-    /// Counts what was heard of. Held for writing while something is forgotten, so that nothing is put in meanwhile.
-    heard: RwLock<u64>,
+/// What a known person depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Topic {
+    /// The person.
+    User(UserId),
+    /// An account they belong to.
+    Account(AccountId),
+}
+
+impl Remembered for KnownUser {
+    type Key = ProviderUserId;
+    type Topic = Topic;
+
+    fn topics(&self) -> Vec<Topic> {
+        let accounts = self.memberships.iter().map(|member| Topic::Account(member.account));
+        std::iter::once(Topic::User(self.user.id)).chain(accounts).collect()
+    }
+
+    fn topics_of(change: &Change) -> Vec<Topic> {
+        match change {
+            Change::User(user) => vec![Topic::User(*user)],
+            Change::Account(account) => vec![Topic::Account(*account)],
+            Change::Key(_) | Change::ServiceToken(_) | Change::Session(_) | Change::Tokens { .. } => Vec::new(),
+        }
+    }
 }
 
 impl KnownUsers {
     /// Remembers so many people at most.
     pub fn new(store: Arc<dyn SignInReader>, feed: Arc<dyn ChangeFeed>, most: usize) -> Self {
-        let memory = Arc::new(Memory { people: Cache::new(most), heard: RwLock::new(0) });
-        feed.subscribe(memory.clone());
-        Self { store, feed, memory }
+        Self { store, people: Memory::new(feed, most) }
     }
 }
 
@@ -41,15 +58,13 @@ impl SignInReader for KnownUsers {
         cleared: &Authorized<BuildPrincipal, Platform>,
         id: ProviderUserId,
     ) -> Result<Option<Arc<KnownUser>>, StoreError> {
-        if self.feed.is_current()
-            && let Some(known) = self.memory.people.get(&id)
-        {
+        if let Some(known) = self.people.get(&id) {
             return Ok(Some(known));
         }
-        let before = *self.memory.heard.read().unwrap_or_else(PoisonError::into_inner);
+        let since = self.people.now();
         let found = self.store.find(cleared, id.clone()).await?;
         if let Some(known) = &found {
-            self.memory.remember(id, known, before);
+            self.people.remember(id, known.clone(), since);
         }
         Ok(found)
     }
@@ -61,38 +76,6 @@ impl SignInReader for KnownUsers {
         organization: ProviderOrganizationId,
     ) -> Result<Option<Standing>, StoreError> {
         self.store.standing(cleared, user, organization).await
-    }
-}
-
-impl Memory {
-    /// Not if anything was heard of since the look-up began: it might have been this.
-    fn remember(&self, id: ProviderUserId, known: &Arc<KnownUser>, before: u64) {
-        let heard = self.heard.read().unwrap_or_else(PoisonError::into_inner);
-        if *heard == before {
-            self.people.insert(id, known.clone());
-        }
-    }
-
-    fn forget(&self, meant: impl Fn(&KnownUser) -> bool) {
-        let mut heard = self.heard.write().unwrap_or_else(PoisonError::into_inner);
-        *heard += 1;
-        self.people.retain(|_, known| !meant(known));
-    }
-}
-
-impl ChangeListener for Memory {
-    fn changed(&self, change: &Change) {
-        match change {
-            Change::User(user) => self.forget(|known| known.user.id == *user),
-            Change::Account(account) => {
-                self.forget(|known| known.memberships.iter().any(|member| member.account == *account));
-            }
-            Change::Key(_) | Change::ServiceToken(_) | Change::Session(_) | Change::Tokens { .. } => {}
-        }
-    }
-
-    fn missed(&self) {
-        self.forget(|_| true);
     }
 }
 

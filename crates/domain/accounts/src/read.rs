@@ -69,7 +69,7 @@ fn person(who: &Principal) -> Option<&portal_authz::UserPrincipal> {
     match who {
         Principal::User(user) => Some(user),
         Principal::Impersonator(delegate) | Principal::Agent(delegate) => Some(&delegate.user),
-        Principal::Service(_) | Principal::System(_) => None,
+        Principal::Service(_) | Principal::ApiKey(_) | Principal::System(_) => None,
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod changes;
 pub mod keys;
 pub mod pages;
+pub mod requests;
 pub mod service_tokens;
 pub mod trail;
 

@@ -3,9 +3,10 @@
 use portal_audit::{AuditAction, Caller};
 use portal_authz::action::CreateKey;
 use portal_authz::{Authorized, Denied, Principal, Unchecked};
-use portal_kernel::{AccountId, SecretString, StoreError, Timestamp, finish};
+use portal_kernel::{AccountId, IdempotencyKey, NamedRequest, SecretString, StoreError, Timestamp, finish};
 
 use crate::credential::mint;
+use crate::once::{Repeated, Wanted, named, once};
 use crate::ports::ApiKeysTx;
 use crate::{ApiKey, ApiKeys, KeyEnvironment, KeyName, KeyPolicy, KeySecret, KeySecrets, NewApiKey};
 
@@ -34,24 +35,30 @@ pub enum CreateKeyError {
     /// The account has as many live keys as it may have.
     #[error("the account has as many live keys as it may have")]
     TooManyKeys,
+    /// The request has a name that was used before.
+    #[error("the name of the request was used before")]
+    Repeated(#[from] Repeated),
     /// The store failed; no key exists.
     #[error("the key could not be stored")]
     Store(#[from] StoreError),
 }
 
 impl ApiKeys {
-    /// Makes a key and returns its text, which is not kept: this is the only time anybody sees it.
+    /// Makes a key and returns its text, which is not kept: this is the only time anybody sees it. A request with a name makes one key,
+    /// however often it is repeated.
     pub async fn create(
         &self,
         who: &Caller,
         account: AccountId,
         draft: KeyDraft,
+        name_of_request: Option<IdempotencyKey>,
     ) -> Result<(ApiKey, SecretString), CreateKeyError> {
         let cleared = Unchecked::new(account).authorize::<CreateKey>(&who.principal)?;
         // Only a person in person passes the policy; the type system does not know.
         let Principal::User(user) = &who.principal else { return Err(Denied::Forbidden.into()) };
+        let (id, created_at) = (self.ids.make(), self.clock.now());
+        let request = named(name_of_request, (account, user.user), &Wanted::Key(&draft), (id, created_at));
         let KeyDraft { name, environment, policy, expires_at } = draft;
-        let created_at = self.clock.now();
         if expires_at.is_some_and(|end| end <= created_at) {
             return Err(CreateKeyError::EndIsPast);
         }
@@ -59,7 +66,7 @@ impl ApiKeys {
         let (pepper_version, digest) = self.peppers.digest(&minted.text);
         let secret = KeySecret { kid: minted.kid, created_at, expires_at: None, revoked_at: None };
         let key = ApiKey {
-            id: self.ids.make(),
+            id,
             account,
             name,
             environment,
@@ -74,7 +81,7 @@ impl ApiKeys {
         };
         let new = NewApiKey { key: key.clone(), digest, pepper_version };
         let mut tx = self.store.begin().await?;
-        let outcome = self.create_in(&mut *tx, who, &cleared, new).await;
+        let outcome = self.create_in(&mut *tx, who, &cleared, (request, new)).await;
         finish(tx, outcome).await?;
         Ok((key, minted.text))
     }
@@ -84,8 +91,9 @@ impl ApiKeys {
         tx: &mut dyn ApiKeysTx,
         who: &Caller,
         cleared: &Authorized<CreateKey, AccountId>,
-        new: NewApiKey,
+        (request, new): (Option<NamedRequest>, NewApiKey),
     ) -> Result<(), CreateKeyError> {
+        once::<CreateKeyError>(tx, request).await?;
         if tx.keys().count_live(cleared, self.clock.now()).await? >= self.most_keys {
             return Err(CreateKeyError::TooManyKeys);
         }
@@ -133,7 +141,8 @@ mod tests {
             .once()
             .returning(|_| Ok(()));
         let (keys, store) = fixture.build();
-        let (key, text) = keys.create(&member(Role::Editor), account(), draft(KeyEnvironment::Test)).await.unwrap();
+        let (key, text) =
+            keys.create(&member(Role::Editor), account(), draft(KeyEnvironment::Test), None).await.unwrap();
         assert_eq!(keys.brand.read(text.expose_secret()), Some((KeyEnvironment::Test, key.secrets.newest.kid)));
         assert_eq!((store.endings(), store.changes()), (vec![Ending::Committed], vec![Change::Key(key.id)]));
     }
@@ -141,10 +150,10 @@ mod tests {
     #[tokio::test]
     async fn a_viewer_and_a_stranger_open_no_transaction() {
         let (keys, store) = Fixture::default().build();
-        let viewer = keys.create(&member(Role::Viewer), account(), draft(KeyEnvironment::Live)).await;
+        let viewer = keys.create(&member(Role::Viewer), account(), draft(KeyEnvironment::Live), None).await;
         assert!(matches!(viewer, Err(CreateKeyError::Denied(Denied::Forbidden))));
         let elsewhere = "acc_00000000000000000000000009".parse().unwrap();
-        let stranger = keys.create(&member(Role::Owner), elsewhere, draft(KeyEnvironment::Live)).await;
+        let stranger = keys.create(&member(Role::Owner), elsewhere, draft(KeyEnvironment::Live), None).await;
         assert!(matches!(stranger, Err(CreateKeyError::Denied(Denied::Hidden))));
         assert_eq!(store.endings(), []);
     }
@@ -155,7 +164,7 @@ mod tests {
         fixture.tx.keys.expect_insert().once().returning(|_, _| Ok(()));
         fixture.tx.audit.expect_record().once().returning(|_| Err(StoreError::Unavailable("gone".into())));
         let (keys, store) = fixture.build();
-        let outcome = keys.create(&member(Role::Owner), account(), draft(KeyEnvironment::Live)).await;
+        let outcome = keys.create(&member(Role::Owner), account(), draft(KeyEnvironment::Live), None).await;
         assert!(matches!(outcome, Err(CreateKeyError::Store(StoreError::Unavailable(_)))));
         assert_eq!(store.endings(), [Ending::RolledBack]);
     }
@@ -184,7 +193,7 @@ mod tests {
             .returning(|_, _| Ok(()));
         fixture.tx.audit.expect_record().returning(|_| Ok(()));
         let (keys, _) = fixture.build();
-        let (key, _) = keys.create(&member(Role::Editor), account(), draft).await.unwrap();
+        let (key, _) = keys.create(&member(Role::Editor), account(), draft, None).await.unwrap();
         assert_eq!((key.policy, key.expires_at), expected);
     }
 
@@ -193,7 +202,7 @@ mod tests {
         let mut fixture = with_live_keys(100);
         fixture.tx.keys.expect_insert().never();
         let (keys, store) = fixture.build();
-        let outcome = keys.create(&member(Role::Owner), account(), draft(KeyEnvironment::Live)).await;
+        let outcome = keys.create(&member(Role::Owner), account(), draft(KeyEnvironment::Live), None).await;
         assert!(matches!(outcome, Err(CreateKeyError::TooManyKeys)));
         assert_eq!(store.endings(), [Ending::RolledBack]);
     }
@@ -202,7 +211,7 @@ mod tests {
     async fn a_key_does_not_begin_after_its_end() {
         let (keys, store) = Fixture::default().build();
         let draft = KeyDraft { expires_at: Some(key().created_at), ..draft(KeyEnvironment::Live) };
-        let outcome = keys.create(&member(Role::Owner), account(), draft).await;
+        let outcome = keys.create(&member(Role::Owner), account(), draft, None).await;
         assert!(matches!(outcome, Err(CreateKeyError::EndIsPast)));
         assert_eq!(store.endings(), []);
     }

@@ -202,6 +202,9 @@ fn base62<const N: usize>(mut number: impl AsMut<[u8]>) -> [u8; N] {
 }
 
 #[cfg(test)]
+mod scanning;
+
+#[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 

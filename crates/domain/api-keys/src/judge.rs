@@ -41,18 +41,9 @@ pub struct StoredKey {
 
 impl StoredKey {
     /// Whether the key may be used so, for whoever knows the secret.
-    pub fn judge(&self, now: Timestamp, wanted: &KeyUse<'_>) -> Code {
-        match KeyState::derive(now, self.revoked_at, self.expires_at, self.disabled_at) {
-            KeyState::Revoked => return Code::KeyRevoked,
-            KeyState::Expired => return Code::KeyExpired,
-            KeyState::Disabled | KeyState::Active => {}
-        }
-        // Of the two ends of a secret, the first one counts.
-        match (self.secret_expires_at.filter(|end| *end <= now), self.secret_revoked_at) {
-            (None, Some(_)) => return Code::KeyRevoked,
-            (Some(end), Some(revoked)) if revoked < end => return Code::KeyRevoked,
-            (Some(_), _) => return Code::KeyExpired,
-            (None, None) => {}
+    pub fn judge(&self, now: Timestamp, wanted: &KeyUse<'_>) -> Judgement {
+        if let Some(code) = self.end(now) {
+            return Judgement::failed(Check::State, code);
         }
         let KeyPolicy { scopes, models, networks, rate_limits: _ } = &self.policy;
         let scope = wanted.scope.map_or(Ok(KeyScope::Inference), KeyScope::parse);
@@ -61,16 +52,30 @@ impl StoredKey {
             // Inference is always with some model.
             None => models.is_empty() || scope != Ok(KeyScope::Inference),
         };
-        if self.disabled_at.is_some() {
-            Code::KeyDisabled
-        } else if !networks.is_empty() && !wanted.ip.is_some_and(|ip| networks.allows(ip)) {
-            Code::IpNotAllowed
+        if !networks.is_empty() && !wanted.ip.is_some_and(|ip| networks.allows(ip)) {
+            Judgement::failed(Check::Network, Code::IpNotAllowed)
         } else if !scope.is_ok_and(|scope| scopes.contains(scope)) {
-            Code::ScopeMissing
+            Judgement::failed(Check::Scope, Code::ScopeMissing)
         } else if !model_is_allowed {
-            Code::ModelNotAllowed
+            Judgement::failed(Check::Model, Code::ModelNotAllowed)
         } else {
-            Code::Valid
+            Judgement::PASSED
+        }
+    }
+
+    /// Why neither the key nor this secret of it counts at all; none if both do.
+    fn end(&self, now: Timestamp) -> Option<Code> {
+        match KeyState::derive(now, self.revoked_at, self.expires_at, self.disabled_at) {
+            KeyState::Revoked => return Some(Code::KeyRevoked),
+            KeyState::Expired => return Some(Code::KeyExpired),
+            KeyState::Disabled | KeyState::Active => {}
+        }
+        // Of the two ends of a secret, the first one counts.
+        match (self.secret_expires_at.filter(|end| *end <= now), self.secret_revoked_at) {
+            (None, Some(_)) => Some(Code::KeyRevoked),
+            (Some(end), Some(revoked)) if revoked < end => Some(Code::KeyRevoked),
+            (Some(_), _) => Some(Code::KeyExpired),
+            (None, None) => self.disabled_at.map(|_| Code::KeyDisabled),
         }
     }
 
@@ -81,6 +86,68 @@ impl StoredKey {
         }
         let ends = [self.expires_at, self.secret_expires_at].into_iter().flatten().filter(|end| *end > now);
         ends.map(|end| end.since(now)).fold(CACHEABLE_FOR, Duration::min)
+    }
+}
+
+/// One check of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Check {
+    /// `syntax`: the text can be a key's.
+    Syntax,
+    /// `identity`: it is the text of a key of an active account.
+    Identity,
+    /// `state`: the key and this secret of it have not ended and are not stopped.
+    State,
+    /// `network`: it may be used from there.
+    Network,
+    /// `scope`: it is good for that.
+    Scope,
+    /// `model`: it is good for that model.
+    Model,
+    /// `rate`: it was not used too often.
+    Rate,
+}
+
+impl Check {
+    /// All of them, in the order in which they are made.
+    pub const ALL: [Self; 7] =
+        [Self::Syntax, Self::Identity, Self::State, Self::Network, Self::Scope, Self::Model, Self::Rate];
+
+    /// The text in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Syntax => "syntax",
+            Self::Identity => "identity",
+            Self::State => "state",
+            Self::Network => "network",
+            Self::Scope => "scope",
+            Self::Model => "model",
+            Self::Rate => "rate",
+        }
+    }
+}
+
+/// What the checks of a key came to: that all passed, or which was the first that did not, and the code of that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Judgement(Option<(Check, Code)>);
+
+impl Judgement {
+    /// Nothing speaks against it.
+    pub(crate) const PASSED: Self = Self(None);
+
+    /// That check failed, and those behind it were not made.
+    pub(crate) const fn failed(check: Check, code: Code) -> Self {
+        Self(Some((check, code)))
+    }
+
+    /// What a gateway is told.
+    pub fn code(self) -> Code {
+        self.0.map_or(Code::Valid, |(_, code)| code)
+    }
+
+    /// The check that failed.
+    pub fn failure(self) -> Option<Check> {
+        self.0.map(|(check, _)| check)
     }
 }
 
@@ -169,7 +236,7 @@ mod tests {
             let [secret_expires_at, secret_revoked_at] = secret;
             let stored =
                 StoredKey { secret_expires_at, secret_revoked_at, expires_at, disabled_at, revoked_at, ..stored() };
-            assert_eq!(stored.judge(moment, &ANY), expected, "{key:?} {secret:?}");
+            assert_eq!(stored.judge(moment, &ANY).code(), expected, "{key:?} {secret:?}");
         }
     }
 
@@ -194,9 +261,12 @@ mod tests {
             (KeyUse { ip, scope: Some("keys:write"), model }, Code::ScopeMissing),
             (KeyUse { ip, scope, model: Some("other") }, Code::ModelNotAllowed),
         ] {
-            assert_eq!(bound.judge(now, &wanted), expected, "{wanted:?}");
+            let judgement = bound.judge(now, &wanted);
+            assert_eq!(judgement.code(), expected, "{wanted:?}");
+            assert_eq!(judgement.failure().is_none(), expected == Code::Valid);
             let stopped = StoredKey { disabled_at: Some(now), ..bound.clone() };
-            assert_eq!(stopped.judge(now, &wanted), Code::KeyDisabled, "the state comes first");
+            let judgement = stopped.judge(now, &wanted);
+            assert_eq!(judgement, Judgement::failed(Check::State, Code::KeyDisabled), "the state comes first");
         }
     }
 
@@ -205,8 +275,8 @@ mod tests {
         let now = FixedClock::default().now();
         let models = ModelAllowList::parse(["llama-*"]).unwrap();
         let bound = StoredKey { policy: KeyPolicy { models, ..stored().policy }, ..stored() };
-        assert_eq!(bound.judge(now, &ANY), Code::ModelNotAllowed);
-        assert_eq!(bound.judge(now, &KeyUse { model: Some("llama-3"), ..ANY }), Code::Valid);
-        assert_eq!(stored().judge(now, &ANY), Code::Valid);
+        assert_eq!(bound.judge(now, &ANY), Judgement::failed(Check::Model, Code::ModelNotAllowed));
+        assert_eq!(bound.judge(now, &KeyUse { model: Some("llama-3"), ..ANY }), Judgement::PASSED);
+        assert_eq!(stored().judge(now, &ANY), Judgement::PASSED);
     }
 }

@@ -150,7 +150,7 @@ impl ApiKey {
 
 impl Owned for ApiKey {
     fn target(&self) -> Target {
-        Target::Account { account: self.account, made_by: Some(self.made_by) }
+        Target::Key { account: self.account, made_by: self.made_by, key: self.id }
     }
 }
 

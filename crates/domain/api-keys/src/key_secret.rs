@@ -88,6 +88,11 @@ impl Overlap {
     /// The old secret ends at once.
     pub const NONE: Self = Self(Duration::ZERO);
 
+    /// How long that is.
+    pub fn span(self) -> Duration {
+        self.0
+    }
+
     /// Checks the span.
     pub fn parse(span: Duration) -> Result<Self, InvalidOverlap> {
         const MOST: Duration = Duration::from_hours(30 * 24);

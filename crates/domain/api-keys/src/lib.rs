@@ -12,14 +12,19 @@ pub mod create;
 pub mod credential;
 pub mod digest;
 pub mod disable;
+pub mod explain;
+pub mod forget_requests;
 pub mod judge;
 pub mod key;
+pub mod key_holder;
 pub mod key_scope;
 pub mod key_secret;
+pub mod known_keys;
 pub mod last_used;
 pub mod legacy_token;
 pub mod models;
 pub mod networks;
+pub mod once;
 pub mod policy;
 pub mod ports;
 pub mod rate_limit;
@@ -37,14 +42,18 @@ pub use create::{CreateKeyError, KeyDraft};
 pub use credential::{Brand, InvalidBrand, KeyEnvironment, Kid};
 pub use digest::{Digest, InvalidPepper, PepperVersion, Peppers};
 pub use disable::DisableKeyError;
-pub use judge::{Code, KeyUse, StoredKey};
+pub use explain::{CheckOutcome, Explanation};
+pub use forget_requests::{ForgetRequestsError, OldRequests};
+pub use judge::{Check, Code, Judgement, KeyUse, StoredKey};
 pub use key::{ApiKey, InvalidKeyName, KeyName, KeyPatch, KeyState, NewApiKey};
 pub use key_scope::{InvalidKeyScopes, KeyScope, KeyScopes};
 pub use key_secret::{InvalidOverlap, KeySecret, KeySecrets, NewSecret, Overlap, Rotation};
+pub use known_keys::KnownKeys;
 pub use last_used::{Activity, LastUsed};
 pub use legacy_token::{InvalidLegacyToken, LegacyToken};
 pub use models::{InvalidModels, ModelAllowList};
 pub use networks::{InvalidNetworks, Networks};
+pub use once::Repeated;
 pub use policy::KeyPolicy;
 pub use ports::{
     ActivityLog, ApiKeyReader, ApiKeyRepository, ApiKeysStore, ApiKeysTx, CredentialReader, ServiceTokenReader,
@@ -64,7 +73,7 @@ pub use service_token::{
     ServiceTokenError, ServiceTokenState, ServiceTokens,
 };
 pub use update::UpdateKeyError;
-pub use verify::{Decision, KeyVerification, Verifier, VerifyError};
+pub use verify::{Decision, KeyVerification, MOST_PRESENTED, Presented, Verifier, VerifyError};
 
 use std::sync::Arc;
 

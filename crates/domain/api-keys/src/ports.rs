@@ -1,12 +1,16 @@
 //! What keys and service tokens need from a store.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use portal_audit::AuditLog;
 use portal_authz::action::{
     CreateKey, DisableKey, LookUpCredential, ManageServiceTokens, ReadKeys, RevokeKey, RotateKey, UpdateKey,
 };
 use portal_authz::{Authorized, Platform, Unchecked};
-use portal_kernel::{AccountId, ApiKeyId, Begin, ChangeLog, Finish, Page, PageRequest, StoreError, Timestamp};
+use portal_kernel::{
+    AccountId, ApiKeyId, Begin, ChangeLog, Finish, IdempotencyLog, Page, PageRequest, StoreError, Timestamp,
+};
 
 use crate::{
     ApiKey, KeyPatch, Kid, ListedServiceToken, NewApiKey, NewServiceToken, Rotation, ServiceName, ServiceToken,
@@ -82,6 +86,8 @@ pub trait ApiKeysTx: Finish {
     fn keys(&mut self) -> &mut dyn ApiKeyRepository;
     /// Service tokens.
     fn service_tokens(&mut self) -> &mut dyn ServiceTokenRepository;
+    /// Named requests.
+    fn requests(&mut self) -> &mut dyn IdempotencyLog;
     /// The trail.
     fn audit(&mut self) -> &mut dyn AuditLog;
     /// What other replicas hear of.
@@ -115,7 +121,14 @@ pub trait CredentialReader: Send + Sync {
         &self,
         cleared: &Authorized<LookUpCredential, Platform>,
         kid: Kid,
-    ) -> Result<Option<StoredKey>, StoreError>;
+    ) -> Result<Option<Arc<StoredKey>>, StoreError>;
+
+    /// As [`Self::key`] for several kids, in any order and in one statement; those that there are not are left out.
+    async fn keys(
+        &self,
+        cleared: &Authorized<LookUpCredential, Platform>,
+        kids: Vec<Kid>,
+    ) -> Result<Vec<(Kid, Arc<StoredKey>)>, StoreError>;
 
     /// The service token whose newest secret has that kid, or the one before, in whatever state.
     async fn service_token(

@@ -1,12 +1,13 @@
 //! Giving a key a new secret, while the one before goes on for a while.
 
 use portal_audit::{AuditAction, Caller};
-use portal_authz::Denied;
 use portal_authz::action::RotateKey;
-use portal_kernel::{ApiKeyId, SecretString, StoreError, finish};
+use portal_authz::{Denied, Principal};
+use portal_kernel::{ApiKeyId, IdempotencyKey, SecretString, StoreError, finish};
 
 use crate::change::hold;
 use crate::credential::mint;
+use crate::once::{Repeated, Wanted, named, once};
 use crate::ports::ApiKeysTx;
 use crate::{ApiKey, ApiKeys, NewSecret, Overlap, Rotation};
 
@@ -22,6 +23,9 @@ pub enum RotateKeyError {
     /// It was revoked, or its time is over.
     #[error("the key is over")]
     KeyIsOver,
+    /// The request has a name that was used before.
+    #[error("the name of the request was used before")]
+    Repeated(#[from] Repeated),
     /// The store failed; the key is as it was.
     #[error("the key could not be rotated")]
     Store(#[from] StoreError),
@@ -29,15 +33,17 @@ pub enum RotateKeyError {
 
 impl ApiKeys {
     /// Gives a key a new secret and returns the text, which is not kept. The secret before it goes on for the overlap, and one before that
-    /// ends: never more than two are live. Everything else of the key stays.
+    /// ends: never more than two are live. Everything else of the key stays. A request with a name rotates once, however often it is
+    /// repeated.
     pub async fn rotate(
         &self,
         who: &Caller,
         id: ApiKeyId,
         overlap: Overlap,
+        name_of_request: Option<IdempotencyKey>,
     ) -> Result<(ApiKey, SecretString), RotateKeyError> {
         let mut tx = self.store.begin().await?;
-        let outcome = self.rotate_in(&mut *tx, who, id, overlap).await;
+        let outcome = self.rotate_in(&mut *tx, who, (id, overlap), name_of_request).await;
         finish(tx, outcome).await
     }
 
@@ -45,12 +51,16 @@ impl ApiKeys {
         &self,
         tx: &mut dyn ApiKeysTx,
         who: &Caller,
-        id: ApiKeyId,
-        overlap: Overlap,
+        (id, overlap): (ApiKeyId, Overlap),
+        name_of_request: Option<IdempotencyKey>,
     ) -> Result<(ApiKey, SecretString), RotateKeyError> {
         let held = hold::<RotateKey, RotateKeyError>(tx, who, id).await?;
         let key = held.ok_or(RotateKeyError::NotFound)?;
+        // Only a person in person passes the policy; the type system does not know.
+        let Principal::User(user) = &who.principal else { return Err(Denied::Forbidden.into()) };
         let at = self.clock.now();
+        let request = named(name_of_request, (key.account, user.user), &Wanted::Rotation(id, overlap), (id, at));
+        once::<RotateKeyError>(tx, request).await?;
         if key.state(at).is_over() {
             return Err(RotateKeyError::KeyIsOver);
         }
@@ -82,7 +92,7 @@ mod tests {
         for overlap in [Duration::ZERO, HOUR] {
             let (keys, store) = Fixture::changing(key(), AuditAction::ApiKeyRotated).build();
             let overlap_given = Overlap::parse(overlap).unwrap();
-            let (rotated, text) = keys.rotate(&member(Role::Editor), key().id, overlap_given).await.unwrap();
+            let (rotated, text) = keys.rotate(&member(Role::Editor), key().id, overlap_given, None).await.unwrap();
             let newest = &rotated.secrets.newest;
             assert_eq!(keys.brand.read(text.expose_secret()), Some((key().environment, newest.kid)));
             assert!(newest.is_live(now.plus(HOUR)) && newest.kid != key().secrets.newest.kid);
@@ -104,7 +114,8 @@ mod tests {
         };
         let two = ApiKey { secrets: KeySecrets { previous: Some(older), ..key().secrets }, ..key() };
         let (keys, _) = Fixture::changing(two.clone(), AuditAction::ApiKeyRotated).build();
-        let (rotated, _) = keys.rotate(&member(Role::Owner), key().id, Overlap::parse(HOUR).unwrap()).await.unwrap();
+        let (rotated, _) =
+            keys.rotate(&member(Role::Owner), key().id, Overlap::parse(HOUR).unwrap(), None).await.unwrap();
         let kids: Vec<_> = rotated.secrets.iter().skip(1).map(|secret| secret.kid).collect();
         assert_eq!(kids, [two.secrets.newest.kid]);
     }
@@ -113,7 +124,7 @@ mod tests {
     async fn a_stopped_key_is_rotated_and_stays_stopped() {
         let stopped = ApiKey { disabled_at: Some(key().created_at), ..key() };
         let (keys, _) = Fixture::changing(stopped.clone(), AuditAction::ApiKeyRotated).build();
-        let (rotated, _) = keys.rotate(&member(Role::Owner), key().id, Overlap::NONE).await.unwrap();
+        let (rotated, _) = keys.rotate(&member(Role::Owner), key().id, Overlap::NONE, None).await.unwrap();
         assert_eq!(rotated.disabled_at, stopped.disabled_at);
     }
 
@@ -122,7 +133,7 @@ mod tests {
         let now = key().created_at;
         for over in [ApiKey { expires_at: Some(now), ..key() }, key().revoked(now)] {
             let (keys, store) = Fixture::unchanged(over).build();
-            let outcome = keys.rotate(&member(Role::Owner), key().id, Overlap::NONE).await;
+            let outcome = keys.rotate(&member(Role::Owner), key().id, Overlap::NONE, None).await;
             assert!(matches!(outcome, Err(RotateKeyError::KeyIsOver)), "{outcome:?}");
             assert_eq!(store.endings(), [Ending::RolledBack]);
         }
@@ -131,7 +142,7 @@ mod tests {
     #[tokio::test]
     async fn who_may_not_rotate_a_key_does_not_hold_it() {
         let (keys, _) = Fixture::untouchable(key()).build();
-        let outcome = keys.rotate(&other_member(Role::Editor), key().id, Overlap::NONE).await;
+        let outcome = keys.rotate(&other_member(Role::Editor), key().id, Overlap::NONE, None).await;
         assert!(matches!(outcome, Err(RotateKeyError::Denied(Denied::Forbidden))), "{outcome:?}");
     }
 }

@@ -1,6 +1,7 @@
 //! Doubles and samples of this crate's unit tests.
 
 pub(crate) mod memory;
+mod requests;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -8,9 +9,10 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use portal_audit::{AuditAction, AuditLog, Caller, MockAuditLog, Provenance};
 use portal_authz::{Job, Principal, Role, Roles, Scope, Scopes, Unchecked, UserPrincipal};
-use portal_kernel::{AccountId, Begin, Change, ChangeLog, Clock, Finish, StoreError, UserId};
+use portal_kernel::{AccountId, Begin, Change, ChangeLog, Clock, Finish, IdempotencyLog, StoreError, UserId};
 use portal_testkit::{CountingEntropy, CountingIds, FixedClock};
 
+pub(crate) use self::requests::{MemoryRequests, named_request};
 use crate::credential::{Minted, mint};
 use crate::ports::{ApiKeyRepository, ApiKeysTx, ServiceTokenRepository};
 use crate::{
@@ -30,6 +32,7 @@ pub(crate) struct MockTx {
     pub(crate) keys: MockApiKeyRepository,
     pub(crate) service_tokens: MockServiceTokenRepository,
     pub(crate) audit: MockAuditLog,
+    pub(crate) requests: MemoryRequests,
     endings: Arc<Mutex<Vec<Ending>>>,
     changes: Arc<Mutex<Vec<Change>>>,
 }
@@ -41,6 +44,10 @@ impl ApiKeysTx for MockTx {
 
     fn service_tokens(&mut self) -> &mut dyn ServiceTokenRepository {
         &mut self.service_tokens
+    }
+
+    fn requests(&mut self) -> &mut dyn IdempotencyLog {
+        &mut self.requests
     }
 
     fn audit(&mut self) -> &mut dyn AuditLog {

@@ -3,16 +3,17 @@
 //! Checks run in the order syntax, identity, state, network, scope, model. What only the owner can have caused (all but the first two) is
 //! told only after the secret matched; before that every failure looks the same and takes the same time.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use portal_authz::action::{LookUpCredential, VerifyKeys};
 use portal_authz::{Authorized, Denied, Job, Platform, Principal, Unchecked};
-use portal_kernel::{AccountId, ApiKeyId, Clock, StoreError};
+use portal_kernel::{AccountId, ApiKeyId, Clock, ExposeSecret, SecretString, StoreError};
 
 use crate::judge::CACHEABLE_FOR;
 use crate::ports::CredentialReader;
-use crate::{Brand, Code, KeyUse, Peppers};
+use crate::{Brand, Code, KeyEnvironment, KeyUse, Kid, Peppers, StoredKey};
 
 /// Whether a key may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +58,18 @@ impl KeyVerification {
     }
 }
 
+/// A text that somebody presented as a key, and what for.
+#[derive(Debug, Clone, Copy)]
+pub struct Presented<'a> {
+    /// The whole text.
+    pub text: &'a SecretString,
+    /// What the key is wanted for.
+    pub wanted: KeyUse<'a>,
+}
+
+/// How many keys can be asked about at once.
+pub const MOST_PRESENTED: usize = 256;
+
 /// Why a key could not be judged.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
@@ -66,6 +79,9 @@ pub enum VerifyError {
     /// The store failed. Never an answer about the key.
     #[error("the key could not be looked up")]
     Store(#[from] StoreError),
+    /// More than [`MOST_PRESENTED`].
+    #[error("at most {MOST_PRESENTED} keys can be asked about at once")]
+    TooMany,
 }
 
 /// Judges presented keys.
@@ -90,21 +106,67 @@ impl Verifier {
     ) -> Result<KeyVerification, VerifyError> {
         let _asker = Unchecked::new(Platform).authorize::<VerifyKeys>(who)?;
         let Some((environment, kid)) = self.brand.read(presented) else { return Ok(KeyVerification::invalid()) };
-        let Some(stored) = self.reader.key(&look_up()?, kid).await? else {
-            self.peppers.match_nothing(presented);
-            return Ok(KeyVerification::invalid());
-        };
-        let secret_matches = self.peppers.matches(presented, stored.pepper_version, &stored.digest);
-        if !secret_matches || stored.environment != environment {
-            return Ok(KeyVerification::invalid());
+        let stored = self.reader.key(&look_up()?, kid).await?;
+        Ok(self.answer(presented, environment, stored.as_deref(), wanted))
+    }
+
+    /// As [`Self::verify_key`] for several keys; the answers are in the order of the questions.
+    pub async fn verify_keys(
+        &self,
+        who: &Principal,
+        presented: &[Presented<'_>],
+    ) -> Result<Vec<KeyVerification>, VerifyError> {
+        let _asker = Unchecked::new(Platform).authorize::<VerifyKeys>(who)?;
+        if presented.len() > MOST_PRESENTED {
+            return Err(VerifyError::TooMany);
         }
+        let read: Vec<_> = presented.iter().map(|one| self.brand.read(one.text.expose_secret())).collect();
+        let kids: BTreeSet<_> = read.iter().flatten().map(|(_, kid)| *kid).collect();
+        let stored: BTreeMap<_, _> = if kids.is_empty() {
+            BTreeMap::new()
+        } else {
+            self.reader.keys(&look_up()?, kids.into_iter().collect()).await?.into_iter().collect()
+        };
+        let answer = |(one, read): (&Presented<'_>, Option<(KeyEnvironment, Kid)>)| match read {
+            None => KeyVerification::invalid(),
+            Some((environment, kid)) => {
+                let stored = stored.get(&kid).map(|stored| &**stored);
+                self.answer(one.text.expose_secret(), environment, stored, &one.wanted)
+            }
+        };
+        Ok(presented.iter().zip(read).map(answer).collect())
+    }
+
+    fn answer(
+        &self,
+        presented: &str,
+        environment: KeyEnvironment,
+        stored: Option<&StoredKey>,
+        wanted: &KeyUse<'_>,
+    ) -> KeyVerification {
+        let Some(stored) = self.identify(presented, environment, stored) else { return KeyVerification::invalid() };
         let now = self.clock.now();
-        Ok(KeyVerification {
-            code: stored.judge(now, wanted),
+        KeyVerification {
+            code: stored.judge(now, wanted).code(),
             known: Some((stored.key, stored.account)),
             revision: stored.revision,
             cacheable_for: stored.cacheable_for(now),
-        })
+        }
+    }
+
+    /// The stored key, if the text is the one that it was made with. Does the same work where there is none.
+    pub(crate) fn identify<'a>(
+        &self,
+        presented: &str,
+        environment: KeyEnvironment,
+        stored: Option<&'a StoredKey>,
+    ) -> Option<&'a StoredKey> {
+        let Some(stored) = stored else {
+            self.peppers.match_nothing(presented);
+            return None;
+        };
+        let secret_matches = self.peppers.matches(presented, stored.pepper_version, &stored.digest);
+        (secret_matches && stored.environment == environment).then_some(stored)
     }
 }
 
@@ -115,12 +177,11 @@ pub(crate) fn look_up() -> Result<Authorized<LookUpCredential, Platform>, Denied
 #[cfg(test)]
 mod tests {
     use portal_authz::{Role, Scope, Scopes, ServicePrincipal};
-    use portal_kernel::ExposeSecret;
     use portal_testkit::FixedClock;
 
     use super::*;
     use crate::testing::{account, key, member, minted, peppers, stored};
-    use crate::{KeyEnvironment, KeyPolicy, MockCredentialReader, RateLimit, RateLimits, StoredKey};
+    use crate::{KeyPolicy, MockCredentialReader, RateLimit, RateLimits};
 
     const ANY: KeyUse<'static> = KeyUse { ip: None, scope: None, model: None };
 
@@ -135,6 +196,7 @@ mod tests {
 
     fn finding(found: Option<StoredKey>) -> Verifier {
         let mut reader = MockCredentialReader::new();
+        let found = found.map(Arc::new);
         reader.expect_key().returning(move |_, _| Ok(found.clone()));
         verifier(reader)
     }
@@ -221,6 +283,39 @@ mod tests {
             let outcome = verifier.verify_key(&who, minted().text.expose_secret(), &ANY).await;
             assert!(matches!(outcome, Err(VerifyError::Denied(Denied::Forbidden))));
         }
+    }
+
+    #[tokio::test]
+    async fn several_answers_are_in_the_order_of_the_questions_and_cost_one_look_up() {
+        let mut reader = MockCredentialReader::new();
+        let (kid, known) = (minted().kid, Arc::new(stored()));
+        reader
+            .expect_keys()
+            .withf(move |_, kids| kids == &[kid])
+            .once()
+            .returning(move |_, _| Ok(vec![(kid, known.clone())]));
+        let verifier = verifier(reader);
+        let (good, noise) = (minted().text, SecretString::from("noise"));
+        let wrong_scope = KeyUse { scope: Some("usage:read"), ..ANY };
+        let questions = [(&noise, ANY), (&good, ANY), (&good, wrong_scope), (&noise, ANY), (&good, ANY)];
+        let questions = questions.map(|(text, wanted)| Presented { text, wanted });
+        let answers = verifier.verify_keys(&gateway(&[Scope::KeysVerify]), &questions).await.unwrap();
+        let codes: Vec<_> = answers.iter().map(|answer| answer.code.as_str()).collect();
+        assert_eq!(codes, ["invalid_api_key", "valid", "scope_missing", "invalid_api_key", "valid"]);
+    }
+
+    #[tokio::test]
+    async fn noise_alone_costs_no_look_up_and_too_many_questions_get_no_answer() {
+        let mut reader = MockCredentialReader::new();
+        reader.expect_keys().never();
+        let (verifier, who) = (verifier(reader), gateway(&[Scope::KeysVerify]));
+        let noise = SecretString::from("noise");
+        let most = vec![Presented { text: &noise, wanted: ANY }; MOST_PRESENTED];
+        assert_eq!(verifier.verify_keys(&who, &most).await.unwrap().len(), MOST_PRESENTED);
+        let more = vec![Presented { text: &noise, wanted: ANY }; MOST_PRESENTED + 1];
+        assert!(matches!(verifier.verify_keys(&who, &more).await, Err(VerifyError::TooMany)));
+        let outcome = verifier.verify_keys(&member(Role::Owner).principal, &most).await;
+        assert!(matches!(outcome, Err(VerifyError::Denied(Denied::Forbidden))));
     }
 
     #[tokio::test]

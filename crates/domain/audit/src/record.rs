@@ -132,9 +132,9 @@ impl std::fmt::Display for Subject {
 /// Who did it, as text that stays readable when the principal is long gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
-    /// `user`, `impersonator`, `agent`, `service` or `system`.
+    /// `user`, `impersonator`, `agent`, `service`, `api_key` or `system`.
     pub kind: &'static str,
-    /// The id of the user or token, or the job's name.
+    /// The id of the user, token or key, or the job's name.
     pub id: String,
     /// Who really acted, where somebody acted as the user.
     pub behind: Option<String>,
@@ -147,6 +147,7 @@ impl Actor {
             Principal::Impersonator(by) => ("impersonator", by.user.user.to_string(), Some(by.actor.clone())),
             Principal::Agent(by) => ("agent", by.user.user.to_string(), Some(by.actor.clone())),
             Principal::Service(service) => ("service", named(service), None),
+            Principal::ApiKey(holder) => ("api_key", holder.key.to_string(), None),
             Principal::System(job) => ("system", job.as_str().to_owned(), None),
         };
         Self { kind, id, behind }
@@ -214,15 +215,16 @@ impl AuditRecord {
     }
 }
 
-/// A service is known by its token, and whoever else has a session by that.
 /// The id of the token, or the name of what has none.
 fn named(service: &ServicePrincipal) -> String {
     service.token.map_or_else(|| service.name.clone(), |token| token.to_string())
 }
 
+/// A service is known by its token, a key by itself, and whoever else has a session by that.
 fn credential(caller: &Caller) -> Option<String> {
     match &caller.principal {
         Principal::Service(service) => Some(named(service)),
+        Principal::ApiKey(holder) => Some(holder.key.to_string()),
         Principal::User(_) | Principal::Impersonator(_) | Principal::Agent(_) | Principal::System(_) => {
             caller.provenance.credential.clone()
         }

@@ -104,6 +104,8 @@ actions! {
     ManageWebhooks = "manage-webhooks";
     /// Look up the record behind a presented credential, and note that it was used.
     LookUpCredential = "look-up-credential";
+    /// Delete the names of requests that count no more.
+    ForgetRequests = "forget-requests";
     /// Make, list, rotate and revoke service tokens.
     ManageServiceTokens = "manage-service-tokens";
     /// Vouch for how far each audit trail has come.

@@ -1,6 +1,6 @@
 //! The policy.
 
-use portal_kernel::{AccountId, UserId};
+use portal_kernel::{AccountId, ApiKeyId, UserId};
 
 use crate::{Job, Kind, Principal, Role, Scope, UserPrincipal};
 
@@ -15,6 +15,15 @@ pub enum Target {
         account: AccountId,
         /// Who made it, where makers have a say.
         made_by: Option<UserId>,
+    },
+    /// An API key.
+    Key {
+        /// Which account owns it.
+        account: AccountId,
+        /// Who made it.
+        made_by: UserId,
+        /// Which one.
+        key: ApiKeyId,
     },
     /// A membership, or an invitation to one.
     Membership {
@@ -100,6 +109,7 @@ const fn rule(kind: Kind) -> Rule {
         }
         Kind::Reconcile => Rule::Jobs(&[Job::Reconciler, Job::Operator]),
         Kind::LookUpCredential => Rule::Jobs(&[Job::VerifyKey]),
+        Kind::ForgetRequests => Rule::Jobs(&[Job::Retention]),
         Kind::SetOwner
         | Kind::EndAllSessions
         | Kind::ManageServiceTokens
@@ -117,6 +127,13 @@ pub fn decide(who: &Principal, kind: Kind, target: &Target) -> Result<(), Denied
             let (member, role) = member(who, account)?;
             on_account(&member, role, rule(kind), made_by)
         }
+        Target::Key { account, made_by, key } => match who {
+            Principal::ApiKey(holder) if (holder.key, holder.account) == (key, account) => allow(is_open_to_key(kind)),
+            _ => {
+                let (member, role) = member(who, account)?;
+                on_account(&member, role, rule(kind), Some(made_by))
+            }
+        },
         Target::Membership { account, member: whose, highest } => {
             let (member, role) = member(who, account)?;
             match rule(kind) {
@@ -133,6 +150,11 @@ pub fn decide(who: &Principal, kind: Kind, target: &Target) -> Result<(), Denied
             }
         }
     }
+}
+
+/// What a key may do to itself, for whoever holds it. It may do nothing else.
+const fn is_open_to_key(kind: Kind) -> bool {
+    matches!(kind, Kind::ReadKeys | Kind::RevokeKey)
 }
 
 fn on_platform(who: &Principal, rule: Rule) -> Result<(), Denied> {
@@ -158,6 +180,7 @@ fn on_platform(who: &Principal, rule: Rule) -> Result<(), Denied> {
             | Principal::Impersonator(_)
             | Principal::Agent(_)
             | Principal::Service(_)
+            | Principal::ApiKey(_)
             | Principal::System(_),
         ) => false,
     };
@@ -176,8 +199,8 @@ fn member(who: &Principal, account: AccountId) -> Result<(Member<'_>, Role), Den
         Principal::Impersonator(delegate) | Principal::Agent(delegate) => {
             Member { user: &delegate.user, in_person: false }
         }
-        // Services and jobs act on the platform; no account is visible to them.
-        Principal::Service(_) | Principal::System(_) => return Err(Denied::Hidden),
+        // Services and jobs act on the platform; no account is visible to them, nor to a key.
+        Principal::Service(_) | Principal::ApiKey(_) | Principal::System(_) => return Err(Denied::Hidden),
     };
     let role = member.user.roles.of(account).ok_or(Denied::Hidden)?;
     Ok((member, role))
@@ -229,7 +252,7 @@ pub fn permissions(who: &Principal, account: AccountId, is_organization: bool) -
     let own = match who {
         Principal::User(user) => Some(user.user),
         Principal::Impersonator(delegate) | Principal::Agent(delegate) => Some(delegate.user.user),
-        Principal::Service(_) | Principal::System(_) => None,
+        Principal::Service(_) | Principal::ApiKey(_) | Principal::System(_) => None,
     };
     let allowed = |kind: Kind, user: Option<UserId>| {
         let targets =
@@ -250,7 +273,7 @@ pub fn permissions(who: &Principal, account: AccountId, is_organization: bool) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Delegate, Roles};
+    use crate::{Delegate, KeyPrincipal, Roles};
 
     fn ours() -> AccountId {
         "acc_00000000000000000000000001".parse().unwrap()
@@ -287,6 +310,27 @@ mod tests {
         for kind in [Kind::UpdateKey, Kind::DisableKey, Kind::RotateKey, Kind::RevokeKey] {
             assert_eq!(decide(&who, kind, &own), Ok(()), "{kind:?}");
             assert_eq!(decide(&who, kind, &other), Err(Denied::Forbidden), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_reads_and_revokes_itself_and_nothing_else() {
+        let key = "key_00000000000000000000000001".parse().unwrap();
+        let another = "key_00000000000000000000000002".parse().unwrap();
+        let who = Principal::ApiKey(KeyPrincipal { key, account: ours() });
+        for kind in Kind::ALL {
+            let itself = decide(&who, *kind, &Target::Key { account: ours(), made_by: me(), key });
+            let expected = matches!(kind, Kind::ReadKeys | Kind::RevokeKey);
+            assert_eq!(itself, if expected { Ok(()) } else { Err(Denied::Forbidden) }, "{kind:?}");
+            for target in [
+                Target::Key { account: ours(), made_by: me(), key: another },
+                Target::Key { account: theirs(), made_by: me(), key },
+                Target::Account { account: ours(), made_by: Some(me()) },
+                Target::Membership { account: ours(), member: Some(me()), highest: None },
+            ] {
+                assert_eq!(decide(&who, *kind, &target), Err(Denied::Hidden), "{kind:?} {target:?}");
+            }
+            assert_eq!(decide(&who, *kind, &Target::Platform), Err(Denied::Forbidden), "{kind:?}");
         }
     }
 

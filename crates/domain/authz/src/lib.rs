@@ -14,7 +14,7 @@ pub mod scope;
 
 pub use action::{Action, Kind};
 pub use decide::{Denied, Target, decide, permissions};
-pub use principal::{Delegate, Job, Principal, Roles, ServicePrincipal, UserPrincipal};
+pub use principal::{Delegate, Job, KeyPrincipal, Principal, Roles, ServicePrincipal, UserPrincipal};
 pub use proof::{Authorized, Owned, Platform, Unchecked};
 pub use role::Role;
 pub use scope::{InvalidScope, Scope, Scopes};

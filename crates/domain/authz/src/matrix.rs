@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 
-use portal_kernel::{AccountId, ServiceTokenId, UserId};
+use portal_kernel::{AccountId, ApiKeyId, ServiceTokenId, UserId};
 
 use crate::{
-    Delegate, Denied, Job, Kind, Principal, Role, Scope, Scopes, ServicePrincipal, Target, UserPrincipal, decide,
+    Delegate, Denied, Job, KeyPrincipal, Kind, Principal, Role, Scope, Scopes, ServicePrincipal, Target, UserPrincipal,
+    decide,
 };
 
 const HEAD: &str = "\
@@ -17,6 +18,7 @@ const HEAD: &str = "\
 # viewer, editor, admin, owner
 #           the membership of another member with that role, or one that is granted
 # self      the caller's own membership
+# key       an API key that another member made; for a key, itself
 #
 # yes = allowed; no = 403, visible and not allowed; hidden = 404, as if it did not exist; email = 403 until the e-mail is verified;
 # proof = 403 until identity was proved again; keeps = 409, the account must be given away first
@@ -26,14 +28,14 @@ fn sample<I: std::str::FromStr>(text: &str) -> I {
     text.parse().unwrap_or_else(|_| unreachable!("sample ids are valid"))
 }
 
-const COLUMNS: [&str; 8] = ["platform", "account", "own", "viewer", "editor", "admin", "owner", "self"];
+const COLUMNS: [&str; 9] = ["platform", "account", "own", "viewer", "editor", "admin", "owner", "self", "key"];
 
 /// In the order of [`COLUMNS`]. What the caller's own membership is depends on the caller.
-fn targets(who: &Principal, me: UserId, account: AccountId) -> [Target; 8] {
+fn targets(who: &Principal, me: UserId, account: AccountId) -> [Target; 9] {
     let own = match who {
         Principal::User(user) => user.roles.of(account),
         Principal::Impersonator(delegate) | Principal::Agent(delegate) => delegate.user.roles.of(account),
-        Principal::Service(_) | Principal::System(_) => None,
+        Principal::Service(_) | Principal::ApiKey(_) | Principal::System(_) => None,
     };
     let member = |member, highest| Target::Membership { account, member, highest };
     let other = |role| member(None, Some(role));
@@ -46,7 +48,12 @@ fn targets(who: &Principal, me: UserId, account: AccountId) -> [Target; 8] {
         other(Role::Admin),
         other(Role::Owner),
         member(Some(me), own),
+        Target::Key { account, made_by: sample("usr_00000000000000000000000002"), key: key() },
     ]
+}
+
+fn key() -> ApiKeyId {
+    sample("key_00000000000000000000000001")
 }
 
 fn rows(me: UserId, account: AccountId) -> Vec<(String, Principal)> {
@@ -74,6 +81,7 @@ fn rows(me: UserId, account: AccountId) -> Vec<(String, Principal)> {
     for scope in Scope::ALL {
         rows.push((format!("service {scope}"), service(Scopes::from_iter([scope]))));
     }
+    rows.push(("api key".to_owned(), Principal::ApiKey(KeyPrincipal { key: key(), account })));
     for job in Job::ALL {
         rows.push((format!("system {}", job.as_str()), Principal::System(job)));
     }

@@ -1,6 +1,6 @@
 //! Who is acting. Built in two places only: from a session in `accounts::sign_in`, from a credential in `api_keys::verify`.
 
-use portal_kernel::{AccountId, ServiceTokenId, UserId};
+use portal_kernel::{AccountId, ApiKeyId, ServiceTokenId, UserId};
 
 use crate::{Role, Scope, Scopes};
 
@@ -15,6 +15,8 @@ pub enum Principal {
     Agent(Delegate),
     /// A trusted internal service.
     Service(ServicePrincipal),
+    /// Whoever holds an API key.
+    ApiKey(KeyPrincipal),
     /// The program itself.
     System(Job),
 }
@@ -46,6 +48,15 @@ pub struct Delegate {
     pub user: UserPrincipal,
     /// Who really: the provider's text, for the audit trail.
     pub actor: String,
+}
+
+/// The holder of an API key, known by the key alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyPrincipal {
+    /// The key.
+    pub key: ApiKeyId,
+    /// Its owner.
+    pub account: AccountId,
 }
 
 /// A service, known by its token.
@@ -85,11 +96,13 @@ pub enum Job {
     Operator,
     /// Signs the heads of the audit trails.
     Audit,
+    /// Deletes what is not kept for good.
+    Retention,
 }
 
 impl Job {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::SignIn,
         Self::VerifyKey,
         Self::Webhooks,
@@ -98,6 +111,7 @@ impl Job {
         Self::Reconciler,
         Self::Operator,
         Self::Audit,
+        Self::Retention,
     ];
 
     /// The text in the audit trail and the policy matrix.
@@ -111,6 +125,7 @@ impl Job {
             Self::Reconciler => "reconciler",
             Self::Operator => "operator",
             Self::Audit => "audit",
+            Self::Retention => "retention",
         }
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod feed;
 pub mod id;
+pub mod idempotency;
 pub mod page;
 pub mod secret;
 pub mod store;
@@ -12,6 +13,9 @@ pub mod time;
 
 pub use feed::{Change, ChangeFeed, ChangeListener, ChangeLog};
 pub use id::{AccountId, ApiKeyId, AuditEventId, Id, IdGen, InvalidId, RequestId, ServiceTokenId, UserId};
+pub use idempotency::{
+    EarlierRequest, Fingerprint, IdempotencyKey, IdempotencyLog, InvalidIdempotencyKey, NamedRequest,
+};
 pub use page::{InvalidPageSize, Page, PageRequest, PageSize};
 pub use secret::{Entropy, ExposeSecret, SecretSlice, SecretString};
 pub use store::{Begin, BoxError, Finish, Ping, StoreError, finish};

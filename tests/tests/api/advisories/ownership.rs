@@ -158,36 +158,60 @@ async fn t24_a_minted_key_is_never_wider_than_who_minted_it() {
     let world = World::new().await;
     let portal = &world.portal;
     let path = format!("/v1/accounts/{}/api-keys", world.account);
-    for wide in [
-        json!({ "scopes": ["*"] }),
-        json!({ "scopes": ["inference", "billing:write"] }),
-        json!({ "permissions": ["manage-members"] }),
-        json!({ "allowed_routes": ["/*"] }),
-        json!({ "role": "owner" }),
-        json!({ "models": ["*"], "unlimited": true }),
-        json!({ "environment": "service" }),
+    let change = format!("/v1/api-keys/{}", world.key);
+    for (wide, code) in [
+        (json!({ "scopes": ["*"] }), "invalid_scopes"),
+        (json!({ "scopes": ["inference", "billing:write"] }), "invalid_scopes"),
+        (json!({ "scopes": ["inference", "keys:verify"] }), "invalid_scopes"),
+        (json!({ "permissions": ["manage-members"] }), "invalid_body"),
+        (json!({ "allowed_routes": ["/*"] }), "invalid_body"),
+        (json!({ "role": "owner" }), "invalid_body"),
+        (json!({ "models": ["*"], "unlimited": true }), "invalid_body"),
+        (json!({ "environment": "service" }), "invalid_body"),
+        (json!({ "made_by": "usr_01jdzqzr4ne5z8p5t2z6fj7x3b" }), "invalid_body"),
     ] {
         let mut body = json!({ "name": "wide" });
         body.as_object_mut().unwrap().extend(wide.as_object().unwrap().clone());
-        portal.post(&path, &portal.token("alice"), &body).await.assert_problem(422, "invalid_body");
+        portal.post(&path, &portal.token("alice"), &body).await.assert_problem(422, code);
+        portal.patch(&change, &portal.token("alice"), &body).await.assert_problem(422, code);
     }
+    // Whoever may not make a key as wide gets none by changing, freeing or renewing that of somebody else.
+    for person in ["edith", "victor"] {
+        let token = portal.token(person);
+        let wider = json!({ "scopes": ["inference", "usage:read"], "networks": null, "rate_limits": null });
+        portal.patch(&change, &token, &wider).await.assert_problem(403, "forbidden");
+        for act in ["rotate", "enable", "disable"] {
+            portal.post(&format!("{change}/{act}"), &token, &json!({})).await.assert_problem(403, "forbidden");
+        }
+    }
+    let untouched = portal.get(&change, &portal.token("alice")).await.json();
+    assert_eq!((&untouched["revision"], &untouched["scopes"]), (&json!(1), &json!(["inference"])), "{untouched}");
     portal.post(&path, &portal.token("victor"), &json!({ "name": "x" })).await.assert_problem(403, "forbidden");
 
     let gateway = portal.gateway("gateway").await;
     for person in ["alice", "edith"] {
-        let (_, secret) = portal.create_key(person, &world.account).await;
+        let (key, secret) = portal.create_key(person, &world.account).await;
+        let rotated = portal.post(&format!("/v1/api-keys/{key}/rotate"), &portal.token(person), &json!({})).await;
+        let renewed = rotated.text_at("/secret");
         for operation in
             operations().iter().filter(|operation| matches!(operation.requirement.as_str(), "session" | "service"))
         {
-            let request = portal.request(operation.method.clone(), &world.path(operation)).bearer_auth(&secret);
-            let request = world.body(operation).into_iter().fold(request, |request, body| request.json(&body));
-            assert_eq!(portal.send(request).await.status, 401, "{}: a key of {person}", operation.path);
+            for secret in [&secret, &renewed] {
+                let request = portal.request(operation.method.clone(), &world.path(operation)).bearer_auth(secret);
+                let request = world.body(operation).into_iter().fold(request, |request, body| request.json(&body));
+                assert_eq!(portal.send(request).await.status, 401, "{}: a key of {person}", operation.path);
+            }
         }
         let ask = async |scope: &str| {
-            let verdict = portal.post("/v1/keys/verify", &gateway, &json!({ "key": secret, "scope": scope })).await;
+            let verdict = portal.post("/v1/keys/verify", &gateway, &json!({ "key": renewed, "scope": scope })).await;
             verdict.text_at("/code")
         };
         assert_eq!(ask("inference").await, "valid");
+        assert_eq!(ask("usage:read").await, "scope_missing");
+        // The most that its maker can ask for.
+        let widest = json!({ "scopes": ["inference", "usage:read"] });
+        assert_eq!(portal.patch(&format!("/v1/api-keys/{key}"), &portal.token(person), &widest).await.status, 200);
+        assert_eq!((ask("inference").await, ask("usage:read").await), ("valid".to_owned(), "valid".to_owned()));
         for scope in
             ["*", "keys:verify", "metrics:read", "billing:read", "keys:write", "inference:admin", "admin", "Inference"]
         {

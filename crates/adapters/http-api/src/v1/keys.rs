@@ -3,14 +3,17 @@
 use std::net::IpAddr;
 
 use actix_web::{HttpResponse, web};
-use portal_api_keys::{KeyUse, KeyVerification, Verifier};
+use portal_api_keys::{self as domain, KeyUse, KeyVerification, Verifier};
 use portal_authz::action::VerifyKeys;
-use portal_http_kit::{Endpoint, Object, Routes, Service};
+use portal_http_kit::{Endpoint, LargeJson, Object, Routes, Service};
 use portal_kernel::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::error::ApiError;
+
+/// Bytes of a body with as many keys as there may be.
+const BATCH_LIMIT: usize = 256 * 1024;
 
 /// A key that somebody presented to a gateway, and what for.
 #[derive(Deserialize, ToSchema)]
@@ -30,6 +33,28 @@ struct Presented {
     /// What the request will use at most, in the gateway's units.
     #[schema(value_type = Option<Object>)]
     estimate: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+impl Presented {
+    fn wanted(&self) -> KeyUse<'_> {
+        KeyUse { ip: self.ip, scope: self.scope.as_deref(), model: self.model.as_deref() }
+    }
+}
+
+/// Keys to verify together.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct PresentedKeys {
+    /// At most 256.
+    #[schema(value_type = Vec<Presented>, max_items = 256)]
+    keys: Vec<Object<Presented>>,
+}
+
+/// Whether each of the keys may be used.
+#[derive(Serialize, ToSchema)]
+struct Verdicts {
+    /// In the order of the keys.
+    results: Vec<Verdict>,
 }
 
 /// Whether the key may be used.
@@ -76,11 +101,31 @@ async fn verify(
     verifier: web::Data<Verifier>,
     web::Json(Object(body)): web::Json<Object<Presented>>,
 ) -> Result<HttpResponse, ApiError> {
-    let wanted = KeyUse { ip: body.ip, scope: body.scope.as_deref(), model: body.model.as_deref() };
-    let answer = verifier.verify_key(who.principal(), body.key.expose_secret(), &wanted).await?;
+    let answer = verifier.verify_key(who.principal(), body.key.expose_secret(), &body.wanted()).await?;
     Ok(HttpResponse::Ok().json(Verdict::from(answer)))
 }
 
+/// Verify several API keys
+///
+/// As `/v1/keys/verify` for each of them.
+#[utoipa::path(post, path = "/v1/keys/verify-batch", operation_id = "verifyApiKeys", tag = "gateway",
+    request_body = PresentedKeys, responses((status = 200, description = "The decisions", body = Verdicts)))]
+async fn verify_batch(
+    who: Service<VerifyKeys>,
+    verifier: web::Data<Verifier>,
+    LargeJson(Object(body)): LargeJson<Object<PresentedKeys>, BATCH_LIMIT>,
+) -> Result<HttpResponse, ApiError> {
+    let presented: Vec<_> =
+        body.keys.iter().map(|Object(one)| domain::Presented { text: &one.key, wanted: one.wanted() }).collect();
+    let answers = verifier.verify_keys(who.principal(), &presented).await?;
+    Ok(HttpResponse::Ok().json(Verdicts { results: answers.into_iter().map(Verdict::from).collect() }))
+}
+
 pub(crate) fn routes() -> Routes {
-    Routes::default().with(Endpoint::new::<__path_verify, _, _, _>(verify))
+    Routes::default().with(Endpoint::new::<__path_verify, _, _, _>(verify)).with(Endpoint::new::<
+        __path_verify_batch,
+        _,
+        _,
+        _,
+    >(verify_batch))
 }

@@ -5,19 +5,20 @@ use std::collections::BTreeMap;
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use portal_accounts::{
-    AccountKind, Accounts, CustomPatch, FieldName, FieldValue, InvalidSettings, Locale, Patch, Profiles, SettingsPatch,
-    Theme, TimeZone, UpdateProfileError, User, Username,
+    AccountKind, Accounts, CustomPatch, FieldName, FieldValue, InvalidSettings, Locale, Profiles, SettingsPatch, Theme,
+    TimeZone, UpdateProfileError, User, Username,
 };
 use portal_api_keys::{ApiKeys, ReadKeyError};
 use portal_authz::action::{UpdateSelf, ViewSelf};
 use portal_authz::permissions;
 use portal_http_kit::{Endpoint, Object, Problem, ProblemBody, Routes, Session};
 use portal_kernel::{PageRequest, PageSize};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::accounts::AccountView;
 use crate::error::ApiError;
+use crate::member::Member;
 
 /// The person.
 #[derive(Serialize, ToSchema)]
@@ -138,31 +139,6 @@ async fn get(
         active_account: account.into(),
         onboarding: Onboarding { has_api_key },
     }))
-}
-
-/// A member of a patch (RFC 7396): absent, null, or a value.
-#[derive(Default)]
-enum Member<T> {
-    #[default]
-    Absent,
-    Null,
-    Value(T),
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Member<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Option::deserialize(deserializer)?.map_or(Self::Null, Self::Value))
-    }
-}
-
-impl<T> Member<T> {
-    fn parse<U, E>(self, parse: impl FnOnce(T) -> Result<U, E>) -> Result<Patch<U>, E> {
-        Ok(match self {
-            Self::Absent => Patch::Keep,
-            Self::Null => Patch::Clear,
-            Self::Value(value) => Patch::Set(parse(value)?),
-        })
-    }
 }
 
 #[derive(Deserialize, ToSchema)]

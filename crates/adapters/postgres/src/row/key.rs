@@ -116,6 +116,10 @@ impl SecretRow {
     pub(crate) fn kid(&self) -> &str {
         &self.known.kid
     }
+
+    pub(crate) fn parsed_kid(&self) -> Result<Kid, StoreError> {
+        parsed_kid(&self.known.kid)
+    }
 }
 
 impl TryFrom<KnownSecretRow> for KeySecret {
@@ -123,12 +127,16 @@ impl TryFrom<KnownSecretRow> for KeySecret {
 
     fn try_from(row: KnownSecretRow) -> Result<Self, StoreError> {
         Ok(Self {
-            kid: Kid::parse(&row.kid).map_err(|_| corrupt("api_key_secrets", "kid"))?,
+            kid: parsed_kid(&row.kid)?,
             created_at: Timestamp::new(row.created_at),
             expires_at: moment(row.expires_at),
             revoked_at: moment(row.revoked_at),
         })
     }
+}
+
+fn parsed_kid(stored: &str) -> Result<Kid, StoreError> {
+    Kid::parse(stored).map_err(|_| corrupt("api_key_secrets", "kid"))
 }
 
 fn environment(stored: &str) -> Result<KeyEnvironment, StoreError> {

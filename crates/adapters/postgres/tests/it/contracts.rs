@@ -192,6 +192,7 @@ mod of_api_keys {
         }
         keys {
             an_unknown_key_is_none
+            several_kids_find_their_keys
             a_key_is_read_back_as_written
             a_key_dies_with_its_account
             the_account_that_was_checked_is_the_one_written
@@ -209,6 +210,15 @@ mod of_api_keys {
             new_keys_do_not_shift_the_pages
             a_page_holds_revoked_keys
             a_page_holds_one_accounts_keys
+        }
+        requests {
+            a_request_is_claimed_once
+            a_claim_that_is_rolled_back_is_free_again
+            names_belong_to_a_caller_in_an_account
+            of_two_concurrent_claims_the_second_hears_of_the_first
+            a_claim_that_waits_for_a_failing_one_is_the_first
+            a_name_is_free_again_after_a_day
+            old_requests_are_deleted_part_by_part
         }
         service_tokens {
             a_token_is_read_back_as_written

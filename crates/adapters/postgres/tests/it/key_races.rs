@@ -81,7 +81,7 @@ async fn act(keys: &ApiKeys, who: &Caller, id: ApiKeyId, number: u32) -> bool {
     match number % 5 {
         0 | 1 => {
             let overlap = Overlap::parse(Duration::from_secs(u64::from(number))).expect("an overlap");
-            match keys.rotate(who, id, overlap).await {
+            match keys.rotate(who, id, overlap, None).await {
                 Ok(_) => true,
                 Err(RotateKeyError::KeyIsOver) => false,
                 Err(error) => panic!("{error:?}"),
@@ -114,7 +114,7 @@ async fn a_hundred_rotations_leave_two_live_secrets() {
     for _ in 0..100 {
         let (keys, who) = (world.keys.clone(), world.who.clone());
         let overlap = Overlap::parse(Duration::from_mins(1)).unwrap();
-        tasks.spawn(async move { keys.rotate(&who, id, overlap).await });
+        tasks.spawn(async move { keys.rotate(&who, id, overlap, None).await });
     }
     let mut revisions: Vec<_> = soon("a hundred rotations", tasks.join_all())
         .await
@@ -185,7 +185,7 @@ async fn many_keys_at_once_are_not_more_than_an_account_may_have() {
         let name = KeyName::parse(&format!("key {number}")).unwrap();
         let draft =
             KeyDraft { name, environment: KeyEnvironment::Live, policy: KeyPolicy::default(), expires_at: None };
-        tasks.spawn(async move { keys.create(&who, account, draft).await });
+        tasks.spawn(async move { keys.create(&who, account, draft, None).await });
     }
     let (made, refused): (Vec<_>, Vec<_>) =
         soon("thirty keys", tasks.join_all()).await.into_iter().partition(Result::is_ok);
@@ -203,5 +203,5 @@ async fn many_keys_at_once_are_not_more_than_an_account_may_have() {
         policy: KeyPolicy::default(),
         expires_at: None,
     };
-    assert!(world.keys.create(&world.who, world.owner.account(), draft).await.is_ok());
+    assert!(world.keys.create(&world.who, world.owner.account(), draft, None).await.is_ok());
 }

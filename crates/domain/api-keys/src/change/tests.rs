@@ -130,7 +130,7 @@ impl World {
         let name = KeyName::parse("ci").unwrap();
         let draft =
             KeyDraft { name, environment: KeyEnvironment::Live, policy: KeyPolicy::default(), expires_at: None };
-        let (key, text) = keys.create(&member(Role::Editor), account(), draft).await.unwrap();
+        let (key, text) = keys.create(&member(Role::Editor), account(), draft, None).await.unwrap();
         let secrets = vec![(text.expose_secret().to_owned(), Fate::Newest)];
         let model = Model { secrets, left: None, disabled: false, revoked: false, revision: 1 };
         Self { store, clock, keys, verifier, id: key.id, model }
@@ -145,7 +145,7 @@ impl World {
             }
             Step::Rotate(seconds) => {
                 let overlap = Overlap::parse(Duration::from_secs(seconds)).unwrap();
-                match self.keys.rotate(&who, id, overlap).await {
+                match self.keys.rotate(&who, id, overlap, None).await {
                     Ok((_, text)) if !over => self.model.rotate(text.expose_secret().to_owned(), seconds),
                     Err(RotateKeyError::KeyIsOver) if over => {}
                     outcome => panic!("{:?}", outcome.map(|(key, _)| key)),

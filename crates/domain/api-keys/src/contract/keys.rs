@@ -1,5 +1,7 @@
 //! Keys: the ports `ApiKeyRepository`, `ApiKeyReader::find` and `CredentialReader::key`.
 
+use std::sync::Arc;
+
 use futures_util::future::join;
 use portal_accounts::contract::cleared;
 use portal_authz::action::ReadKeys;
@@ -32,7 +34,8 @@ pub(super) fn by_secret(key: &ApiKey, secret: &KeySecret) -> StoredKey {
 }
 
 pub(super) async fn presented(ports: Ports<'_>, key: &ApiKey) -> Option<StoredKey> {
-    ports.credentials.key(&look_up(), key.secrets.newest.kid).await.expect("a credential is looked up")
+    let found = ports.credentials.key(&look_up(), key.secrets.newest.kid).await;
+    found.expect("a credential is looked up").map(Arc::unwrap_or_clone)
 }
 
 pub(super) async fn found_inside(ports: Ports<'_>, owner: &Owner, key: &ApiKey) -> Option<ApiKey> {
@@ -40,6 +43,12 @@ pub(super) async fn found_inside(ports: Ports<'_>, owner: &Owner, key: &ApiKey) 
     let found = tx.keys().find(key.id).await.expect("a key is looked up");
     tx.commit().await.expect("a commit");
     found.map(|key| key.authorize::<ReadKeys>(&owner.principal()).expect("an owner reads the keys").into_inner())
+}
+
+async fn delete(ports: Ports<'_>, owner: &Owner) {
+    let mut tx = ports.accounts.begin().await.expect("a transaction begins");
+    tx.users().delete(&cleared(), owner.0.id).await.expect("a person is deleted");
+    tx.commit().await.expect("a commit");
 }
 
 /// Unknown ids and unknown kids are none, whoever asks.
@@ -50,6 +59,22 @@ pub async fn an_unknown_key_is_none(ports: Ports<'_>) {
     assert_eq!(found_inside(ports, &owner, &key).await, None);
     assert_eq!(presented(ports, &key).await, None);
     assert_eq!(ports.credentials.service_token(&look_up(), kid(1)).await.expect("an answer"), None);
+}
+
+/// Several kids are looked up at once; those that there are not, and those of accounts that are not active, are left out.
+pub async fn several_kids_find_their_keys(ports: Ports<'_>) {
+    let (owner, leaving) = (ports.owner(1).await, ports.owner(2).await);
+    let (first, second, dead) = (owner.key(1), owner.key(2), leaving.key(3));
+    for (owner, key) in [(&owner, &first), (&owner, &second), (&leaving, &dead)] {
+        ports.insert(owner, key).await;
+    }
+    delete(ports, &leaving).await;
+    let kids = [1, 9, 3, 2].map(kid).to_vec();
+    let mut found = ports.credentials.keys(&look_up(), kids).await.expect("an answer");
+    found.sort_unstable_by_key(|(kid, _)| *kid);
+    let expected = [&first, &second].map(|key| (key.secrets.newest.kid, Arc::new(as_stored(key))));
+    assert_eq!(found, expected);
+    assert_eq!(ports.credentials.keys(&look_up(), Vec::new()).await.expect("an answer"), []);
 }
 
 /// A key comes back as it was written, through every port, and its secret as digest and pepper version.
@@ -72,9 +97,7 @@ pub async fn a_key_dies_with_its_account(ports: Ports<'_>) {
     let (key, living) = (owner.key(1), other.key(2));
     ports.insert(&owner, &key).await;
     ports.insert(&other, &living).await;
-    let mut tx = ports.accounts.begin().await.expect("a transaction begins");
-    tx.users().delete(&cleared(), owner.0.id).await.expect("a person is deleted");
-    tx.commit().await.expect("a commit");
+    delete(ports, &owner).await;
     assert_eq!(presented(ports, &key).await, None);
     assert_eq!(presented(ports, &living).await, Some(as_stored(&living)));
 }

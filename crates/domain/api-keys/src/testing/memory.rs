@@ -6,9 +6,10 @@ use async_trait::async_trait;
 use portal_audit::{AuditLog, AuditRecord};
 use portal_authz::action::{CreateKey, DisableKey, LookUpCredential, RevokeKey, RotateKey, UpdateKey};
 use portal_authz::{Authorized, Platform, Unchecked};
-use portal_kernel::{AccountId, ApiKeyId, Begin, Change, ChangeLog, Finish, StoreError, Timestamp};
+use portal_kernel::{AccountId, ApiKeyId, Begin, Change, ChangeLog, Finish, IdempotencyLog, StoreError, Timestamp};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+use super::MemoryRequests;
 use crate::ports::{ApiKeyRepository, ApiKeysTx, CredentialReader, ServiceTokenRepository};
 use crate::{
     ApiKey, KeyPatch, KeySecret, KeyState, Kid, MockServiceTokenRepository, NewApiKey, NewSecret, Rotation, StoredKey,
@@ -22,6 +23,7 @@ pub(crate) struct Rows {
     secrets: Vec<(ApiKeyId, KeySecret, NewSecret)>,
     pub(crate) records: Vec<AuditRecord>,
     pub(crate) changes: Vec<Change>,
+    pub(crate) requests: MemoryRequests,
 }
 
 /// One transaction at a time.
@@ -83,6 +85,10 @@ impl ApiKeysTx for MemoryTx {
 
     fn service_tokens(&mut self) -> &mut dyn ServiceTokenRepository {
         &mut self.service_tokens
+    }
+
+    fn requests(&mut self) -> &mut dyn IdempotencyLog {
+        &mut self.rows.requests
     }
 
     fn audit(&mut self) -> &mut dyn AuditLog {
@@ -161,12 +167,16 @@ impl ApiKeyRepository for MemoryTx {
 
 #[async_trait]
 impl CredentialReader for MemoryStore {
-    async fn key(&self, _: &Authorized<LookUpCredential, Platform>, kid: Kid) -> Result<Option<StoredKey>, StoreError> {
+    async fn key(
+        &self,
+        _: &Authorized<LookUpCredential, Platform>,
+        kid: Kid,
+    ) -> Result<Option<Arc<StoredKey>>, StoreError> {
         let rows = self.rows.lock().await;
         let Some((id, secret, new)) = rows.secrets.iter().find(|(_, secret, _)| secret.kid == kid) else {
             return Ok(None);
         };
-        Ok(rows.keys.iter().find(|key| key.id == *id).map(|key| StoredKey {
+        let key = rows.keys.iter().find(|key| key.id == *id).map(|key| StoredKey {
             key: key.id,
             account: key.account,
             environment: key.environment,
@@ -179,7 +189,20 @@ impl CredentialReader for MemoryStore {
             disabled_at: key.disabled_at,
             revoked_at: key.revoked_at,
             revision: key.revision,
-        }))
+        });
+        Ok(key.map(Arc::new))
+    }
+
+    async fn keys(
+        &self,
+        cleared: &Authorized<LookUpCredential, Platform>,
+        kids: Vec<Kid>,
+    ) -> Result<Vec<(Kid, Arc<StoredKey>)>, StoreError> {
+        let mut found = Vec::new();
+        for kid in kids {
+            found.extend(self.key(cleared, kid).await?.map(|key| (kid, key)));
+        }
+        Ok(found)
     }
 
     async fn service_token(

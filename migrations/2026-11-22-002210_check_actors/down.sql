@@ -1,0 +1,2 @@
+-- What was found to hold still holds.
+SELECT;
