@@ -153,6 +153,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         sign_in: Arc::new(sign_in),
         failed_sign_ins,
         services: Arc::new(services),
+        verifier: verifier.clone(),
         service_log: ServiceLog::default(),
         ids,
         public_origin: settings.public_origin,

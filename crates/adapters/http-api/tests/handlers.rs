@@ -151,6 +151,7 @@ impl Ports {
             failed_sign_ins: Arc::new(FailedSignIns::new(Arc::new(Down), sign_in.facts.clone())),
             sign_in: Arc::new(sign_in),
             services: Arc::new(services),
+            verifier: verifier.clone(),
             service_log: ServiceLog::default(),
             ids,
             public_origin: "https://portal.example.com".to_owned(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix_web::{HttpMessage, HttpRequest, web};
 use portal_accounts::{FailedSignIns, SignIn};
-use portal_api_keys::Services;
+use portal_api_keys::{Services, Verifier};
 use portal_audit::Provenance;
 use portal_identity::{AuthStatus, RequestAuthenticator, RequestState, StateHeaders};
 use portal_kernel::{IdGen, RequestId};
@@ -24,6 +24,8 @@ pub struct Kit {
     pub failed_sign_ins: Arc<FailedSignIns>,
     /// Turns service tokens into principals.
     pub services: Arc<Services>,
+    /// Turns API keys into principals.
+    pub verifier: Arc<Verifier>,
     /// What the log was told of service tokens.
     pub service_log: ServiceLog,
     /// Request ids.
