@@ -426,7 +426,8 @@ impl Portal {
     pub async fn service_token(&self, arguments: &[&str]) -> String {
         let is_list = arguments == ["list"];
         let arguments = if is_list { arguments.to_vec() } else { reasoned(arguments) };
-        let printed = portal_app::service_token::run_service_token(&arguments, &self.wired.service_tokens).await;
+        let printed =
+            portal_app::service_token::run_service_token(&arguments, &self.wired.credentials.service_tokens).await;
         printed.unwrap_or_else(|error| panic!("{error}")).text.trim().to_owned()
     }
 

@@ -191,11 +191,11 @@ pub fn bind(
         head_signing: wired.head_signing.clone(),
         reconciler: wired.reconciler.clone(),
         retention: wired.retention.clone(),
-        old_requests: wired.old_requests.clone(),
+        old_requests: wired.credentials.old_requests.clone(),
         revoke_again: wired.revoke_again.clone(),
         sign_in: wired.api.kit.sign_in.clone(),
         failed_sign_ins: wired.api.kit.failed_sign_ins.clone(),
-        service_activity: wired.service_activity.clone(),
+        service_activity: wired.credentials.service_activity.clone(),
         webhooks: wired.api.webhooks.clone(),
     })
 }
