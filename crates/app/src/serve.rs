@@ -28,6 +28,10 @@ use crate::wire::Wired;
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long an idle connection is kept: longer than load balancers keep theirs, mostly for a minute, so that it is they who close it and no
+/// request meets a connection that ends.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
 /// How often jobs look whether they are due.
 const JOB_INTERVAL: Duration = Duration::from_mins(1);
 
@@ -168,6 +172,7 @@ pub fn bind(
     let server = server
         .workers(workers(http.workers))
         .client_request_timeout(HEAD_TIMEOUT)
+        .keep_alive(KEEP_ALIVE)
         .shutdown_timeout(http.shutdown_timeout.as_secs())
         .listen(listener)
         .map_err(|source| ServeError::Bind { address, source })?
