@@ -6,21 +6,16 @@
 
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use e2e::{PortalBuilder, checkout, serve_if_asked};
-use futures_util::future::join_all;
 use portal_dev_postgres::testing::OwnServer;
 use portal_postgres::testing::TestDatabase;
-use reqwest::Client;
-use serde_json::{Value, json};
+use portal_testkit::load::{CONNECTIONS, call, load, median};
 
 const ROUNDS: usize = 7;
 const ROUND: Duration = Duration::from_secs(3);
 const KEYS: usize = 100;
-/// Busy at a time, and to the database, on both sides.
-const CONNECTIONS: usize = 8;
 /// Below this the tool fails.
 const LEAST_RATIO: f64 = 50.0;
 
@@ -50,52 +45,32 @@ async fn main() {
         secrets.push(portal.create_key("stranger", &account).await.1);
     }
     let process = portal.process("");
-    let ask = Asking { url: format!("{}/v1/keys/verify", process.base), gateway, secrets };
-    ask.round(ROUND / 3).await;
-    tokio::task::block_in_place(|| peer.round(ROUND / 3));
+    let address = process.base.trim_start_matches("http://").parse().unwrap();
+    let questions: Vec<_> = secrets.iter().map(|secret| question(&gateway, secret)).collect();
+    let answer = call(address, &questions[0]);
+    assert!(answer.contains("\"decision\":\"allow\""), "{answer}");
+    let mut both = |round| tokio::task::block_in_place(|| (load(address, &questions, round), peer.round(round)));
+    both(ROUND / 3);
     let mut ratios = Vec::new();
     for round in 1..=ROUNDS {
-        let ours = ask.round(ROUND).await;
-        let theirs = tokio::task::block_in_place(|| peer.round(ROUND));
+        let (ours, theirs) = both(ROUND);
         println!("round {round}: portal {ours:7.0}/s   better-auth {theirs:7.0}/s   ratio {:.1}", ours / theirs);
         ratios.push(ours / theirs);
     }
-    ratios.sort_by(f64::total_cmp);
-    let median = ratios[ROUNDS / 2];
+    let median = median(&ratios);
     println!("ratio {median:.1} (median of {ROUNDS}; {CONNECTIONS} at a time, {KEYS} keys)");
     drop((peer, process, portal, database, server));
     std::process::exit(i32::from(median < LEAST_RATIO));
 }
 
-/// Questions to a server of ours.
-struct Asking {
-    url: String,
-    gateway: String,
-    secrets: Vec<String>,
-}
-
-impl Asking {
-    /// Answers per second.
-    async fn round(&self, round: Duration) -> f64 {
-        let (over, count, client) = (AtomicBool::new(false), AtomicUsize::new(0), Client::new());
-        let ask = || async {
-            while !over.load(Ordering::Relaxed) {
-                let secret = &self.secrets[count.fetch_add(1, Ordering::Relaxed) % self.secrets.len()];
-                let request = client.post(&self.url).bearer_auth(&self.gateway).json(&json!({ "key": secret }));
-                let answer: Value = request.send().await.unwrap().json().await.unwrap();
-                assert_eq!(answer["decision"], "allow", "{answer}");
-            }
-        };
-        let since = Instant::now();
-        let end = async {
-            tokio::time::sleep(round).await;
-            over.store(true, Ordering::Relaxed);
-        };
-        tokio::join!(end, join_all((0..CONNECTIONS).map(|_| ask())));
-        #[expect(clippy::cast_precision_loss, reason = "counts of some seconds are exact in a double")]
-        let count = count.load(Ordering::Relaxed) as f64;
-        count / since.elapsed().as_secs_f64()
-    }
+fn question(token: &str, secret: &str) -> Vec<u8> {
+    let body = format!(r#"{{"key":"{secret}"}}"#);
+    format!(
+        "POST /v1/keys/verify HTTP/1.1\r\nHost: portal.example.test\r\nAuthorization: Bearer {token}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
 }
 
 /// The plugin in its process, which ends with the value.

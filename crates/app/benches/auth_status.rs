@@ -13,13 +13,14 @@ use portal_app::system::{SystemClock, now};
 use portal_dev_idp::{DevIdp, SigningKey, listen, people};
 use portal_dev_postgres::testing::admin_url;
 use portal_postgres::testing::TestDatabase;
+use portal_testkit::load::{CONNECTIONS, call, comparable, load, median};
 use serde::{Deserialize, Serialize};
 
-use self::load::{CONNECTIONS, call, comparable, load, median, own_headers};
+use self::bare::own_headers;
 use self::program::{ORIGIN, start};
 
-#[path = "common/load.rs"]
-mod load;
+#[path = "common/bare.rs"]
+mod bare;
 #[path = "common/program.rs"]
 mod program;
 

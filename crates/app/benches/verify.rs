@@ -22,14 +22,15 @@ use portal_authz::{Job, Platform, Principal, Unchecked};
 use portal_dev_idp::{DevIdp, SigningKey, listen, people};
 use portal_dev_postgres::testing::OwnServer;
 use portal_postgres::testing::TestDatabase;
+use portal_testkit::load::{CONNECTIONS, call, comparable, load, median, per_second};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use self::load::{CONNECTIONS, call, comparable, load, median, own_headers, per_second};
+use self::bare::own_headers;
 use self::program::{ORIGIN, start};
 
-#[path = "common/load.rs"]
-mod load;
+#[path = "common/bare.rs"]
+mod bare;
 #[path = "common/program.rs"]
 mod program;
 
