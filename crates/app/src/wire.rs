@@ -7,8 +7,8 @@ use portal_accounts::{
     Profiles, Reconciler, Retention, RevokeAgain, RoleMap, SeenSessions, Sessions, SignIn, Turns, Webhooks,
 };
 use portal_api_keys::{
-    Activity, ApiKeys, ApiKeysStore, Brand, KnownKeys, LastUsed, LegacyToken, OldRequests, Peppers, ServiceTokens,
-    Services, Verifier,
+    Activity, ApiKeys, ApiKeysStore, Brand, KeyFeed, KnownKeys, LastUsed, LegacyToken, OldRequests, Peppers,
+    ServiceTokens, Services, Verifier,
 };
 use portal_audit::AuditTrail;
 use portal_clerk::{
@@ -180,6 +180,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         keys: Arc::new(keys),
         audit: Arc::new(AuditTrail { reader: store.clone(), clock }),
         verifier,
+        key_feed: Arc::new(KeyFeed { reader: store.clone() }),
         webhooks,
         database: store.clone(),
         metrics: Arc::new(metrics),
