@@ -95,6 +95,7 @@ impl<S: Source> Follower<S> {
     }
 
     /// Whether all keys were read, and what changed since.
+    #[cfg(test)]
     pub(crate) fn is_behind_nothing(&self) -> bool {
         matches!(self.place, Place::Behind { .. }) && self.freshness.now().is_some()
     }
@@ -150,11 +151,11 @@ impl<S: Source> Follower<S> {
     }
 
     /// Asks until the future is dropped. `told` is called after each question.
-    pub(crate) async fn run(mut self, told: impl Fn(bool)) {
+    pub(crate) async fn run(mut self, told: impl Fn()) {
         let mut failures = 0_u32;
         loop {
             let outcome = self.step().await;
-            told(self.is_behind_nothing());
+            told();
             match outcome {
                 Ok(()) => {
                     if failures > 0 {

@@ -18,7 +18,8 @@ pub struct Gateway {
     pub(crate) keys: Arc<Keys>,
     pub(crate) freshness: Arc<Freshness>,
     portal: Portal,
-    ready: watch::Receiver<bool>,
+    /// Changes with every question to the portal.
+    heard: watch::Receiver<()>,
     following: Option<JoinHandle<()>>,
 }
 
@@ -31,13 +32,11 @@ impl Drop for Gateway {
 impl Gateway {
     /// Reads all keys and follows their changes, on the runtime that calls it. The portal may come up later.
     pub fn start(settings: GatewaySettings) -> Result<Self, StartError> {
-        let (now_ready, ready) = watch::channel(false);
+        let (told, heard) = watch::channel(());
         let mut gateway = Self::alone(settings)?;
-        gateway.ready = ready;
+        gateway.heard = heard;
         let follower = Follower::new(gateway.portal.clone(), gateway.keys.clone(), gateway.freshness.clone());
-        gateway.following = Some(tokio::spawn(follower.run(move |is_ready| {
-            now_ready.send_if_modified(|known| std::mem::replace(known, is_ready) != is_ready);
-        })));
+        gateway.following = Some(tokio::spawn(follower.run(move || told.send_replace(()))));
         Ok(gateway)
     }
 
@@ -45,8 +44,8 @@ impl Gateway {
     pub(crate) fn alone(settings: GatewaySettings) -> Result<Self, StartError> {
         let GatewaySettings { portal, token, peppers, brand } = settings;
         let (portal, keys) = (Portal::new(portal, token)?, Arc::new(Keys::new(peppers, brand)));
-        let (_, ready) = watch::channel(true);
-        Ok(Self { keys, freshness: Arc::new(Freshness::new()), portal, ready, following: None })
+        let (_, heard) = watch::channel(());
+        Ok(Self { keys, freshness: Arc::new(Freshness::new()), portal, heard, following: None })
     }
 
     /// Whether the presented text may be used now, without I/O. Takes no lock for longer than a look-up; the time is that of the database.
@@ -72,8 +71,9 @@ impl Gateway {
 
     /// Waits until keys can be judged.
     pub async fn ready(&self) {
-        // An error says that nothing follows any more, which is when this value is gone.
-        let _ = self.ready.clone().wait_for(|ready| *ready).await;
+        let mut heard = self.heard.clone();
+        // An error says that nothing follows any more.
+        while !self.is_ready() && heard.changed().await.is_ok() {}
     }
 
     /// How many secrets are known, those included that ended since they were read.
