@@ -129,7 +129,9 @@ impl<S: Source> Follower<S> {
     }
 
     fn turn(&mut self, page: Page, position: FeedPosition) {
-        page.keys.into_iter().for_each(|key| self.keys.keep(key));
+        for key in page.keys {
+            self.keys.keep(key);
+        }
         self.place = if let Some(cursor) = page.next {
             Place::Among { position, cursor }
         } else {
@@ -143,8 +145,12 @@ impl<S: Source> Follower<S> {
         let wait = if self.freshness.now().is_some() { WAIT } else { Duration::ZERO };
         let asked = Instant::now();
         let Changes { keys, accounts, head, waited } = self.source.changes(&position, wait).await?;
-        keys.into_iter().for_each(|key| self.keys.keep(key));
-        accounts.into_iter().for_each(|account| self.keys.keep_account(account));
+        for key in keys {
+            self.keys.keep(key);
+        }
+        for account in accounts {
+            self.keys.keep_account(account);
+        }
         // The question arrived after it was asked, so this moment is not later than that of the answer's time.
         self.freshness.heard(head.at, asked + waited.min(asked.elapsed()));
         Ok(head.position)

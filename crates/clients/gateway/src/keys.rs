@@ -16,9 +16,9 @@ use crate::verdict::Verdict;
 const SHARDS: usize = 64;
 
 /// What is known of a secret.
-#[derive(Debug)]
+#[derive(Clone)]
 enum Held {
-    Key(StoredKey),
+    Key(Arc<StoredKey>),
     /// What it is restricted to is not understood here.
     NotUnderstood {
         revision: i64,
@@ -35,7 +35,7 @@ impl Held {
 }
 
 struct Slot {
-    held: Arc<Held>,
+    held: Held,
     /// Of the last round through all keys in which it was found.
     round: u32,
 }
@@ -95,7 +95,7 @@ impl Keys {
                 let standing = AccountStanding { account: stored.account, is_active: account_is_active };
                 self.keep_account(standing);
                 let held = if self.peppers.knows(stored.pepper_version) {
-                    Held::Key(stored)
+                    Held::Key(Arc::new(stored))
                 } else {
                     Held::NotUnderstood { revision: stored.revision }
                 };
@@ -109,9 +109,9 @@ impl Keys {
         let round = self.round.load(Ordering::Relaxed);
         match write(self.shard(&kid)).entry(kid) {
             Entry::Occupied(mut slot) if slot.get().held.revision() > held.revision() => slot.get_mut().round = round,
-            Entry::Occupied(mut slot) => *slot.get_mut() = Slot { held: Arc::new(held), round },
+            Entry::Occupied(mut slot) => *slot.get_mut() = Slot { held, round },
             Entry::Vacant(slot) => {
-                slot.insert(Slot { held: Arc::new(held), round });
+                slot.insert(Slot { held, round });
             }
         }
     }
@@ -140,9 +140,9 @@ impl Keys {
             return Verdict::of(&portal_api_keys::KeyVerification::invalid());
         };
         let held = read(self.shard(&kid)).get(&kid).map(|slot| slot.held.clone());
-        let stored = match held.as_deref() {
+        let stored = match &held {
             Some(Held::NotUnderstood { .. }) => return Verdict::Ask,
-            Some(Held::Key(stored)) => Some(stored),
+            Some(Held::Key(stored)) => Some(&**stored),
             None => None,
         };
         let stored = stored.filter(|stored| !read(&self.stopped).contains(&stored.account));

@@ -9,7 +9,7 @@ use portal_kernel::{SecretSlice, SecretString};
 pub struct GatewaySettings {
     /// `https://…`, without a path.
     pub portal: String,
-    /// A service token with the scopes `keys:feed` and, for keys whose requests are counted, `keys:verify`.
+    /// A service token with the scopes `keys:feed` and, for what [`crate::Verdict::Ask`] is about, `keys:verify`.
     pub token: SecretString,
     /// Those of the portal: without the one that a key was made with, the portal is asked about the key.
     pub peppers: Peppers,

@@ -71,7 +71,9 @@ impl Samples {
 pub fn holding(records: impl IntoIterator<Item = FeedRecord>) -> Gateway {
     let settings = GatewaySettings::new("http://127.0.0.1:9", "nobody asks".into(), sample_peppers());
     let gateway = Gateway::alone(settings).expect("an HTTP client");
-    records.into_iter().for_each(|record| gateway.keys.keep(Answer::Record(record)));
+    for record in records {
+        gateway.keys.keep(Answer::Record(record));
+    }
     gateway.freshness.believe_for_ever(now());
     gateway
 }

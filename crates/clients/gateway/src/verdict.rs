@@ -32,8 +32,8 @@ pub enum Verdict {
     Allow(Holder),
     /// No.
     Deny(Refusal),
-    /// Nothing speaks against it here, but the portal has to be asked: requests of the key are counted, or this version of the library does
-    /// not know what the key is restricted to. [`crate::Gateway::decide`] asks.
+    /// Nothing speaks against it here, but the portal has to be asked: the key has rate limits, a pepper is missing, or this version of the
+    /// library does not know what the key is restricted to. [`crate::Gateway::decide`] asks.
     Ask,
     /// Nobody knows: the portal was not heard of for too long, or did not answer. Never an answer about the key.
     Unavailable,

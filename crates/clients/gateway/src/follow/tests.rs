@@ -28,11 +28,14 @@ fn code(keys: &Keys, text: &SecretString) -> String {
     }
 }
 
+type PreparedPage = (Option<String>, Result<Page, FetchError>);
+type PreparedChanges = (FeedPosition, Result<Changes, FetchError>);
+
 /// Answers that were prepared, in their order; asked for anything else it fails the test.
 #[derive(Default)]
 struct Prepared {
-    pages: Mutex<VecDeque<(Option<String>, Result<Page, FetchError>)>>,
-    changes: Mutex<VecDeque<(FeedPosition, Result<Changes, FetchError>)>>,
+    pages: Mutex<VecDeque<PreparedPage>>,
+    changes: Mutex<VecDeque<PreparedChanges>>,
     waits: Mutex<Vec<Duration>>,
 }
 
