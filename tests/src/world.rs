@@ -75,6 +75,8 @@ const SAMPLES: &[Sample] = &[
     Sample { success: 202, ..plain("revokePresentedKey") },
     Sample { body: Some(|_| json!({ "type": "user.updated" })), ..plain("receiveClerkWebhook") },
     own("listAuditEvents"),
+    plain("getKeySnapshot"),
+    plain("getKeyChanges"),
     Sample { body: Some(|world| json!({ "key": world.secret })), ..plain("verifyApiKey") },
     Sample { body: Some(|world| json!({ "keys": [{ "key": world.secret }] })), ..plain("verifyApiKeys") },
     plain("getLiveness"),
@@ -118,9 +120,10 @@ impl World {
         let path = format!("/v1/accounts/{account}/invitations");
         let invitation = portal.post(&path, &portal.token("adam"), &invitation).await.text_at("/id");
         let (key, secret) = portal.create_key("adam", &account).await;
-        let create = ["create", "--name", "all", "--scope", "keys:verify,metrics:read"];
+        let create = ["create", "--name", "all", "--scope", "keys:feed,keys:verify,metrics:read"];
         let all_scopes = portal.service_token(&create).await;
-        let revoked = portal.service_token(&["create", "--name", "gone", "--scope", "keys:verify,metrics:read"]).await;
+        let revoked =
+            portal.service_token(&["create", "--name", "gone", "--scope", "keys:feed,keys:verify,metrics:read"]).await;
         portal.service_token(&["revoke", "--name", "gone"]).await;
         let session = portal.idp.add_session(&portal.person("alice").user_id).expect("she exists").id;
         Self { portal, account, member, invitation, key, secret, session, all_scopes, revoked }

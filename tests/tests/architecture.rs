@@ -46,6 +46,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "portal-api-keys",
         ],
     ),
+    ("portal-gateway", DOMAIN),
     ("portal-dev-idp", &["portal-kernel", "portal-identity"]),
     ("portal-dev-postgres", &["portal-kernel", "portal-identity"]),
     ("portal-testkit", &["portal-kernel"]),

@@ -26,7 +26,7 @@ pub(crate) enum ServiceTokenCommand {
         /// Lower-case letters, digits and hyphens
         #[arg(long)]
         name: String,
-        /// What it may do, separated by commas: keys:verify, metrics:read
+        /// What it may do, separated by commas: keys:feed, keys:verify, metrics:read
         #[arg(long, value_delimiter = ',', required = true)]
         scope: Vec<String>,
         /// From where it can be used, separated by commas: addresses or networks such as 10.0.0.0/8; unless given, everywhere

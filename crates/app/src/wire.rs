@@ -6,6 +6,7 @@ use portal_accounts::{
     Accounts, AccountsStore, EndedSessions, Facts, FailedSignIns, GlobalSignOut, Intake, KnownUsers, Organizations,
     Profiles, Reconciler, Retention, RevokeAgain, RoleMap, SeenSessions, Sessions, SignIn, Turns, Webhooks,
 };
+use portal_api_keys::KeyFeed;
 use portal_audit::AuditTrail;
 use portal_clerk::{
     ClerkAuthenticator, ClerkDirectory, ClerkListing, ClerkOrganizations, ClerkSessions, ClerkSettings, ClerkWebhooks,
@@ -162,6 +163,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         keys: credentials.keys.clone(),
         audit: Arc::new(AuditTrail { reader: store.clone(), clock }),
         verifier: credentials.verifier.clone(),
+        key_feed: Arc::new(KeyFeed { reader: store.clone() }),
         webhooks,
         database: store.clone(),
         metrics: Arc::new(metrics),

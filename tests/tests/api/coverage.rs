@@ -117,7 +117,7 @@ async fn service(world: &World, operation: &Operation) {
     for bad in ["nonsense", &world.secret, &portal.token("alice"), &world.revoked] {
         world.call(operation, &path, bad).await.assert_problem(401, "invalid_service_token");
     }
-    let needed = ["keys:verify", "metrics:read"].into_iter().find(|scope| scope_allows(action, scope));
+    let needed = ["keys:feed", "keys:verify", "metrics:read"].into_iter().find(|scope| scope_allows(action, scope));
     let needed = needed.unwrap_or_else(|| panic!("{path}: no scope allows it"));
     let other = if needed == "keys:verify" { "metrics:read" } else { "keys:verify" };
     let name = operation.sample.operation.to_lowercase();

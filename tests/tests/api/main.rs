@@ -10,6 +10,7 @@ mod bad_input;
 mod cors;
 mod coverage;
 mod crashes;
+mod gateway_feed;
 mod idempotency;
 mod key_answers;
 mod key_management;

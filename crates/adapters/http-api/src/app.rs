@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix_web::web;
 use portal_accounts::{Accounts, Organizations, Profiles, Sessions, Webhooks};
-use portal_api_keys::{ApiKeys, Verifier};
+use portal_api_keys::{ApiKeys, KeyFeed, Verifier};
 use portal_audit::AuditTrail;
 use portal_http_kit::{HttpMetrics, Kit, Routes, configure_extractors, not_found};
 use portal_kernel::Ping;
@@ -57,6 +57,8 @@ pub struct Api {
     pub audit: Arc<AuditTrail>,
     /// Judging keys.
     pub verifier: Arc<Verifier>,
+    /// Telling gateways of keys.
+    pub key_feed: Arc<KeyFeed>,
     /// Taking in what the provider sends; none without a secret to verify it with.
     pub webhooks: Option<Arc<Webhooks>>,
     /// Readiness.
@@ -80,6 +82,7 @@ fn routes(metrics: MetricsFor) -> Routes {
         .and(v1::audit_events::routes())
         .and(v1::key_holder::routes())
         .and(v1::keys::routes())
+        .and(v1::key_feed::routes())
         .and(webhooks::routes())
         .and(operations::routes())
         .and(metrics_routes(metrics))
@@ -102,6 +105,7 @@ impl Api {
                 .app_data(web::Data::from(self.keys.clone()))
                 .app_data(web::Data::from(self.audit.clone()))
                 .app_data(web::Data::from(self.verifier.clone()))
+                .app_data(web::Data::from(self.key_feed.clone()))
                 .app_data(web::Data::from(self.metrics.clone()))
                 .app_data(receiver.clone())
                 .app_data(database(self.database.clone()))

@@ -3,8 +3,8 @@
 use actix_web::http::StatusCode;
 use portal_accounts::{OrganizationError, ReadAccountError};
 use portal_api_keys::{
-    CreateKeyError, DisableKeyError, ReadKeyError, Repeated, RevokeKeyError, RotateKeyError, UpdateKeyError,
-    VerifyError,
+    CreateKeyError, DisableKeyError, KeyFeedError, ReadKeyError, Repeated, RevokeKeyError, RotateKeyError,
+    UpdateKeyError, VerifyError,
 };
 use portal_audit::ReadTrailError;
 use portal_http_kit::Problem;
@@ -189,6 +189,19 @@ impl From<VerifyError> for ApiError {
             VerifyError::TooMany => {
                 Problem::invalid("too_many_keys_asked", "Too many keys").detail(VerifyError::TooMany)
             }
+        })
+    }
+}
+
+impl From<KeyFeedError> for ApiError {
+    fn from(error: KeyFeedError) -> Self {
+        Self(match error {
+            KeyFeedError::Denied(denied) => denied.into(),
+            KeyFeedError::PositionTooOld => {
+                Problem::new(StatusCode::GONE, "position_too_old", "Not everything since that position is kept")
+                    .detail("Read all keys anew, from GET /v1/keys/snapshot.")
+            }
+            KeyFeedError::Store(error) => error.into(),
         })
     }
 }

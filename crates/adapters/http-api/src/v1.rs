@@ -6,6 +6,7 @@ pub(crate) mod audit_events;
 pub(crate) mod auth;
 pub(crate) mod explain;
 pub(crate) mod invitations;
+pub(crate) mod key_feed;
 pub(crate) mod key_holder;
 pub(crate) mod keys;
 pub(crate) mod me;

@@ -14,8 +14,8 @@ use portal_accounts::{
     SeenSessions, Sessions, SignIn, Turns, User, UserState, Versioned,
 };
 use portal_api_keys::{
-    ApiKey, ApiKeys, ApiKeysTx, Brand, KeyEnvironment, KeyName, KeyPolicy, KeySecret, KeySecrets, Kid,
-    MockApiKeyReader, MockCredentialReader, PepperVersion, Peppers, Services, Verifier,
+    ApiKey, ApiKeys, ApiKeysTx, Brand, KeyEnvironment, KeyFeed, KeyName, KeyPolicy, KeySecret, KeySecrets, Kid,
+    MockApiKeyReader, MockCredentialReader, MockKeyFeedReader, PepperVersion, Peppers, Services, Verifier,
 };
 use portal_audit::{AuditTrail, MockAuditReader};
 use portal_authz::{Role, Unchecked};
@@ -167,6 +167,7 @@ impl Ports {
             keys: Arc::new(keys),
             audit: Arc::new(AuditTrail { reader: Arc::new(self.audit), clock: Arc::new(FixedClock::default()) }),
             verifier,
+            key_feed: Arc::new(KeyFeed { reader: Arc::new(MockKeyFeedReader::new()) }),
             webhooks: None,
             database: Arc::new(Down),
             metrics: Arc::new(HttpMetrics::new(Vec::new()).unwrap()),

@@ -72,6 +72,10 @@ impl Hub {
         self.rung.notify_one();
     }
 
+    pub(crate) fn subscribe(&self, listener: Arc<dyn ChangeListener>) {
+        self.listeners.write().unwrap_or_else(PoisonError::into_inner).push(listener);
+    }
+
     fn tell(&self, news: impl Fn(&dyn ChangeListener)) {
         self.listeners.read().unwrap_or_else(PoisonError::into_inner).iter().for_each(|listener| news(&**listener));
     }
@@ -213,6 +217,6 @@ impl ChangeFeed for PgFeed {
     }
 
     fn subscribe(&self, listener: Arc<dyn ChangeListener>) {
-        self.hub.listeners.write().unwrap_or_else(PoisonError::into_inner).push(listener);
+        self.hub.subscribe(listener);
     }
 }

@@ -19,6 +19,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::connect::PgTarget;
 use crate::error::{ends_connection, store_error};
 use crate::feed::{Hub, PgFeed};
+use crate::reader::key_feed::KeyBell;
 use crate::schema::{memberships, unconfirmed_ends};
 #[cfg(feature = "testing")]
 use crate::statements::Statements;
@@ -83,6 +84,8 @@ pub struct PgStore {
     checkouts: AtomicU64,
     direct: PgTarget,
     hub: Arc<Hub>,
+    /// Rings when keys or accounts changed.
+    pub(crate) key_bell: Arc<KeyBell>,
     #[cfg(feature = "testing")]
     statements: Statements,
 }
@@ -141,7 +144,9 @@ impl PgStore {
             .test_on_check_out(false)
             .build_unchecked(AsyncDieselConnectionManager::new_with_config("", config));
         let (runtime, checkouts) = (Handle::current(), AtomicU64::new(0));
-        let (direct, hub) = (settings.direct.as_ref().unwrap_or(&settings.target).clone(), Arc::default());
+        let direct = settings.direct.as_ref().unwrap_or(&settings.target).clone();
+        let (hub, key_bell) = (Arc::<Hub>::default(), Arc::<KeyBell>::default());
+        hub.subscribe(key_bell.clone());
         Ok(Self {
             pool,
             pool_size,
@@ -151,6 +156,7 @@ impl PgStore {
             checkouts,
             direct,
             hub,
+            key_bell,
             #[cfg(feature = "testing")]
             statements,
         })

@@ -1,6 +1,7 @@
 //! Readers: one autocommitted statement each, outside any transaction.
 
 pub(crate) mod audit;
+pub(crate) mod key_feed;
 mod members;
 
 use std::sync::Arc;

@@ -4,6 +4,7 @@
 #![expect(clippy::missing_panics_doc, reason = "panicking is how a contract says that it was broken")]
 
 pub mod changes;
+pub mod feed;
 pub mod keys;
 pub mod pages;
 pub mod requests;
@@ -16,14 +17,16 @@ use std::time::Duration;
 
 use portal_accounts::contract::provision;
 use portal_accounts::{AccountsStore, User};
-use portal_authz::action::{CreateKey, LookUpCredential, ManageServiceTokens, ReadKeys};
-use portal_authz::{Action, Authorized, Job, Platform, Principal, Role, Roles, Unchecked, UserPrincipal};
+use portal_authz::action::{CreateKey, LookUpCredential, ManageServiceTokens, ReadKeyFeed, ReadKeys};
+use portal_authz::{
+    Action, Authorized, Job, Platform, Principal, Role, Roles, Scope, ServicePrincipal, Unchecked, UserPrincipal,
+};
 use portal_kernel::{AccountId, ApiKeyId, Id, ServiceTokenId, StoreError, Timestamp};
 
 use crate::{
-    ActivityLog, ApiKey, ApiKeyReader, ApiKeysStore, ApiKeysTx, CredentialReader, Digest, KeyEnvironment, KeyName,
-    KeyPolicy, KeyScopes, KeySecret, KeySecrets, Kid, ModelAllowList, Networks, NewApiKey, NewSecret, PepperVersion,
-    RateLimit, RateLimits, ServiceTokenReader,
+    ActivityLog, ApiKey, ApiKeyReader, ApiKeysStore, ApiKeysTx, CredentialReader, Digest, KeyEnvironment,
+    KeyFeedReader, KeyName, KeyPolicy, KeyScopes, KeySecret, KeySecrets, Kid, ModelAllowList, Networks, NewApiKey,
+    NewSecret, PepperVersion, RateLimit, RateLimits, ServiceTokenReader,
 };
 
 /// The store under test, behind all of its ports.
@@ -37,6 +40,8 @@ pub struct Ports<'a> {
     pub keys: &'a dyn ApiKeyReader,
     /// Finds presented credentials.
     pub credentials: &'a dyn CredentialReader,
+    /// Reads keys for gateways that hold them.
+    pub feed: &'a dyn KeyFeedReader,
     /// Reads service tokens for operators.
     pub service_tokens: &'a dyn ServiceTokenReader,
     /// Remembers when service tokens were used.
@@ -131,6 +136,13 @@ impl Owner {
 pub fn look_up() -> Authorized<LookUpCredential, Platform> {
     let who = Principal::System(Job::VerifyKey);
     Unchecked::new(Platform).authorize(&who).expect("a verifier may look credentials up")
+}
+
+/// What a gateway that holds the keys is cleared for.
+pub fn may_follow() -> Authorized<ReadKeyFeed, Platform> {
+    let scopes = [Scope::KeysFeed].into_iter().collect();
+    let who = Principal::Service(ServicePrincipal { token: None, name: "gateway".to_owned(), scopes });
+    Unchecked::new(Platform).authorize(&who).expect("a gateway may read the keys")
 }
 
 /// What an operator is cleared for.

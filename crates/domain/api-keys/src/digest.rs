@@ -88,6 +88,11 @@ impl Peppers {
         Ok(Self { by_version, newest })
     }
 
+    /// Whether digests of that version can be compared with.
+    pub fn knows(&self, version: PepperVersion) -> bool {
+        self.by_version.contains_key(&version)
+    }
+
     /// The digest of a new credential, with the newest pepper.
     pub fn digest(&self, text: &SecretString) -> (PepperVersion, Digest) {
         (self.newest, self.compute(self.newest, text.expose_secret()).unwrap_or(Digest([0; 32])))

@@ -16,6 +16,7 @@ pub mod explain;
 pub mod forget_requests;
 pub mod judge;
 pub mod key;
+pub mod key_feed;
 pub mod key_holder;
 pub mod key_scope;
 pub mod key_secret;
@@ -46,6 +47,7 @@ pub use explain::{CheckOutcome, Explanation};
 pub use forget_requests::{ForgetRequestsError, OldRequests};
 pub use judge::{Check, Code, Judgement, KeyUse, StoredKey};
 pub use key::{ApiKey, InvalidKeyName, KeyName, KeyPatch, KeyState, NewApiKey};
+pub use key_feed::{AccountStanding, FeedHead, FeedPosition, FeedRecord, KeyChanges, KeyFeed, KeyFeedError, Snapshot};
 pub use key_scope::{InvalidKeyScopes, KeyScope, KeyScopes};
 pub use key_secret::{InvalidOverlap, KeySecret, KeySecrets, NewSecret, Overlap, Rotation};
 pub use known_keys::KnownKeys;
@@ -56,13 +58,13 @@ pub use networks::{InvalidNetworks, Networks};
 pub use once::Repeated;
 pub use policy::KeyPolicy;
 pub use ports::{
-    ActivityLog, ApiKeyReader, ApiKeyRepository, ApiKeysStore, ApiKeysTx, CredentialReader, ServiceTokenReader,
-    ServiceTokenRepository,
+    ActivityLog, ApiKeyReader, ApiKeyRepository, ApiKeysStore, ApiKeysTx, CredentialReader, KeyFeedReader,
+    ServiceTokenReader, ServiceTokenRepository,
 };
 #[cfg(any(test, feature = "testing"))]
 pub use ports::{
-    MockActivityLog, MockApiKeyReader, MockApiKeyRepository, MockCredentialReader, MockServiceTokenReader,
-    MockServiceTokenRepository,
+    MockActivityLog, MockApiKeyReader, MockApiKeyRepository, MockCredentialReader, MockKeyFeedReader,
+    MockServiceTokenReader, MockServiceTokenRepository,
 };
 pub use rate_limit::{InvalidRateLimits, RateLimit, RateLimits};
 pub use read::ReadKeyError;
@@ -73,7 +75,7 @@ pub use service_token::{
     ServiceTokenError, ServiceTokenState, ServiceTokens,
 };
 pub use update::UpdateKeyError;
-pub use verify::{Decision, KeyVerification, MOST_PRESENTED, Presented, Verifier, VerifyError};
+pub use verify::{Decision, KeyVerification, MOST_PRESENTED, Presented, Verifier, VerifyError, verify_stored};
 
 use std::sync::Arc;
 

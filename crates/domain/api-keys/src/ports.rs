@@ -1,11 +1,13 @@
 //! What keys and service tokens need from a store.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use portal_audit::AuditLog;
 use portal_authz::action::{
-    CreateKey, DisableKey, LookUpCredential, ManageServiceTokens, ReadKeys, RevokeKey, RotateKey, UpdateKey,
+    CreateKey, DisableKey, LookUpCredential, ManageServiceTokens, ReadKeyFeed, ReadKeys, RevokeKey, RotateKey,
+    UpdateKey,
 };
 use portal_authz::{Authorized, Platform, Unchecked};
 use portal_kernel::{
@@ -13,8 +15,8 @@ use portal_kernel::{
 };
 
 use crate::{
-    ApiKey, KeyPatch, Kid, ListedServiceToken, NewApiKey, NewServiceToken, Rotation, ServiceName, ServiceToken,
-    StoredKey, StoredServiceToken,
+    ApiKey, FeedHead, FeedPosition, FeedRecord, KeyChanges, KeyPatch, Kid, ListedServiceToken, NewApiKey,
+    NewServiceToken, Rotation, ServiceName, ServiceToken, StoredKey, StoredServiceToken,
 };
 
 /// Keys, inside a transaction.
@@ -136,6 +138,32 @@ pub trait CredentialReader: Send + Sync {
         cleared: &Authorized<LookUpCredential, Platform>,
         kid: Kid,
     ) -> Result<Option<StoredServiceToken>, StoreError>;
+}
+
+/// Reads the keys that gateways hold, outside any transaction.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait KeyFeedReader: Send + Sync {
+    /// Where the feed stands. What is read later lacks nothing that was committed before.
+    async fn head(&self, cleared: &Authorized<ReadKeyFeed, Platform>) -> Result<FeedHead, StoreError>;
+
+    /// Secrets that have not ended, of keys that have not ended and accounts that were not deleted, in the order of their kids; at most so
+    /// many, from behind that kid on.
+    async fn live(
+        &self,
+        cleared: &Authorized<ReadKeyFeed, Platform>,
+        after: Option<Kid>,
+        most: usize,
+    ) -> Result<Vec<FeedRecord>, StoreError>;
+
+    /// What was committed since that position, however long ago it began; waits for something at most so long. None if not everything of
+    /// it is kept any more, or if it is a position of another store.
+    async fn changes(
+        &self,
+        cleared: &Authorized<ReadKeyFeed, Platform>,
+        since: FeedPosition,
+        wait: Duration,
+    ) -> Result<Option<KeyChanges>, StoreError>;
 }
 
 /// Remembers when credentials were last used, outside any transaction.

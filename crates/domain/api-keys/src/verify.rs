@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use portal_authz::action::{LookUpCredential, VerifyKeys};
 use portal_authz::{Authorized, Denied, Job, Platform, Principal, Unchecked};
-use portal_kernel::{AccountId, ApiKeyId, Clock, ExposeSecret, SecretString, StoreError};
+use portal_kernel::{AccountId, ApiKeyId, Clock, ExposeSecret, SecretString, StoreError, Timestamp};
 
 use crate::judge::CACHEABLE_FOR;
 use crate::ports::CredentialReader;
@@ -53,7 +53,8 @@ impl KeyVerification {
         if self.code == Code::Valid { Decision::Allow } else { Decision::Deny }
     }
 
-    fn invalid() -> Self {
+    /// Not a key, an unknown key, or a wrong secret.
+    pub fn invalid() -> Self {
         Self { code: Code::InvalidApiKey, known: None, revision: 0, cacheable_for: CACHEABLE_FOR }
     }
 }
@@ -144,14 +145,7 @@ impl Verifier {
         stored: Option<&StoredKey>,
         wanted: &KeyUse<'_>,
     ) -> KeyVerification {
-        let Some(stored) = self.identify(presented, environment, stored) else { return KeyVerification::invalid() };
-        let now = self.clock.now();
-        KeyVerification {
-            code: stored.judge(now, wanted).code(),
-            known: Some((stored.key, stored.account)),
-            revision: stored.revision,
-            cacheable_for: stored.cacheable_for(now),
-        }
+        verify_stored(&self.peppers, presented, environment, stored, self.clock.now(), wanted)
     }
 
     /// The stored key, if the text is the one that it was made with. Does the same work where there is none.
@@ -161,12 +155,40 @@ impl Verifier {
         environment: KeyEnvironment,
         stored: Option<&'a StoredKey>,
     ) -> Option<&'a StoredKey> {
-        let Some(stored) = stored else {
-            self.peppers.match_nothing(presented);
-            return None;
-        };
-        let secret_matches = self.peppers.matches(presented, stored.pepper_version, &stored.digest);
-        (secret_matches && stored.environment == environment).then_some(stored)
+        identify(&self.peppers, presented, environment, stored)
+    }
+}
+
+fn identify<'a>(
+    peppers: &Peppers,
+    presented: &str,
+    environment: KeyEnvironment,
+    stored: Option<&'a StoredKey>,
+) -> Option<&'a StoredKey> {
+    let Some(stored) = stored else {
+        peppers.match_nothing(presented);
+        return None;
+    };
+    let secret_matches = peppers.matches(presented, stored.pepper_version, &stored.digest);
+    (secret_matches && stored.environment == environment).then_some(stored)
+}
+
+/// Whether a text that [`Brand::read`] took for a key's may be used at that moment, given the record of its kid if there is one of an active
+/// account. For whoever holds the records; takes the same time for any text.
+pub fn verify_stored(
+    peppers: &Peppers,
+    presented: &str,
+    environment: KeyEnvironment,
+    stored: Option<&StoredKey>,
+    now: Timestamp,
+    wanted: &KeyUse<'_>,
+) -> KeyVerification {
+    let Some(stored) = identify(peppers, presented, environment, stored) else { return KeyVerification::invalid() };
+    KeyVerification {
+        code: stored.judge(now, wanted).code(),
+        known: Some((stored.key, stored.account)),
+        revision: stored.revision,
+        cacheable_for: stored.cacheable_for(now),
     }
 }
 

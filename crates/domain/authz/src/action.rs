@@ -88,6 +88,8 @@ actions! {
     ReadAuditTrail = "read-audit-trail";
     /// Ask whether a presented API key may be used.
     VerifyKeys = "verify-keys";
+    /// Read the API keys that gateways decide with, and what changes of them.
+    ReadKeyFeed = "read-key-feed";
     /// Read the program's metrics.
     ReadMetrics = "read-metrics";
     /// Look up and provision the person behind a verified session.

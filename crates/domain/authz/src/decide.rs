@@ -102,6 +102,7 @@ const fn rule(kind: Kind) -> Rule {
         }
         Kind::ReadAuditTrail => Rule::Maker { own: Role::Viewer, others: Role::Admin },
         Kind::VerifyKeys => Rule::Service(Scope::KeysVerify),
+        Kind::ReadKeyFeed => Rule::Service(Scope::KeysFeed),
         Kind::ReadMetrics => Rule::Service(Scope::MetricsRead),
         Kind::BuildPrincipal => Rule::Jobs(&[Job::SignIn]),
         Kind::MergeFacts => {

@@ -5,6 +5,8 @@ use std::fmt;
 /// One permission of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
+    /// Hold all API keys, and decide with them in place of asking.
+    KeysFeed,
     /// Ask whether an API key may be used.
     KeysVerify,
     /// Read the program's metrics.
@@ -13,16 +15,17 @@ pub enum Scope {
 
 /// The text names no scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("unknown scope; known are: keys:verify, metrics:read")]
+#[error("unknown scope; known are: keys:feed, keys:verify, metrics:read")]
 pub struct InvalidScope;
 
 impl Scope {
     /// All of them, in the order of their text.
-    pub const ALL: [Self; 2] = [Self::KeysVerify, Self::MetricsRead];
+    pub const ALL: [Self; 3] = [Self::KeysFeed, Self::KeysVerify, Self::MetricsRead];
 
     /// The stored and shown text.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::KeysFeed => "keys:feed",
             Self::KeysVerify => "keys:verify",
             Self::MetricsRead => "metrics:read",
         }

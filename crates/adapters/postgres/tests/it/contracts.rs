@@ -173,6 +173,7 @@ mod of_api_keys {
             store,
             keys: store,
             credentials: store,
+            feed: store,
             service_tokens: store,
             service_activity: store,
         }
@@ -189,6 +190,17 @@ mod of_api_keys {
             a_key_that_there_is_not_is_none_to_change
             live_keys_are_counted
             who_counts_live_keys_waits_for_others
+        }
+        feed {
+            pages_hold_every_live_secret_once
+            what_was_committed_before_is_no_change
+            a_change_is_told_once_with_all_secrets_of_the_key
+            a_transaction_that_ends_late_is_told_and_delays_nobody
+            what_is_rolled_back_is_not_told
+            an_account_is_told_as_it_stands
+            whoever_waits_is_told_at_once
+            whoever_waits_in_vain_is_told_where_the_feed_stands
+            a_position_of_another_store_is_none
         }
         keys {
             an_unknown_key_is_none

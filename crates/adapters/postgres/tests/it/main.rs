@@ -7,6 +7,7 @@ mod contracts;
 mod corrupt;
 mod errors;
 mod feed;
+mod key_feed;
 mod key_races;
 mod migrations;
 mod outages;
