@@ -7,7 +7,7 @@ use portal_accounts::{
     Profiles, Reconciler, Retention, RevokeAgain, RoleMap, SeenSessions, Sessions, SignIn, Turns, Webhooks,
 };
 use portal_api_keys::{
-    Activity, ApiKeys, ApiKeysStore, Brand, KnownKeys, LastUsed, LegacyToken, OldRequests, Peppers, ServiceTokens,
+    Activity, ApiKeys, ApiKeysStore, Brand, KnownKeys, KnownServiceTokens, OldRequests, Peppers, ServiceTokens,
     Services, Verifier,
 };
 use portal_audit::AuditTrail;
@@ -147,7 +147,14 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let rate_limits = Arc::new(RateLimits::new(&settings.limits, clock.clone()));
     let service_activity = Arc::new(Activity { last_used: Arc::default(), log: store.clone() });
     let last_used = service_activity.last_used.clone();
-    let services = services(&store, (&peppers, settings.legacy_service), last_used, surroundings);
+    let known_tokens = Arc::new(KnownServiceTokens::new(store.clone(), feed.clone(), clock.clone()));
+    let services = Services {
+        reader: known_tokens,
+        peppers: peppers.clone(),
+        clock: clock.clone(),
+        last_used,
+        legacy: settings.legacy_service,
+    };
     let kit = Kit {
         authenticator: authenticator.clone(),
         sign_in: Arc::new(sign_in),
@@ -249,17 +256,6 @@ fn organizations(
     let admin = ClerkOrganizations::new(settings).map_err(|error| WireError::Clerk(error.into()))?;
     let (reader, store) = (store.clone(), store.clone() as Arc<AccountsStore>);
     Ok(Arc::new(Organizations { admin: Arc::new(admin), reader, store, facts: facts.clone() }))
-}
-
-/// Judges the tokens of services, and the legacy one where it is accepted.
-fn services(
-    store: &Arc<PgStore>,
-    (peppers, legacy): (&Arc<Peppers>, Option<LegacyToken>),
-    last_used: Arc<LastUsed<ServiceTokenId>>,
-    surroundings: &Surroundings,
-) -> Services {
-    let (reader, peppers, clock) = (store.clone(), peppers.clone(), surroundings.clock.clone());
-    Services { reader, peppers, clock, last_used, legacy }
 }
 
 /// The use cases of who owns keys.

@@ -15,7 +15,7 @@ use portal_accounts::{
 };
 use portal_api_keys::{
     ApiKey, ApiKeys, ApiKeysTx, Brand, KeyEnvironment, KeyName, KeyPolicy, KeySecret, KeySecrets, Kid,
-    MockApiKeyReader, MockCredentialReader, PepperVersion, Peppers, Services, Verifier,
+    MockApiKeyReader, MockCredentialReader, MockServiceCredentialReader, PepperVersion, Peppers, Services, Verifier,
 };
 use portal_audit::{AuditTrail, MockAuditReader};
 use portal_authz::{Role, Unchecked};
@@ -125,7 +125,7 @@ impl Ports {
             clock: clock.clone(),
         });
         let services = Services {
-            reader: Arc::new(MockCredentialReader::new()),
+            reader: Arc::new(MockServiceCredentialReader::new()),
             peppers: peppers.clone(),
             clock: clock.clone(),
             last_used: Arc::default(),

@@ -23,7 +23,7 @@ use portal_kernel::{AccountId, ApiKeyId, Id, ServiceTokenId, StoreError, Timesta
 use crate::{
     ActivityLog, ApiKey, ApiKeyReader, ApiKeysStore, ApiKeysTx, CredentialReader, Digest, KeyEnvironment, KeyName,
     KeyPolicy, KeyScopes, KeySecret, KeySecrets, Kid, ModelAllowList, Networks, NewApiKey, NewSecret, PepperVersion,
-    RateLimit, RateLimits, ServiceTokenReader,
+    RateLimit, RateLimits, ServiceCredentialReader, ServiceTokenReader,
 };
 
 /// The store under test, behind all of its ports.
@@ -35,8 +35,10 @@ pub struct Ports<'a> {
     pub store: &'a ApiKeysStore,
     /// Reads keys for their owners.
     pub keys: &'a dyn ApiKeyReader,
-    /// Finds presented credentials.
+    /// Finds presented keys.
     pub credentials: &'a dyn CredentialReader,
+    /// Finds presented service tokens.
+    pub service_credentials: &'a dyn ServiceCredentialReader,
     /// Reads service tokens for operators.
     pub service_tokens: &'a dyn ServiceTokenReader,
     /// Remembers when service tokens were used.

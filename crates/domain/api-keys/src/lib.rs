@@ -19,7 +19,9 @@ pub mod key;
 pub mod key_holder;
 pub mod key_scope;
 pub mod key_secret;
+mod known;
 pub mod known_keys;
+pub mod known_service_tokens;
 pub mod last_used;
 pub mod legacy_token;
 pub mod models;
@@ -49,6 +51,7 @@ pub use key::{ApiKey, InvalidKeyName, KeyName, KeyPatch, KeyState, NewApiKey};
 pub use key_scope::{InvalidKeyScopes, KeyScope, KeyScopes};
 pub use key_secret::{InvalidOverlap, KeySecret, KeySecrets, NewSecret, Overlap, Rotation};
 pub use known_keys::KnownKeys;
+pub use known_service_tokens::KnownServiceTokens;
 pub use last_used::{Activity, LastUsed};
 pub use legacy_token::{InvalidLegacyToken, LegacyToken};
 pub use models::{InvalidModels, ModelAllowList};
@@ -56,13 +59,13 @@ pub use networks::{InvalidNetworks, Networks};
 pub use once::Repeated;
 pub use policy::KeyPolicy;
 pub use ports::{
-    ActivityLog, ApiKeyReader, ApiKeyRepository, ApiKeysStore, ApiKeysTx, CredentialReader, ServiceTokenReader,
-    ServiceTokenRepository,
+    ActivityLog, ApiKeyReader, ApiKeyRepository, ApiKeysStore, ApiKeysTx, CredentialReader, ServiceCredentialReader,
+    ServiceTokenReader, ServiceTokenRepository,
 };
 #[cfg(any(test, feature = "testing"))]
 pub use ports::{
-    MockActivityLog, MockApiKeyReader, MockApiKeyRepository, MockCredentialReader, MockServiceTokenReader,
-    MockServiceTokenRepository,
+    MockActivityLog, MockApiKeyReader, MockApiKeyRepository, MockCredentialReader, MockServiceCredentialReader,
+    MockServiceTokenReader, MockServiceTokenRepository,
 };
 pub use rate_limit::{InvalidRateLimits, RateLimit, RateLimits};
 pub use read::ReadKeyError;

@@ -112,7 +112,7 @@ pub trait ApiKeyReader: Send + Sync {
     ) -> Result<Page<ApiKey, ApiKeyId>, StoreError>;
 }
 
-/// Finds the record behind a presented credential, outside any transaction.
+/// Finds the record behind a presented key, outside any transaction.
 #[cfg_attr(any(test, feature = "testing"), mockall::automock)]
 #[async_trait]
 pub trait CredentialReader: Send + Sync {
@@ -129,13 +129,18 @@ pub trait CredentialReader: Send + Sync {
         cleared: &Authorized<LookUpCredential, Platform>,
         kids: Vec<Kid>,
     ) -> Result<Vec<(Kid, Arc<StoredKey>)>, StoreError>;
+}
 
+/// Finds the record behind a presented service token, outside any transaction.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait ServiceCredentialReader: Send + Sync {
     /// The service token whose newest secret has that kid, or the one before, in whatever state.
     async fn service_token(
         &self,
         cleared: &Authorized<LookUpCredential, Platform>,
         kid: Kid,
-    ) -> Result<Option<StoredServiceToken>, StoreError>;
+    ) -> Result<Option<Arc<StoredServiceToken>>, StoreError>;
 }
 
 /// Remembers when credentials were last used, outside any transaction.

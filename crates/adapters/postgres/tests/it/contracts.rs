@@ -173,6 +173,7 @@ mod of_api_keys {
             store,
             keys: store,
             credentials: store,
+            service_credentials: store,
             service_tokens: store,
             service_activity: store,
         }

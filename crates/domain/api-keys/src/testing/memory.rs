@@ -13,7 +13,6 @@ use super::MemoryRequests;
 use crate::ports::{ApiKeyRepository, ApiKeysTx, CredentialReader, ServiceTokenRepository};
 use crate::{
     ApiKey, KeyPatch, KeySecret, KeyState, Kid, MockServiceTokenRepository, NewApiKey, NewSecret, Rotation, StoredKey,
-    StoredServiceToken,
 };
 
 /// Everything that is stored.
@@ -203,13 +202,5 @@ impl CredentialReader for MemoryStore {
             found.extend(self.key(cleared, kid).await?.map(|key| (kid, key)));
         }
         Ok(found)
-    }
-
-    async fn service_token(
-        &self,
-        _: &Authorized<LookUpCredential, Platform>,
-        _: Kid,
-    ) -> Result<Option<StoredServiceToken>, StoreError> {
-        Ok(None)
     }
 }
