@@ -77,6 +77,7 @@ const SAMPLES: &[Sample] = &[
     own("listAuditEvents"),
     Sample { body: Some(|world| json!({ "key": world.secret })), ..plain("verifyApiKey") },
     Sample { body: Some(|world| json!({ "keys": [{ "key": world.secret }] })), ..plain("verifyApiKeys") },
+    plain("getRevocationStatus"),
     plain("getLiveness"),
     plain("getReadiness"),
     plain("getOpenApi"),

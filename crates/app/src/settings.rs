@@ -4,6 +4,7 @@
 
 mod accounts;
 mod audit;
+mod canary;
 mod limits;
 mod reader;
 mod services;
@@ -78,6 +79,8 @@ pub struct Settings {
     pub legacy_service: Option<LegacyToken>,
     /// The audit trail.
     pub audit: AuditSettings,
+    /// How often it is measured how long revoked keys go on, if at all.
+    pub canary_every: Option<Duration>,
     /// Metrics.
     pub metrics: MetricsSettings,
     /// Logs.
@@ -176,7 +179,7 @@ impl Settings {
             KeySettings::read(reader),
         );
         let (metrics, log) = (MetricsSettings::read(reader), LogSettings::read(reader));
-        let (audit, limits) = (AuditSettings::read(reader), limits::read(reader));
+        let (audit, limits, canary) = (AuditSettings::read(reader), limits::read(reader), canary::read(reader));
         if let (Some(http), Some(metrics)) = (&http, &metrics)
             && metrics.bind == Some(http.bind)
         {
@@ -203,6 +206,7 @@ impl Settings {
             keys: keys?,
             legacy_service: legacy_service?,
             audit: audit?,
+            canary_every: canary?,
             metrics: metrics?,
             log: log?,
         })

@@ -7,8 +7,8 @@ use portal_accounts::{
     Profiles, Reconciler, Retention, RevokeAgain, RoleMap, SeenSessions, Sessions, SignIn, Turns, Webhooks,
 };
 use portal_api_keys::{
-    Activity, ApiKeys, ApiKeysStore, Brand, KnownKeys, KnownServiceTokens, OldRequests, Peppers, ServiceTokens,
-    Services, Verifier,
+    Activity, ApiKeys, ApiKeysStore, Brand, Canary, KeysOfDeleted, KnownKeys, KnownServiceTokens, OldRequests, Peppers,
+    ServiceTokens, Services, Verifier,
 };
 use portal_audit::AuditTrail;
 use portal_clerk::{
@@ -45,6 +45,10 @@ pub struct Wired {
     pub retention: Arc<Retention>,
     /// Deletes names of requests that count no more.
     pub old_requests: Arc<OldRequests>,
+    /// Ends the keys of accounts that are gone; runs as long as the server.
+    pub keys_of_deleted: Arc<KeysOfDeleted>,
+    /// Measures how long revoked keys go on, where that is wanted; runs as long as the server.
+    pub canary: Option<Arc<Canary>>,
     /// Tells the provider of ends that it did not confirm.
     pub revoke_again: Arc<RevokeAgain>,
     /// The identity provider.
@@ -138,6 +142,12 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let reconciler = reconciler(&store, facts.clone(), listing);
     let retention = Retention { store: store.clone() as Arc<AccountsStore>, clock: clock.clone() };
     let old_requests = OldRequests { store: store.clone() as Arc<ApiKeysStore>, clock: clock.clone() };
+    let keys_of_deleted = KeysOfDeleted::new(store.clone(), &*feed, ids.clone(), clock.clone());
+    let canary = settings.canary_every.map(|every| {
+        let reader = store.clone();
+        Arc::new(Canary::new(store.clone(), reader, feed.clone(), clock.clone(), every))
+    });
+    let revocation_delays = canary.as_ref().map(|canary| canary.delays.clone());
     let known_keys = Arc::new(KnownKeys::new(store.clone(), feed.clone(), clock.clone(), most_known_keys));
     let verifier =
         Verifier { reader: known_keys, peppers: peppers.clone(), brand: brand.clone(), clock: clock.clone() };
@@ -176,8 +186,10 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         sign_ins,
         rate_limits,
         head_signing: head_signing.clone(),
+        revocation_delays: revocation_delays.clone(),
     };
-    let metrics = HttpMetrics::new(sources.metrics()).map_err(|error| WireError::Metrics(error.into()))?;
+    let metrics =
+        HttpMetrics::new(sources.metrics(), sources.delays()).map_err(|error| WireError::Metrics(error.into()))?;
     let api = Api {
         kit: Arc::new(kit),
         accounts: Arc::new(Accounts::new(store.clone())),
@@ -187,6 +199,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         keys: Arc::new(keys),
         audit: Arc::new(AuditTrail { reader: store.clone(), clock }),
         verifier,
+        revocation_delays,
         webhooks,
         database: store.clone(),
         metrics: Arc::new(metrics),
@@ -201,6 +214,8 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         reconciler: Arc::new(reconciler),
         retention: Arc::new(retention),
         old_requests: Arc::new(old_requests),
+        keys_of_deleted: Arc::new(keys_of_deleted),
+        canary,
         revoke_again: Arc::new(revoke_again),
         authenticator,
         organizations,

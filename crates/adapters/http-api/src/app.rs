@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix_web::web;
 use portal_accounts::{Accounts, Organizations, Profiles, Sessions, Webhooks};
-use portal_api_keys::{ApiKeys, Verifier};
+use portal_api_keys::{ApiKeys, RevocationDelays, Verifier};
 use portal_audit::AuditTrail;
 use portal_http_kit::{HttpMetrics, Kit, Routes, configure_extractors, not_found};
 use portal_kernel::Ping;
@@ -57,6 +57,8 @@ pub struct Api {
     pub audit: Arc<AuditTrail>,
     /// Judging keys.
     pub verifier: Arc<Verifier>,
+    /// How long revoked keys went on; none where it is not measured.
+    pub revocation_delays: Option<Arc<RevocationDelays>>,
     /// Taking in what the provider sends; none without a secret to verify it with.
     pub webhooks: Option<Arc<Webhooks>>,
     /// Readiness.
@@ -80,6 +82,7 @@ fn routes(metrics: MetricsFor) -> Routes {
         .and(v1::audit_events::routes())
         .and(v1::key_holder::routes())
         .and(v1::keys::routes())
+        .and(v1::status::routes())
         .and(webhooks::routes())
         .and(operations::routes())
         .and(metrics_routes(metrics))
@@ -90,6 +93,7 @@ impl Api {
     pub fn mount(self) -> impl Fn(&mut web::ServiceConfig) + Clone + Send + Sync + 'static {
         let whom = if self.open_metrics { MetricsFor::Anybody } else { MetricsFor::Services };
         let routes = routes(whom).mount(&self.metrics);
+        let delays = web::Data::new(v1::status::Delays(self.revocation_delays));
         let receiver = web::Data::new(Receiver(self.webhooks));
         let document = web::Data::new(Document(document().into()));
         move |config| {
@@ -103,6 +107,7 @@ impl Api {
                 .app_data(web::Data::from(self.audit.clone()))
                 .app_data(web::Data::from(self.verifier.clone()))
                 .app_data(web::Data::from(self.metrics.clone()))
+                .app_data(delays.clone())
                 .app_data(receiver.clone())
                 .app_data(database(self.database.clone()))
                 .app_data(document.clone())

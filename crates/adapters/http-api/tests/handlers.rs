@@ -167,9 +167,10 @@ impl Ports {
             keys: Arc::new(keys),
             audit: Arc::new(AuditTrail { reader: Arc::new(self.audit), clock: Arc::new(FixedClock::default()) }),
             verifier,
+            revocation_delays: None,
             webhooks: None,
             database: Arc::new(Down),
-            metrics: Arc::new(HttpMetrics::new(Vec::new()).unwrap()),
+            metrics: Arc::new(HttpMetrics::new(Vec::new(), Vec::new()).unwrap()),
             open_metrics: false,
         };
         let app = init_service(App::new().configure(api.mount()).wrap(Observe)).await;

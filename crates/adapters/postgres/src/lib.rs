@@ -3,6 +3,7 @@
 //! [`PgStore`] implements all ports. Nothing outside this crate knows SQL, a table or a constraint name.
 
 mod activity;
+mod canary;
 mod connect;
 mod error;
 mod feed;

@@ -3,7 +3,9 @@
 //! Uses nothing but the ports. A function panics where the store breaks the promise that is the function's name.
 #![expect(clippy::missing_panics_doc, reason = "panicking is how a contract says that it was broken")]
 
+pub mod canary;
 pub mod changes;
+pub mod ends;
 pub mod keys;
 pub mod pages;
 pub mod requests;
@@ -16,14 +18,14 @@ use std::time::Duration;
 
 use portal_accounts::contract::provision;
 use portal_accounts::{AccountsStore, User};
-use portal_authz::action::{CreateKey, LookUpCredential, ManageServiceTokens, ReadKeys};
+use portal_authz::action::{CreateKey, EndKeysOfDeleted, KeepCanary, LookUpCredential, ManageServiceTokens, ReadKeys};
 use portal_authz::{Action, Authorized, Job, Platform, Principal, Role, Roles, Unchecked, UserPrincipal};
 use portal_kernel::{AccountId, ApiKeyId, Id, ServiceTokenId, StoreError, Timestamp};
 
 use crate::{
-    ActivityLog, ApiKey, ApiKeyReader, ApiKeysStore, ApiKeysTx, CredentialReader, Digest, KeyEnvironment, KeyName,
-    KeyPolicy, KeyScopes, KeySecret, KeySecrets, Kid, ModelAllowList, Networks, NewApiKey, NewSecret, PepperVersion,
-    RateLimit, RateLimits, ServiceCredentialReader, ServiceTokenReader,
+    ActivityLog, ApiKey, ApiKeyReader, ApiKeysStore, ApiKeysTx, CanaryReader, CredentialReader, Digest, KeyEnvironment,
+    KeyName, KeyPolicy, KeyScopes, KeySecret, KeySecrets, Kid, ModelAllowList, Networks, NewApiKey, NewSecret,
+    PepperVersion, RateLimit, RateLimits, ServiceCredentialReader, ServiceTokenReader,
 };
 
 /// The store under test, behind all of its ports.
@@ -39,6 +41,8 @@ pub struct Ports<'a> {
     pub credentials: &'a dyn CredentialReader,
     /// Finds presented service tokens.
     pub service_credentials: &'a dyn ServiceCredentialReader,
+    /// Reads the program's own key.
+    pub canary: &'a dyn CanaryReader,
     /// Reads service tokens for operators.
     pub service_tokens: &'a dyn ServiceTokenReader,
     /// Remembers when service tokens were used.
@@ -139,6 +143,18 @@ pub fn look_up() -> Authorized<LookUpCredential, Platform> {
 pub fn operator() -> Authorized<ManageServiceTokens, Platform> {
     let who = Principal::System(Job::Operator);
     Unchecked::new(Platform).authorize(&who).expect("an operator may manage service tokens")
+}
+
+/// What the job is cleared for that ends keys.
+pub fn ending() -> Authorized<EndKeysOfDeleted, Platform> {
+    let who = Principal::System(Job::KeyEnds);
+    Unchecked::new(Platform).authorize(&who).expect("the job may end keys of deleted accounts")
+}
+
+/// What the job is cleared for that measures revocations.
+pub fn keeping() -> Authorized<KeepCanary, Platform> {
+    let who = Principal::System(Job::Canary);
+    Unchecked::new(Platform).authorize(&who).expect("the job may make and revoke its own key")
 }
 
 /// The key with a secret.

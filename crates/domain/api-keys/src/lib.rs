@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 pub mod authenticate;
+pub mod canary;
 mod change;
 #[cfg(feature = "testing")]
 pub mod contract;
@@ -19,6 +20,7 @@ pub mod key;
 pub mod key_holder;
 pub mod key_scope;
 pub mod key_secret;
+pub mod keys_of_deleted;
 mod known;
 pub mod known_keys;
 pub mod known_service_tokens;
@@ -31,6 +33,7 @@ pub mod policy;
 pub mod ports;
 pub mod rate_limit;
 pub mod read;
+pub mod revocation_delays;
 pub mod revoke;
 pub mod rotate;
 pub mod service_token;
@@ -40,6 +43,7 @@ pub mod update;
 pub mod verify;
 
 pub use authenticate::{AuthenticateError, ServiceRefusal, ServiceRefused, Services, StoredServiceToken};
+pub use canary::{Canary, CanaryError, CanaryKey, CanaryLife, Watch};
 pub use create::{CreateKeyError, KeyDraft};
 pub use credential::{Brand, InvalidBrand, KeyEnvironment, Kid};
 pub use digest::{Digest, InvalidPepper, PepperVersion, Peppers};
@@ -50,6 +54,7 @@ pub use judge::{Check, Code, Judgement, KeyUse, StoredKey};
 pub use key::{ApiKey, InvalidKeyName, KeyName, KeyPatch, KeyState, NewApiKey};
 pub use key_scope::{InvalidKeyScopes, KeyScope, KeyScopes};
 pub use key_secret::{InvalidOverlap, KeySecret, KeySecrets, NewSecret, Overlap, Rotation};
+pub use keys_of_deleted::{EndKeysError, KeysOfDeleted};
 pub use known_keys::KnownKeys;
 pub use known_service_tokens::KnownServiceTokens;
 pub use last_used::{Activity, LastUsed};
@@ -59,16 +64,17 @@ pub use networks::{InvalidNetworks, Networks};
 pub use once::Repeated;
 pub use policy::KeyPolicy;
 pub use ports::{
-    ActivityLog, ApiKeyReader, ApiKeyRepository, ApiKeysStore, ApiKeysTx, CredentialReader, ServiceCredentialReader,
-    ServiceTokenReader, ServiceTokenRepository,
+    ActivityLog, ApiKeyReader, ApiKeyRepository, ApiKeysStore, ApiKeysTx, CanaryReader, CanaryRepository,
+    CredentialReader, ServiceCredentialReader, ServiceTokenReader, ServiceTokenRepository,
 };
 #[cfg(any(test, feature = "testing"))]
 pub use ports::{
-    MockActivityLog, MockApiKeyReader, MockApiKeyRepository, MockCredentialReader, MockServiceCredentialReader,
-    MockServiceTokenReader, MockServiceTokenRepository,
+    MockActivityLog, MockApiKeyReader, MockApiKeyRepository, MockCanaryReader, MockCanaryRepository,
+    MockCredentialReader, MockServiceCredentialReader, MockServiceTokenReader, MockServiceTokenRepository,
 };
 pub use rate_limit::{InvalidRateLimits, RateLimit, RateLimits};
 pub use read::ReadKeyError;
+pub use revocation_delays::{DelayCounts, DelaySummary, LastHour, RevocationDelays};
 pub use revoke::RevokeKeyError;
 pub use rotate::RotateKeyError;
 pub use service_token::{

@@ -1,11 +1,13 @@
 //! What keys and service tokens need from a store.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use portal_audit::AuditLog;
 use portal_authz::action::{
-    CreateKey, DisableKey, LookUpCredential, ManageServiceTokens, ReadKeys, RevokeKey, RotateKey, UpdateKey,
+    CreateKey, DisableKey, EndKeysOfDeleted, KeepCanary, LookUpCredential, ManageServiceTokens, ReadKeys, RevokeKey,
+    RotateKey, UpdateKey,
 };
 use portal_authz::{Authorized, Platform, Unchecked};
 use portal_kernel::{
@@ -13,8 +15,8 @@ use portal_kernel::{
 };
 
 use crate::{
-    ApiKey, KeyPatch, Kid, ListedServiceToken, NewApiKey, NewServiceToken, Rotation, ServiceName, ServiceToken,
-    StoredKey, StoredServiceToken,
+    ApiKey, CanaryKey, CanaryLife, KeyPatch, Kid, ListedServiceToken, NewApiKey, NewServiceToken, Rotation,
+    ServiceName, ServiceToken, StoredKey, StoredServiceToken,
 };
 
 /// Keys, inside a transaction.
@@ -50,6 +52,17 @@ pub trait ApiKeyRepository: Send {
 
     /// [`ApiKey::revoked`]; `Stale` if somebody else changed it first.
     async fn revoke(&mut self, key: Authorized<RevokeKey, ApiKey>, at: Timestamp) -> Result<ApiKey, StoreError>;
+
+    /// [`ApiKey::revoked`], of up to so many keys that were not revoked, of accounts that were deleted and of the personal accounts of people
+    /// who were; of the given accounts alone, where some are given. Keys that another transaction holds are left to it. Answers which
+    /// keys those were.
+    async fn revoke_of_deleted(
+        &mut self,
+        cleared: &Authorized<EndKeysOfDeleted, Platform>,
+        accounts: Option<Vec<AccountId>>,
+        at: Timestamp,
+        most: usize,
+    ) -> Result<Vec<(AccountId, ApiKeyId)>, StoreError>;
 }
 
 /// Service tokens, inside a transaction.
@@ -80,12 +93,30 @@ pub trait ServiceTokenRepository: Send {
     ) -> Result<Option<ServiceToken>, StoreError>;
 }
 
+/// The program's own key, inside a transaction.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait CanaryRepository: Send {
+    /// Lets it live, if it was revoked that long ago; or if whoever let it live before did not revoke it for half a minute longer than that.
+    /// None otherwise. Of several at once one does.
+    async fn begin(
+        &mut self,
+        cleared: &Authorized<KeepCanary, Platform>,
+        rest: Duration,
+    ) -> Result<Option<CanaryLife>, StoreError>;
+
+    /// Revokes it; false if that life is over.
+    async fn end(&mut self, cleared: &Authorized<KeepCanary, Platform>, life: CanaryLife) -> Result<bool, StoreError>;
+}
+
 /// The repositories of one transaction.
 pub trait ApiKeysTx: Finish {
     /// Keys.
     fn keys(&mut self) -> &mut dyn ApiKeyRepository;
     /// Service tokens.
     fn service_tokens(&mut self) -> &mut dyn ServiceTokenRepository;
+    /// The program's own key.
+    fn canary(&mut self) -> &mut dyn CanaryRepository;
     /// Named requests.
     fn requests(&mut self) -> &mut dyn IdempotencyLog;
     /// The trail.
@@ -141,6 +172,14 @@ pub trait ServiceCredentialReader: Send + Sync {
         cleared: &Authorized<LookUpCredential, Platform>,
         kid: Kid,
     ) -> Result<Option<Arc<StoredServiceToken>>, StoreError>;
+}
+
+/// Reads the program's own key, outside any transaction.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait CanaryReader: Send + Sync {
+    /// There always is one.
+    async fn canary(&self, cleared: &Authorized<LookUpCredential, Platform>) -> Result<CanaryKey, StoreError>;
 }
 
 /// Remembers when credentials were last used, outside any transaction.

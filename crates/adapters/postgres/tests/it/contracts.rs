@@ -174,12 +174,18 @@ mod of_api_keys {
             keys: store,
             credentials: store,
             service_credentials: store,
+            canary: store,
             service_tokens: store,
             service_activity: store,
         }
     }
 
     contract! { super::ports;
+        canary {
+            it_lives_and_is_revoked
+            it_begins_after_its_rest_alone
+            of_two_that_let_it_live_one_does
+        }
         changes {
             an_update_shows_everywhere
             a_key_is_stopped_and_goes_on
@@ -190,6 +196,12 @@ mod of_api_keys {
             a_key_that_there_is_not_is_none_to_change
             live_keys_are_counted
             who_counts_live_keys_waits_for_others
+        }
+        ends {
+            keys_of_the_deleted_end_once
+            keys_end_in_the_accounts_that_are_given
+            keys_end_part_by_part
+            a_key_that_somebody_else_ends_is_left_to_them
         }
         keys {
             an_unknown_key_is_none
