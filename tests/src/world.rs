@@ -74,6 +74,7 @@ const SAMPLES: &[Sample] = &[
     plain("getPresentedKey"),
     Sample { success: 202, ..plain("revokePresentedKey") },
     Sample { body: Some(|_| json!({ "type": "user.updated" })), ..plain("receiveClerkWebhook") },
+    Sample { body: Some(|_| json!([])), ..plain("receiveSecretScanningReport") },
     own("listAuditEvents"),
     Sample { body: Some(|world| json!({ "key": world.secret })), ..plain("verifyApiKey") },
     Sample { body: Some(|world| json!({ "keys": [{ "key": world.secret }] })), ..plain("verifyApiKeys") },

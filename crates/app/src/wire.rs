@@ -8,7 +8,7 @@ use portal_accounts::{
 };
 use portal_api_keys::{
     Activity, ApiKeys, ApiKeysStore, Brand, Canary, KeysOfDeleted, KnownKeys, KnownServiceTokens, OldRequests, Peppers,
-    ServiceTokens, Services, Verifier,
+    SecretScanning, ServiceTokens, Services, Verifier,
 };
 use portal_audit::AuditTrail;
 use portal_clerk::{
@@ -24,6 +24,7 @@ use portal_web::Web;
 
 use crate::audit::{AuditTools, HeadSigning};
 use crate::metrics::Sources;
+use crate::scanning_keys::ScanningKeys;
 use crate::settings::{AccountsSettings, KeySettings, Settings};
 use crate::system::{OsEntropy, SystemClock, V7Ids};
 
@@ -165,11 +166,17 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         last_used,
         legacy: settings.legacy_service,
     };
+    let (keys, services) = (Arc::new(keys), Arc::new(services));
+    let secret_scanning = (!settings.scanning_keys.is_empty()).then(|| {
+        let (verifier, keys, services) = (verifier.clone(), keys.clone(), services.clone());
+        let signatures = Arc::new(ScanningKeys(settings.scanning_keys));
+        Arc::new(SecretScanning { signatures, verifier, keys, services })
+    });
     let kit = Kit {
         authenticator: authenticator.clone(),
         sign_in: Arc::new(sign_in),
         failed_sign_ins,
-        services: Arc::new(services),
+        services,
         verifier: verifier.clone(),
         service_log: ServiceLog::default(),
         ids,
@@ -196,11 +203,12 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         profiles: Arc::new(profiles),
         organizations: organizations.clone(),
         sessions: Arc::new(sessions),
-        keys: Arc::new(keys),
+        keys,
         audit: Arc::new(AuditTrail { reader: store.clone(), clock }),
         verifier,
         revocation_delays,
         webhooks,
+        secret_scanning,
         database: store.clone(),
         metrics: Arc::new(metrics),
         open_metrics: settings.metrics.open,

@@ -28,6 +28,7 @@ mod profile;
 mod replicas;
 mod revocation_status;
 mod sameness;
+mod secret_scanning;
 mod services;
 mod sessions;
 mod settings;

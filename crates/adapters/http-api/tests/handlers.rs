@@ -168,6 +168,7 @@ impl Ports {
             audit: Arc::new(AuditTrail { reader: Arc::new(self.audit), clock: Arc::new(FixedClock::default()) }),
             verifier,
             revocation_delays: None,
+            secret_scanning: None,
             webhooks: None,
             database: Arc::new(Down),
             metrics: Arc::new(HttpMetrics::new(Vec::new(), Vec::new()).unwrap()),

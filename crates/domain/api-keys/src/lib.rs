@@ -36,6 +36,7 @@ pub mod read;
 pub mod revocation_delays;
 pub mod revoke;
 pub mod rotate;
+pub mod secret_scanning;
 pub mod service_token;
 #[cfg(test)]
 mod testing;
@@ -77,6 +78,9 @@ pub use read::ReadKeyError;
 pub use revocation_delays::{DelayCounts, DelaySummary, LastHour, RevocationDelays};
 pub use revoke::RevokeKeyError;
 pub use rotate::RotateKeyError;
+#[cfg(any(test, feature = "testing"))]
+pub use secret_scanning::MockReportSignatures;
+pub use secret_scanning::{FoundSecret, ReportError, ReportSignatures, Reported, SecretScanning};
 pub use service_token::{
     InvalidServiceName, ListedServiceToken, NewServiceToken, ServiceName, ServiceToken, ServiceTokenDraft,
     ServiceTokenError, ServiceTokenState, ServiceTokens,
