@@ -1,6 +1,6 @@
 //! Reports of published secrets: who is believed, and what becomes of what they found.
 
-use aws_lc_rs::encoding::{AsDer, EcPublicKeyX509Der};
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
 use base64::Engine;
@@ -21,7 +21,7 @@ impl Partner {
 
     /// As it stands in the partner's list.
     fn public_key(&self) -> String {
-        let der: EcPublicKeyX509Der<'_> = self.0.public_key().as_der().unwrap();
+        let der: PublicKeyX509Der<'_> = self.0.public_key().as_der().unwrap();
         STANDARD.encode(der.as_ref())
     }
 

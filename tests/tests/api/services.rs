@@ -232,11 +232,11 @@ async fn end_every_secret(portal: &Portal, other: &Process, line: &FeedLine, sta
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_ends_here_ends_on_the_other_server_within_a_second() {
+async fn t28_a_token_that_ends_here_ends_on_the_other_server_within_a_second() {
     serve_if_asked();
     let portal = Portal::start().await;
     let line = FeedLine::to(portal.database.url()).await;
-    let test = "services::a_token_that_ends_here_ends_on_the_other_server_within_a_second";
+    let test = "services::t28_a_token_that_ends_here_ends_on_the_other_server_within_a_second";
     let settings = [("PORTAL_DATABASE__DIRECT_URL", &*line.url()), ("PORTAL_METRICS__OPEN", "true")];
     let other = portal.process_with(test, &settings);
     for state in [Line::Sound, Line::WithoutDoorbell, Line::Stalled] {

@@ -8,6 +8,7 @@ mod connect;
 mod error;
 mod feed;
 mod migrate;
+mod peppers;
 mod pool;
 mod prepared;
 mod reader;

@@ -8,6 +8,7 @@ pub mod changes;
 pub mod ends;
 pub mod keys;
 pub mod pages;
+pub mod peppers;
 pub mod requests;
 pub mod service_tokens;
 pub mod trail;
@@ -25,7 +26,7 @@ use portal_kernel::{AccountId, ApiKeyId, Id, ServiceTokenId, StoreError, Timesta
 use crate::{
     ActivityLog, ApiKey, ApiKeyReader, ApiKeysStore, ApiKeysTx, CanaryReader, CredentialReader, Digest, KeyEnvironment,
     KeyName, KeyPolicy, KeyScopes, KeySecret, KeySecrets, Kid, ModelAllowList, Networks, NewApiKey, NewSecret,
-    PepperVersion, RateLimit, RateLimits, ServiceCredentialReader, ServiceTokenReader,
+    PepperReader, PepperVersion, RateLimit, RateLimits, ServiceCredentialReader, ServiceTokenReader,
 };
 
 /// The store under test, behind all of its ports.
@@ -41,6 +42,8 @@ pub struct Ports<'a> {
     pub credentials: &'a dyn CredentialReader,
     /// Finds presented service tokens.
     pub service_credentials: &'a dyn ServiceCredentialReader,
+    /// Tells what digests were made with.
+    pub peppers: &'a dyn PepperReader,
     /// Reads the program's own key.
     pub canary: &'a dyn CanaryReader,
     /// Reads service tokens for operators.

@@ -94,6 +94,16 @@ impl Peppers {
         Ok(Self { by_version, newest })
     }
 
+    /// The version that new digests are made with.
+    pub fn newest(&self) -> PepperVersion {
+        self.newest
+    }
+
+    /// All versions, the oldest first.
+    pub fn versions(&self) -> impl Iterator<Item = PepperVersion> {
+        self.by_version.keys().copied()
+    }
+
     /// The digest of a new credential, with the newest pepper.
     pub fn digest(&self, text: &SecretString) -> (PepperVersion, Digest) {
         (self.newest, self.compute(self.newest, text.expose_secret()).unwrap_or(Digest::NOTHING))
@@ -148,6 +158,7 @@ mod tests {
     fn an_old_pepper_still_verifies_and_the_newest_makes_new_digests() {
         let (old, digest) = peppers(&[(1, 7)]).digest(&"text".into());
         let rotated = peppers(&[(1, 7), (2, 8)]);
+        assert_eq!((rotated.newest(), rotated.versions().collect::<Vec<_>>()), (version(2), vec![old, version(2)]));
         assert!(rotated.matches("text", old, &digest));
         assert_eq!(rotated.digest(&"text".into()).0, version(2));
         assert!(!peppers(&[(2, 8)]).matches("text", old, &digest), "a retired pepper verifies nothing");

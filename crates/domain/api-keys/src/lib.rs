@@ -66,12 +66,13 @@ pub use once::Repeated;
 pub use policy::KeyPolicy;
 pub use ports::{
     ActivityLog, ApiKeyReader, ApiKeyRepository, ApiKeysStore, ApiKeysTx, CanaryReader, CanaryRepository,
-    CredentialReader, ServiceCredentialReader, ServiceTokenReader, ServiceTokenRepository,
+    CredentialReader, PepperReader, ServiceCredentialReader, ServiceTokenReader, ServiceTokenRepository,
 };
 #[cfg(any(test, feature = "testing"))]
 pub use ports::{
     MockActivityLog, MockApiKeyReader, MockApiKeyRepository, MockCanaryReader, MockCanaryRepository,
-    MockCredentialReader, MockServiceCredentialReader, MockServiceTokenReader, MockServiceTokenRepository,
+    MockCredentialReader, MockPepperReader, MockServiceCredentialReader, MockServiceTokenReader,
+    MockServiceTokenRepository,
 };
 pub use rate_limit::{InvalidRateLimits, RateLimit, RateLimits};
 pub use read::ReadKeyError;

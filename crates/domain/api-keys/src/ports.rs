@@ -15,8 +15,8 @@ use portal_kernel::{
 };
 
 use crate::{
-    ApiKey, CanaryKey, CanaryLife, KeyPatch, Kid, ListedServiceToken, NewApiKey, NewServiceToken, Rotation,
-    ServiceName, ServiceToken, StoredKey, StoredServiceToken,
+    ApiKey, CanaryKey, CanaryLife, KeyPatch, Kid, ListedServiceToken, NewApiKey, NewServiceToken, PepperVersion,
+    Rotation, ServiceName, ServiceToken, StoredKey, StoredServiceToken,
 };
 
 /// Keys, inside a transaction.
@@ -180,6 +180,19 @@ pub trait ServiceCredentialReader: Send + Sync {
 pub trait CanaryReader: Send + Sync {
     /// There always is one.
     async fn canary(&self, cleared: &Authorized<LookUpCredential, Platform>) -> Result<CanaryKey, StoreError>;
+}
+
+/// Tells what the digests were made with, outside any transaction.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait PepperReader: Send + Sync {
+    /// How many secrets, of keys and of service tokens, count at that moment and were made with which pepper, the oldest first. Whether an
+    /// account is active does not matter: it may be again.
+    async fn peppers_in_use(
+        &self,
+        cleared: &Authorized<ManageServiceTokens, Platform>,
+        now: Timestamp,
+    ) -> Result<Vec<(PepperVersion, usize)>, StoreError>;
 }
 
 /// Remembers when credentials were last used, outside any transaction.

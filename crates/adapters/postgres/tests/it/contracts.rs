@@ -175,6 +175,7 @@ mod of_api_keys {
             credentials: store,
             service_credentials: store,
             canary: store,
+            peppers: store,
             service_tokens: store,
             service_activity: store,
         }
@@ -223,6 +224,10 @@ mod of_api_keys {
             new_keys_do_not_shift_the_pages
             a_page_holds_revoked_keys
             a_page_holds_one_accounts_keys
+        }
+        peppers {
+            a_pepper_is_in_use_while_a_secret_of_a_key_counts
+            a_pepper_is_in_use_while_a_secret_of_a_service_token_counts
         }
         requests {
             a_request_is_claimed_once
