@@ -94,6 +94,7 @@ impl PortalBuilder {
             ("PORTAL_KEYS__PEPPERS__1", "cGVwcGVyIG9mIHRoZSBibGFjay1ib3ggdGVzdHMgMzIgYnl0ZXM=".to_owned()),
             ("PORTAL_AUDIT__SIGNING_KEY", "c2lnbmluZyBrZXkgb2YgYmxhY2stYm94IHRlc3RzIDM=".to_owned()),
             ("DATABASE_URL", database.url().to_owned()),
+            ("PORTAL_CANARY__ENABLED", "false".to_owned()),
             ("PORTAL_LIMITS__USER_READS_PER_MINUTE", UNREACHABLE.to_owned()),
             ("PORTAL_LIMITS__USER_WRITES_PER_MINUTE", UNREACHABLE.to_owned()),
             ("PORTAL_LIMITS__USER_PROVIDER_CALLS_PER_MINUTE", UNREACHABLE.to_owned()),
@@ -274,9 +275,8 @@ impl Portal {
     /// If Acme has no members.
     pub async fn add_member(&self, name: &str, role: &str) -> String {
         let acme = self.person("alice").memberships[0].organization.clone();
-        let id = format!("orgmem_dev_{name}");
-        let (created_at, updated_at) = (self.now().unix_millis(), self.now().unix_millis());
-        let membership = Membership { id, organization: acme, role: role.to_owned(), created_at, updated_at };
+        let (id, role, now) = (format!("orgmem_dev_{name}"), role.to_owned(), self.now().unix_millis());
+        let membership = Membership { id, organization: acme, role, created_at: now, updated_at: now };
         self.idp.add_person(Person { memberships: vec![membership], ..Person::new(name) });
         self.get("/v1/me", &self.token(name)).await.text_at("/user/id")
     }

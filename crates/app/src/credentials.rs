@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use portal_api_keys::{
-    Activity, ApiKeys, ApiKeysStore, KnownKeys, LegacyToken, OldRequests, Peppers, ServiceTokens, Services, Verifier,
+    Activity, ApiKeys, ApiKeysStore, KeysOfDeleted, KnownKeys, KnownServiceTokens, LegacyToken, OldRequests, Peppers,
+    ServiceTokens, Services, Verifier,
 };
 use portal_kernel::ServiceTokenId;
 use portal_postgres::{PgFeed, PgStore};
@@ -25,6 +26,8 @@ pub struct Credentials {
     pub service_activity: Arc<Activity<ServiceTokenId>>,
     /// Deletes names of requests that count no more.
     pub old_requests: Arc<OldRequests>,
+    /// Ends the keys of accounts that are gone; runs as long as the server.
+    pub keys_of_deleted: Arc<KeysOfDeleted>,
 }
 
 impl Credentials {
@@ -40,7 +43,7 @@ impl Credentials {
         let service_tokens = service_tokens(store.clone(), peppers.clone(), surroundings);
         let service_activity = Activity { last_used: Arc::default(), log: store.clone() };
         let services = Services {
-            reader: store.clone(),
+            reader: Arc::new(KnownServiceTokens::new(store.clone(), feed.clone(), clock.clone())),
             peppers: peppers.clone(),
             clock: clock.clone(),
             last_used: service_activity.last_used.clone(),
@@ -55,6 +58,7 @@ impl Credentials {
         };
         let keys_store = store.clone() as Arc<ApiKeysStore>;
         let old_requests = OldRequests { store: keys_store.clone(), clock: clock.clone() };
+        let keys_of_deleted = KeysOfDeleted::new(store.clone(), &**feed, ids.clone(), clock.clone());
         let reader = store.clone();
         let keys = ApiKeys { store: keys_store, reader, peppers, brand, ids, entropy, clock, most_keys };
         Self {
@@ -64,6 +68,7 @@ impl Credentials {
             service_tokens,
             service_activity: Arc::new(service_activity),
             old_requests: Arc::new(old_requests),
+            keys_of_deleted: Arc::new(keys_of_deleted),
         }
     }
 }

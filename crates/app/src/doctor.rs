@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portal_api_keys::{LegacyToken, ListedServiceToken, ServiceTokenReader};
+use portal_api_keys::{LegacyToken, ListedServiceToken, PepperReader, PepperVersion, Peppers, ServiceTokenReader};
 use portal_authz::action::ManageServiceTokens;
 use portal_authz::{Platform, Scope, Unchecked};
 use portal_clerk::{ClerkAuthenticator, JwksCheck};
@@ -67,6 +67,7 @@ pub(crate) async fn run(from: &SettingsSource) -> Result<ExitCode, Failure> {
             report.ok("settings", "complete, and they agree with each other");
             check_proxies(&mut report, &settings.public_origin, &settings.http);
             check_database(&mut report, &settings.database).await;
+            check_peppers(&mut report, &settings).await;
             check_webhooks(&mut report, &settings);
             check_legacy_service(&mut report, settings.legacy_service.as_ref());
             check_provider(&mut report, settings).await;
@@ -196,6 +197,40 @@ fn tell_of_services(report: &mut Report, tokens: &[ListedServiceToken], now: Tim
     }
     if never.is_empty() && soon.is_empty() {
         report.ok("services", &format!("{} tokens, all in use and for longer", live.len()));
+    }
+}
+
+async fn check_peppers(report: &mut Report, settings: &Settings) {
+    let cleared = Unchecked::new(Platform).authorize::<ManageServiceTokens>(&operator(None).principal);
+    let (Ok(store), Ok(cleared)) = (PgStore::new(&settings.database), cleared) else { return };
+    match store.peppers_in_use(&cleared, SystemClock.now()).await {
+        Ok(in_use) => tell_of_peppers(report, &settings.keys.peppers, &in_use),
+        Err(error) => report.fail("peppers", &explain(&error)),
+    }
+}
+
+fn tell_of_peppers(report: &mut Report, peppers: &Peppers, in_use: &[(PepperVersion, usize)]) {
+    let known: Vec<_> = peppers.versions().collect();
+    for (version, secrets) in in_use {
+        let (number, is_newest) = (version.number(), *version == peppers.newest());
+        if !known.contains(version) {
+            report.fail(
+                "peppers",
+                &format!("{secrets} live secrets need version {number}: set keys.peppers.{number} again"),
+            );
+        } else if is_newest {
+            report.ok("peppers", &format!("{secrets} live secrets were made with version {number}, the newest"));
+        } else {
+            report.ok("peppers", &format!("{secrets} live secrets still need version {number}"));
+        }
+    }
+    let is_idle = |version: &&PepperVersion| in_use.iter().all(|(used, _)| used != *version);
+    for version in known.iter().filter(|version| **version != peppers.newest()).filter(is_idle) {
+        let number = version.number();
+        report.warn("peppers", &format!("no live secret needs version {number}: remove keys.peppers.{number}"));
+    }
+    if in_use.is_empty() {
+        report.ok("peppers", "there are no secrets yet");
     }
 }
 
@@ -366,6 +401,34 @@ mod tests {
         assert!(ends(now.plus(ENDS_SOON)).starts_with(fine));
         assert!(ends(now.plus(ENDS_SOON).minus(second)).starts_with(ending));
         assert!(ends(now).starts_with("ok    services       1 tokens"), "it has ended");
+    }
+
+    #[test]
+    fn it_is_told_which_peppers_secrets_need_and_which_can_go() {
+        let version = |number| PepperVersion::parse(number).unwrap();
+        let peppers = Peppers::new([1, 2, 3].map(|number| (version(number), vec![7; 32].into()))).unwrap();
+        let told = |in_use: &[(i16, usize)]| {
+            let in_use: Vec<_> = in_use.iter().map(|(number, secrets)| (version(*number), *secrets)).collect();
+            let mut report = Report::default();
+            tell_of_peppers(&mut report, &peppers, &in_use);
+            let lines: Vec<_> = report.text.lines().map(|line| line.replace(" peppers       ", "")).collect();
+            (lines, report.failed)
+        };
+        let (lines, failed) = told(&[(1, 4), (3, 9)]);
+        assert!(!failed);
+        assert_eq!(
+            lines,
+            [
+                "ok    4 live secrets still need version 1",
+                "ok    9 live secrets were made with version 3, the newest",
+                "warn  no live secret needs version 2: remove keys.peppers.2",
+            ]
+        );
+        let (lines, failed) = told(&[(1, 1), (2, 1), (4, 5)]);
+        assert!(failed);
+        assert_eq!(lines[2], "FAIL  5 live secrets need version 4: set keys.peppers.4 again");
+        assert_eq!(lines.len(), 3, "the newest need not be in use yet");
+        assert!(told(&[]).0.contains(&"ok    there are no secrets yet".to_owned()));
     }
 
     #[test]

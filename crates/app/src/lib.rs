@@ -10,6 +10,7 @@ mod doctor;
 mod head_keys;
 mod metrics;
 pub mod operator;
+pub mod scanning_keys;
 pub mod serve;
 pub mod service_token;
 pub mod settings;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use portal_accounts::{ReconcileHealth, RevocationHealth, SignInHealth, WebhookHealth};
+use portal_api_keys::RevocationDelays;
 use portal_clerk::{ClerkAuthenticator, ClerkStats};
-use portal_http_kit::{Metric, MetricKind, RateLimits};
+use portal_http_kit::{DelayMetric, Metric, MetricKind, RateLimits};
 use portal_postgres::PgStore;
 
 use crate::audit::HeadSigning;
@@ -19,6 +20,7 @@ pub(crate) struct Sources {
     pub(crate) sign_ins: Arc<SignInHealth>,
     pub(crate) rate_limits: Arc<RateLimits>,
     pub(crate) head_signing: Arc<HeadSigning>,
+    pub(crate) revocation_delays: Option<Arc<RevocationDelays>>,
 }
 
 /// Makes a metric of one count of a source.
@@ -38,6 +40,15 @@ impl Sources {
         let [mut all, more] = [self.of_requests(), self.of_synchronization()];
         all.extend(more);
         all
+    }
+
+    pub(crate) fn delays(&self) -> Vec<DelayMetric> {
+        let measured = self.revocation_delays.iter().cloned().map(|delays| DelayMetric {
+            name: "portal_key_revocation_seconds",
+            help: "How long this process went on with the key that is revoked each minute, after its revocation.",
+            read: Arc::new(move || delays.counts()),
+        });
+        measured.collect()
     }
 
     fn of_requests(&self) -> Vec<Metric> {

@@ -1,5 +1,6 @@
 //! The web server: bind first, then run, so that whoever starts it knows the port.
 
+use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,12 +12,13 @@ use portal_accounts::{
     FailedSignIns, Reconciler, Retention, RevokeAgain, RevokedAgain, SignIn, WebhookHealth, Webhooks,
 };
 use portal_api_keys::last_used::pause;
-use portal_api_keys::{Activity, OldRequests};
+use portal_api_keys::{Activity, Canary, CanaryError, EndKeysError, KeysOfDeleted, OldRequests, Watch};
 use portal_http_api::mount_metrics;
 use portal_http_kit::{Observe, cors};
 use portal_kernel::ServiceTokenId;
 use portal_postgres::PgFeed;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::audit::HeadSigning;
@@ -40,6 +42,12 @@ const RECONCILE_EVERY: Duration = Duration::from_hours(1);
 
 /// How often what is old is deleted.
 const FORGET_EVERY: Duration = Duration::from_hours(1);
+
+/// How often the server looks whether it heard of accounts that are gone.
+const END_KEYS_EVERY: Duration = Duration::from_secs(1);
+
+/// So many times later it looks at all accounts, also at those that it did not hear of.
+const END_ALL_KEYS_AFTER: u32 = 600;
 
 /// How often the server looks whether it knows what sign-ins need.
 const PREPARE_EVERY: Duration = Duration::from_millis(250);
@@ -81,6 +89,8 @@ pub struct Bound {
     reconciler: Arc<Reconciler>,
     retention: Arc<Retention>,
     old_requests: Arc<OldRequests>,
+    keys_of_deleted: Arc<KeysOfDeleted>,
+    canary: Option<Arc<Canary>>,
     revoke_again: Arc<RevokeAgain>,
     webhooks: Option<Arc<Webhooks>>,
     head_signing: Arc<HeadSigning>,
@@ -114,6 +124,12 @@ impl Bound {
         let scanning = tokio::spawn(scan(self.reconciler.clone()));
         let recalling = tokio::spawn(recall(self.reconciler, self.webhooks.clone()));
         let forgetting = tokio::spawn(forget(self.retention, self.old_requests));
+        let ending_keys = tokio::spawn(end_keys(self.keys_of_deleted));
+        let canary: Vec<_> = self
+            .canary
+            .into_iter()
+            .flat_map(|canary| [tokio::spawn(keep_canary(canary.clone())), tokio::spawn(watch_canary(canary))])
+            .collect();
         let revoking = tokio::spawn(revoke_again(self.revoke_again));
         let head_signing = tokio::spawn(self.head_signing.run());
         let preparing = tokio::spawn(prepare(self.sign_in));
@@ -126,6 +142,8 @@ impl Bound {
         scanning.abort();
         recalling.abort();
         forgetting.abort();
+        ending_keys.abort();
+        canary.iter().for_each(JoinHandle::abort);
         revoking.abort();
         head_signing.abort();
         preparing.abort();
@@ -197,6 +215,8 @@ pub fn bind(
         reconciler: wired.reconciler.clone(),
         retention: wired.retention.clone(),
         old_requests: wired.credentials.old_requests.clone(),
+        keys_of_deleted: wired.credentials.keys_of_deleted.clone(),
+        canary: wired.canary.clone(),
         revoke_again: wired.revoke_again.clone(),
         sign_in: wired.api.kit.sign_in.clone(),
         failed_sign_ins: wired.api.kit.failed_sign_ins.clone(),
@@ -244,6 +264,51 @@ async fn note_uses(activity: Arc<Activity<ServiceTokenId>>) {
         if let Err(error) = activity.write().await {
             tracing::warn!(error = explain(&error), "when service tokens were used is not written yet; trying again");
         }
+    }
+}
+
+/// Ends the keys of accounts that are gone: soon after they went, and now and then of all, so that none is left from when no server ran.
+async fn end_keys(keys: Arc<KeysOfDeleted>) {
+    loop {
+        ended_keys(keys.end_all().await);
+        for _ in 0..END_ALL_KEYS_AFTER {
+            tokio::time::sleep(END_KEYS_EVERY).await;
+            ended_keys(keys.end_heard().await);
+        }
+    }
+}
+
+fn ended_keys(outcome: Result<usize, EndKeysError>) {
+    match outcome {
+        Ok(0) => {}
+        Ok(keys) => tracing::info!(keys, "keys of deleted accounts were revoked"),
+        Err(error) => tracing::warn!(error = explain(&error), "keys of deleted accounts are not revoked yet"),
+    }
+}
+
+/// Lets the program's own key live and revokes it. Every replica tries, and one does it.
+async fn keep_canary(canary: Arc<Canary>) -> Infallible {
+    loop {
+        tokio::time::sleep(canary.rest()).await;
+        let outcome = async {
+            if let Some(life) = canary.begin().await? {
+                tokio::time::sleep(canary.life()).await;
+                canary.end(life).await?;
+            }
+            Ok::<_, CanaryError>(())
+        };
+        if let Err(error) = outcome.await {
+            tracing::debug!(error = explain(&error), "how long revoked keys go on is not measured; trying again");
+        }
+    }
+}
+
+/// Measures how long this process goes on with it.
+async fn watch_canary(canary: Arc<Canary>) -> Infallible {
+    let mut watch = Watch::default();
+    loop {
+        let pause = canary.look(&mut watch).await;
+        tokio::time::sleep(pause).await;
     }
 }
 

@@ -4,8 +4,10 @@
 
 mod accounts;
 mod audit;
+mod canary;
 mod limits;
 mod reader;
+mod secret_scanning;
 mod services;
 
 use std::collections::BTreeMap;
@@ -27,6 +29,8 @@ pub use accounts::AccountsSettings;
 pub use audit::AuditSettings;
 pub use reader::Environment;
 use reader::Reader;
+
+use crate::scanning_keys::ScanningKey;
 
 /// One thing that is wrong, in one line.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,6 +82,10 @@ pub struct Settings {
     pub legacy_service: Option<LegacyToken>,
     /// The audit trail.
     pub audit: AuditSettings,
+    /// How often it is measured how long revoked keys go on, if at all.
+    pub canary_every: Option<Duration>,
+    /// Public keys of partners who report published secrets.
+    pub scanning_keys: BTreeMap<String, ScanningKey>,
     /// Metrics.
     pub metrics: MetricsSettings,
     /// Logs.
@@ -176,7 +184,7 @@ impl Settings {
             KeySettings::read(reader),
         );
         let (metrics, log) = (MetricsSettings::read(reader), LogSettings::read(reader));
-        let (audit, limits) = (AuditSettings::read(reader), limits::read(reader));
+        let (audit, limits, canary) = (AuditSettings::read(reader), limits::read(reader), canary::read(reader));
         if let (Some(http), Some(metrics)) = (&http, &metrics)
             && metrics.bind == Some(http.bind)
         {
@@ -184,6 +192,7 @@ impl Settings {
         }
         let sign_in_url = sign_in_url(reader);
         let webhooks = webhooks(reader);
+        let scanning_keys = secret_scanning::read(reader);
         let (accounts, legacy_service) = (AccountsSettings::read(reader), services::read(reader));
         let satellite = satellite(reader, sign_in_url.as_ref().map(Option::as_deref), origin.as_deref());
         let clerk = clerk.zip(satellite).and_then(|(mut options, satellite)| {
@@ -203,6 +212,8 @@ impl Settings {
             keys: keys?,
             legacy_service: legacy_service?,
             audit: audit?,
+            canary_every: canary?,
+            scanning_keys: scanning_keys?,
             metrics: metrics?,
             log: log?,
         })

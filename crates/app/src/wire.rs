@@ -6,7 +6,7 @@ use portal_accounts::{
     Accounts, AccountsStore, EndedSessions, Facts, FailedSignIns, GlobalSignOut, Intake, KnownUsers, Organizations,
     Profiles, Reconciler, Retention, RevokeAgain, RoleMap, SeenSessions, Sessions, SignIn, Turns, Webhooks,
 };
-use portal_api_keys::KeyFeed;
+use portal_api_keys::{Canary, KeyFeed, SecretScanning};
 use portal_audit::AuditTrail;
 use portal_clerk::{
     ClerkAuthenticator, ClerkDirectory, ClerkListing, ClerkOrganizations, ClerkSessions, ClerkSettings, ClerkWebhooks,
@@ -22,6 +22,7 @@ use portal_web::Web;
 use crate::audit::{AuditTools, HeadSigning};
 use crate::credentials::Credentials;
 use crate::metrics::Sources;
+use crate::scanning_keys::ScanningKeys;
 use crate::settings::{AccountsSettings, Settings};
 use crate::system::{OsEntropy, SystemClock, V7Ids};
 
@@ -41,6 +42,8 @@ pub struct Wired {
     pub reconciler: Arc<Reconciler>,
     /// Deletes what is old.
     pub retention: Arc<Retention>,
+    /// Measures how long revoked keys go on, where that is wanted; runs as long as the server.
+    pub canary: Option<Arc<Canary>>,
     /// Tells the provider of ends that it did not confirm.
     pub revoke_again: Arc<RevokeAgain>,
     /// The identity provider.
@@ -129,6 +132,17 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let reconciler = reconciler(&store, facts.clone(), listing);
     let retention = Retention { store: store.clone() as Arc<AccountsStore>, clock: clock.clone() };
     let credentials = Credentials::new(settings.keys, settings.legacy_service, (&store, &feed), surroundings);
+    let canary = settings.canary_every.map(|every| {
+        let reader = store.clone();
+        Arc::new(Canary::new(store.clone(), reader, feed.clone(), clock.clone(), every))
+    });
+    let revocation_delays = canary.as_ref().map(|canary| canary.delays.clone());
+    let secret_scanning = (!settings.scanning_keys.is_empty()).then(|| {
+        let Credentials { verifier, keys, services, .. } = &credentials;
+        let (verifier, keys, services) = (verifier.clone(), keys.clone(), services.clone());
+        let signatures = Arc::new(ScanningKeys(settings.scanning_keys));
+        Arc::new(SecretScanning { signatures, verifier, keys, services })
+    });
     let web = Web { public_origin: settings.public_origin.clone(), sign_in_url: settings.sign_in_url };
     let rate_limits = Arc::new(RateLimits::new(&settings.limits, clock.clone()));
     let kit = Kit {
@@ -152,8 +166,10 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         sign_ins,
         rate_limits,
         head_signing: head_signing.clone(),
+        revocation_delays: revocation_delays.clone(),
     };
-    let metrics = HttpMetrics::new(sources.metrics()).map_err(|error| WireError::Metrics(error.into()))?;
+    let metrics =
+        HttpMetrics::new(sources.metrics(), sources.delays()).map_err(|error| WireError::Metrics(error.into()))?;
     let api = Api {
         kit: Arc::new(kit),
         accounts: Arc::new(Accounts::new(store.clone())),
@@ -164,7 +180,9 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         audit: Arc::new(AuditTrail { reader: store.clone(), clock }),
         verifier: credentials.verifier.clone(),
         key_feed: Arc::new(KeyFeed { reader: store.clone() }),
+        revocation_delays,
         webhooks,
+        secret_scanning,
         database: store.clone(),
         metrics: Arc::new(metrics),
         open_metrics: settings.metrics.open,
@@ -177,6 +195,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         facts,
         reconciler: Arc::new(reconciler),
         retention: Arc::new(retention),
+        canary,
         revoke_again: Arc::new(revoke_again),
         authenticator,
         organizations,

@@ -4,6 +4,7 @@ mod caches;
 mod crowd;
 mod edge;
 mod ownership;
+mod secrets;
 
 use std::path::Path;
 use std::time::Duration;
@@ -389,9 +390,10 @@ fn no_advisory_loses_its_test() {
     let mut sources = String::new();
     read_all(&e2e::checkout().join("tests/tests"), &mut sources);
     read_all(&e2e::checkout().join("crates"), &mut sources);
-    let covered =
-        [1, 2, 4, 5, 6, 7, 9, 11, 12, 14, 15, 16, 17, 18, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 38, 39, 40, 41]
-            .map(|number| format!("t{number:02}_"));
+    let covered = [
+        1, 2, 4, 5, 6, 7, 9, 11, 12, 14, 15, 16, 17, 18, 19, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 38, 39, 40, 41,
+    ]
+    .map(|number| format!("t{number:02}_"));
     for name in covered {
         let test = sources
             .lines()

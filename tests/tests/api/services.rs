@@ -1,10 +1,11 @@
 //! Tokens of internal services, from the command line to their end.
 
+use std::io::Write;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use e2e::{Answer, Portal, PortalBuilder};
+use e2e::{Answer, FeedLine, Line, Portal, PortalBuilder, Process, serve_if_asked, within};
 use portal_app::settings::{LogFormat, LogSettings};
 use portal_app::telemetry;
 use portal_kernel::Clock;
@@ -139,6 +140,110 @@ async fn a_last_use_is_written_behind_and_no_refusal_counts_as_one() {
     let used = clock.now().to_string();
     let list = portal.service_token(&["list"]).await;
     assert!(list.contains(&used) && !list.contains("never"), "{used}\n{list}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_seen_before_costs_no_query_and_neither_does_one_that_there_is_not() {
+    let portal = Portal::start().await;
+    let token = create(&portal, &[]).await;
+    let unknown = Portal::start().await.gateway("elsewhere").await;
+    portal.hearing().await;
+    for (token, status) in [(&token, 200), (&unknown, 401)] {
+        let statements = portal.wired.store.statements();
+        statements.start();
+        assert_eq!(ask(&portal, token).await.status, status);
+        assert_eq!(statements.finish().len(), 1, "the first time is looked up");
+        statements.start();
+        for _ in 0..100 {
+            assert_eq!(ask(&portal, token).await.status, status);
+        }
+        assert_eq!(statements.finish(), Vec::<String>::new());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_the_database_makes_no_token_invalid_and_lets_none_in_for_long() {
+    let portal = PortalBuilder::default().set("PORTAL_DATABASE__ACQUIRE_TIMEOUT_MS", "100").start().await;
+    let token = create(&portal, &[]).await;
+    let never_seen = portal.gateway("never-seen").await;
+    portal.hearing().await;
+    assert_eq!(ask(&portal, &token).await.status, 200);
+    portal.database.refuse_connections(true).await.unwrap();
+    ask(&portal, &never_seen).await.assert_problem(503, "unavailable");
+    let is_refused = async || match ask(&portal, &token).await.status.as_u16() {
+        200 => false,
+        status => status == 503 || panic!("{status}"),
+    };
+    within(Duration::from_secs(1), "what is known is too old", is_refused).await;
+    for _ in 0..10 {
+        ask(&portal, &token).await.assert_problem(503, "unavailable");
+        ask(&portal, &never_seen).await.assert_problem(503, "unavailable");
+        ask(&portal, "nonsense").await.assert_problem(401, "invalid_service_token");
+    }
+    portal.database.refuse_connections(false).await.unwrap();
+    for token in [&token, &never_seen] {
+        within(Duration::from_secs(10), "it counts again", async || ask(&portal, token).await.status == 200).await;
+    }
+}
+
+/// What another server says of a token.
+async fn ask_at(other: &Process, token: &str) -> u16 {
+    let request = reqwest::Client::new().post(format!("{}/v1/keys/verify", other.base)).bearer_auth(token);
+    request.json(&json!({ "key": "nonsense" })).send().await.unwrap().status().as_u16()
+}
+
+/// The connections that the other server took from its pool: none more means that no query ran.
+async fn checkouts(other: &Process) -> String {
+    let metrics = other.get("/metrics", "").await.text;
+    let line = metrics.lines().find(|line| line.starts_with("portal_database_checkouts_total "));
+    line.unwrap().to_owned()
+}
+
+/// Each way to end a secret; the longest time for which the other server went on.
+async fn end_every_secret(portal: &Portal, other: &Process, line: &FeedLine, state: Line) -> Duration {
+    let bound = Duration::from_secs(1);
+    let mut longest = Duration::ZERO;
+    for way in ["revoked", "rotated"] {
+        line.set(Line::Sound);
+        let name = format!("{way}-{state:?}").to_lowercase();
+        let token = portal.gateway(&name).await;
+        let is_remembered = async || {
+            let before = checkouts(other).await;
+            ask_at(other, &token).await == 200 && checkouts(other).await == before
+        };
+        within(Duration::from_secs(10), "the token is remembered", is_remembered).await;
+        line.set(state);
+        let command: &[&str] = if way == "revoked" { &["revoke"] } else { &["rotate", "--overlap", "0s"] };
+        portal.service_token(&[command, &["--name", &name]].concat()).await;
+        let since = Instant::now();
+        loop {
+            let asked = since.elapsed();
+            match ask_at(other, &token).await {
+                200 => assert!(asked < bound, "{name} goes on for {asked:?}"),
+                status => {
+                    assert_eq!(status, 401, "{name}");
+                    longest = longest.max(asked);
+                    break;
+                }
+            }
+        }
+    }
+    longest
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t28_a_token_that_ends_here_ends_on_the_other_server_within_a_second() {
+    serve_if_asked();
+    let portal = Portal::start().await;
+    let line = FeedLine::to(portal.database.url()).await;
+    let test = "services::t28_a_token_that_ends_here_ends_on_the_other_server_within_a_second";
+    let settings = [("PORTAL_DATABASE__DIRECT_URL", &*line.url()), ("PORTAL_METRICS__OPEN", "true")];
+    let other = portal.process_with(test, &settings);
+    for state in [Line::Sound, Line::WithoutDoorbell, Line::Stalled] {
+        let longest = end_every_secret(&portal, &other, &line, state).await;
+        // For whoever wants to see figures: `cargo test -p e2e --test api services -- --nocapture`.
+        let _ = writeln!(std::io::stderr(), "{state:?}: the other server went on for {longest:?} at most");
+    }
 }
 
 const LEGACY: &str = "a-secret-that-many-services-share-0";

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix_web::web;
 use portal_accounts::{Accounts, Organizations, Profiles, Sessions, Webhooks};
-use portal_api_keys::{ApiKeys, KeyFeed, Verifier};
+use portal_api_keys::{ApiKeys, KeyFeed, RevocationDelays, SecretScanning, Verifier};
 use portal_audit::AuditTrail;
 use portal_http_kit::{HttpMetrics, Kit, Routes, configure_extractors, not_found};
 use portal_kernel::Ping;
@@ -13,7 +13,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 use crate::operations::{Document, MetricsFor, database, metrics_routes};
 use crate::webhooks::Receiver;
-use crate::{operations, v1, webhooks};
+use crate::{operations, secret_scanning, v1, webhooks};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -32,7 +32,7 @@ use crate::{operations, v1, webhooks};
         (name = "audit", description = "What was done in an account"),
         (name = "key-holder", description = "For whoever holds an API key, with the key"),
         (name = "gateway", description = "For gateways, with a service token"),
-        (name = "webhooks", description = "For the identity provider"),
+        (name = "webhooks", description = "For the identity provider, and for partners who scan for secrets"),
         (name = "operations", description = "For operators")
     )
 )]
@@ -59,8 +59,12 @@ pub struct Api {
     pub verifier: Arc<Verifier>,
     /// Telling gateways of keys.
     pub key_feed: Arc<KeyFeed>,
+    /// How long revoked keys went on; none where it is not measured.
+    pub revocation_delays: Option<Arc<RevocationDelays>>,
     /// Taking in what the provider sends; none without a secret to verify it with.
     pub webhooks: Option<Arc<Webhooks>>,
+    /// Taking in what partners report who scan for secrets; none without their keys.
+    pub secret_scanning: Option<Arc<SecretScanning>>,
     /// Readiness.
     pub database: Arc<dyn Ping>,
     /// Counters.
@@ -83,7 +87,9 @@ fn routes(metrics: MetricsFor) -> Routes {
         .and(v1::key_holder::routes())
         .and(v1::keys::routes())
         .and(v1::key_feed::routes())
+        .and(v1::status::routes())
         .and(webhooks::routes())
+        .and(secret_scanning::routes())
         .and(operations::routes())
         .and(metrics_routes(metrics))
 }
@@ -93,7 +99,9 @@ impl Api {
     pub fn mount(self) -> impl Fn(&mut web::ServiceConfig) + Clone + Send + Sync + 'static {
         let whom = if self.open_metrics { MetricsFor::Anybody } else { MetricsFor::Services };
         let routes = routes(whom).mount(&self.metrics);
+        let delays = web::Data::new(v1::status::Delays(self.revocation_delays));
         let receiver = web::Data::new(Receiver(self.webhooks));
+        let scanning = web::Data::new(secret_scanning::Scanning(self.secret_scanning));
         let document = web::Data::new(Document(document().into()));
         move |config| {
             config
@@ -107,7 +115,9 @@ impl Api {
                 .app_data(web::Data::from(self.verifier.clone()))
                 .app_data(web::Data::from(self.key_feed.clone()))
                 .app_data(web::Data::from(self.metrics.clone()))
+                .app_data(delays.clone())
                 .app_data(receiver.clone())
+                .app_data(scanning.clone())
                 .app_data(database(self.database.clone()))
                 .app_data(document.clone())
                 .configure(configure_extractors)

@@ -8,6 +8,7 @@ mod idempotency;
 mod member;
 mod operations;
 mod page;
+mod secret_scanning;
 mod v1;
 mod webhooks;
 

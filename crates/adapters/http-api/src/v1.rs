@@ -12,3 +12,4 @@ pub(crate) mod keys;
 pub(crate) mod me;
 pub(crate) mod members;
 pub(crate) mod sessions;
+pub(crate) mod status;

@@ -15,7 +15,8 @@ use portal_accounts::{
 };
 use portal_api_keys::{
     ApiKey, ApiKeys, ApiKeysTx, Brand, KeyEnvironment, KeyFeed, KeyName, KeyPolicy, KeySecret, KeySecrets, Kid,
-    MockApiKeyReader, MockCredentialReader, MockKeyFeedReader, PepperVersion, Peppers, Services, Verifier,
+    MockApiKeyReader, MockCredentialReader, MockKeyFeedReader, MockServiceCredentialReader, PepperVersion, Peppers,
+    Services, Verifier,
 };
 use portal_audit::{AuditTrail, MockAuditReader};
 use portal_authz::{Role, Unchecked};
@@ -125,7 +126,7 @@ impl Ports {
             clock: clock.clone(),
         });
         let services = Services {
-            reader: Arc::new(MockCredentialReader::new()),
+            reader: Arc::new(MockServiceCredentialReader::new()),
             peppers: peppers.clone(),
             clock: clock.clone(),
             last_used: Arc::default(),
@@ -168,9 +169,11 @@ impl Ports {
             audit: Arc::new(AuditTrail { reader: Arc::new(self.audit), clock: Arc::new(FixedClock::default()) }),
             verifier,
             key_feed: Arc::new(KeyFeed { reader: Arc::new(MockKeyFeedReader::new()) }),
+            revocation_delays: None,
+            secret_scanning: None,
             webhooks: None,
             database: Arc::new(Down),
-            metrics: Arc::new(HttpMetrics::new(Vec::new()).unwrap()),
+            metrics: Arc::new(HttpMetrics::new(Vec::new(), Vec::new()).unwrap()),
             open_metrics: false,
         };
         let app = init_service(App::new().configure(api.mount()).wrap(Observe)).await;

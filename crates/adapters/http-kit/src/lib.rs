@@ -26,7 +26,7 @@ pub use cors::{cors, is_origin};
 pub use guard::{Public, Refusal, Requirement, RequirementKind, Signed};
 pub use key_holder::{KeyHolder, MaybeKeyHolder};
 pub use limits::{LargeJson, Object, configure_extractors, whole_body};
-pub use metrics::{HttpMetrics, Metric, MetricKind};
+pub use metrics::{DelayMetric, HttpMetrics, Metric, MetricKind};
 pub use observe::{Observe, ObserveService};
 pub use page::{Page, return_path};
 pub use problem::{Problem, ProblemBody};

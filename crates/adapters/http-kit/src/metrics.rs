@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
+use portal_api_keys::DelayCounts;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder,
 };
@@ -40,17 +41,43 @@ pub struct Metric {
     pub read: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
 
+/// Times that somebody else counts, read when the metrics are.
+#[derive(Clone)]
+pub struct DelayMetric {
+    /// Prometheus name.
+    pub name: &'static str,
+    /// What it tells.
+    pub help: &'static str,
+    /// Reads them.
+    pub read: Arc<dyn Fn() -> DelayCounts + Send + Sync>,
+}
+
+impl DelayMetric {
+    fn render(&self, text: &mut String) {
+        let Self { name, help, read } = self;
+        let DelayCounts { up_to, all, sum } = read();
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} histogram");
+        for (milliseconds, count) in up_to {
+            let bound = Duration::from_millis(milliseconds).as_secs_f64();
+            let _ = writeln!(text, "{name}_bucket{{le=\"{bound}\"}} {count}");
+        }
+        let sum = sum.as_secs_f64();
+        let _ = writeln!(text, "{name}_bucket{{le=\"+Inf\"}} {all}\n{name}_sum {sum}\n{name}_count {all}");
+    }
+}
+
 /// Request counters and times. One per process.
 pub struct HttpMetrics {
     registry: Registry,
     requests: IntCounterVec,
     seconds: HistogramVec,
     others: Vec<Metric>,
+    delays: Vec<DelayMetric>,
 }
 
 impl HttpMetrics {
     /// Starts at zero.
-    pub fn new(others: Vec<Metric>) -> Result<Self, prometheus::Error> {
+    pub fn new(others: Vec<Metric>, delays: Vec<DelayMetric>) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let requests = IntCounterVec::new(
             Opts::new("portal_http_requests_total", "Requests answered, by route and class of status."),
@@ -65,7 +92,7 @@ impl HttpMetrics {
         )?;
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
-        Ok(Self { registry, requests, seconds, others })
+        Ok(Self { registry, requests, seconds, others, delays })
     }
 
     pub(crate) fn endpoint(&self, method: &str, route: &str) -> Arc<EndpointMetrics> {
@@ -86,6 +113,9 @@ impl HttpMetrics {
             let Metric { name, kind, help, read } = metric;
             let kind = kind.as_str();
             let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {}", read());
+        }
+        for delays in &self.delays {
+            delays.render(&mut text);
         }
         text
     }

@@ -75,6 +75,11 @@ pub struct ServiceLog {
 }
 
 impl ServiceLog {
+    /// A partner found a token where anybody can read it.
+    pub fn published(&self, service: &ServiceName) {
+        tracing::error!(service = service.as_str(), "a service token was published: rotate it at once");
+    }
+
     fn used_legacy(&self, kit: &Kit, address: Option<IpAddr>) {
         if let Some(times) = self.legacy.note(address.map(network), kit.services.clock.now()) {
             let (service, address) = (LegacyToken::NAME, address.map(prefix));

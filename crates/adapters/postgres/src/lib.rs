@@ -3,10 +3,12 @@
 //! [`PgStore`] implements all ports. Nothing outside this crate knows SQL, a table or a constraint name.
 
 mod activity;
+mod canary;
 mod connect;
 mod error;
 mod feed;
 mod migrate;
+mod peppers;
 mod pool;
 mod prepared;
 mod reader;

@@ -14,8 +14,8 @@ use portal_accounts::{
     AccountState, EndedSessionReader, Epoch, KnownUser, Merging, SignInReader, Standing, UnconfirmedEndCount, User,
 };
 use portal_api_keys::{
-    ApiKey, ApiKeyReader, CredentialReader, Kid, ListedServiceToken, ServiceToken, ServiceTokenReader, StoredKey,
-    StoredServiceToken,
+    ApiKey, ApiKeyReader, CredentialReader, Kid, ListedServiceToken, ServiceCredentialReader, ServiceToken,
+    ServiceTokenReader, StoredKey, StoredServiceToken,
 };
 use portal_authz::action::{BuildPrincipal, LookUpCredential, ManageServiceTokens, ReadKeys};
 use portal_authz::{Authorized, Platform, Unchecked};
@@ -275,12 +275,15 @@ impl CredentialReader for PgStore {
             |(key, secret): (KeyRow, SecretRow)| Ok((secret.parsed_kid()?, stored_key(key, &secret).map(Arc::new)?));
         rows.into_iter().map(stored).collect()
     }
+}
 
+#[async_trait]
+impl ServiceCredentialReader for PgStore {
     async fn service_token(
         &self,
         _: &Authorized<LookUpCredential, Platform>,
         kid: Kid,
-    ) -> Result<Option<StoredServiceToken>, StoreError> {
+    ) -> Result<Option<Arc<StoredServiceToken>>, StoreError> {
         let mut conn = self.connection().await?;
         let former = diesel::alias!(former_service_secrets as former);
         let of_former = former.filter(former.field(former_service_secrets::kid).eq(kid.as_str()));
@@ -293,7 +296,8 @@ impl CredentialReader for PgStore {
             .await
             .optional()
             .map_err(|error| refused(&mut conn, error))?;
-        row.map(|row| row.presented_by(kid)).transpose().map(Option::flatten)
+        let presented = row.map(|row| row.presented_by(kid)).transpose()?.flatten();
+        Ok(presented.map(Arc::new))
     }
 }
 

@@ -281,6 +281,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    revocation_canary (one) {
+        one -> Bool,
+        live_since -> Timestamptz,
+        revoked_at -> Nullable<Timestamptz>,
+        revision -> BigInt,
+    }
+}
+
+diesel::table! {
     named_requests (account_id, user_id, key) {
         account_id -> Uuid,
         user_id -> Uuid,
@@ -311,4 +320,5 @@ diesel::allow_tables_to_appear_in_same_query!(
     service_tokens,
     former_service_secrets,
     service_token_activity,
+    revocation_canary,
 );

@@ -10,7 +10,7 @@ use portal_accounts::{
     AccountRepository, AccountsTx, ProviderIds, ScanCursors, SessionEpochs, SessionSightings, UnconfirmedEnds,
     UnconfirmedMembers, UserRepository, WebhookInbox,
 };
-use portal_api_keys::{ApiKeyRepository, ApiKeysTx, ServiceTokenRepository};
+use portal_api_keys::{ApiKeyRepository, ApiKeysTx, CanaryRepository, ServiceTokenRepository};
 use portal_audit::{AuditLog, AuditRecord, AuditTx, SignedHeads};
 use portal_kernel::{Begin, Change, ChangeLog, Finish, IdempotencyLog, StoreError};
 
@@ -157,6 +157,10 @@ impl ApiKeysTx for PgTx {
     }
 
     fn service_tokens(&mut self) -> &mut dyn ServiceTokenRepository {
+        self
+    }
+
+    fn canary(&mut self) -> &mut dyn CanaryRepository {
         self
     }
 

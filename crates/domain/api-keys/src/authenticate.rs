@@ -9,7 +9,9 @@ use portal_kernel::{Clock, ServiceTokenId, StoreError, Timestamp};
 
 use crate::credential::{SERVICE_PREFIX, read};
 use crate::verify::look_up;
-use crate::{CredentialReader, Digest, Kid, LastUsed, LegacyToken, PepperVersion, Peppers, ServiceName, ServiceToken};
+use crate::{
+    Digest, Kid, LastUsed, LegacyToken, PepperVersion, Peppers, ServiceCredentialReader, ServiceName, ServiceToken,
+};
 
 /// A service token as stored, with the digest of one of its secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +115,7 @@ pub enum AuthenticateError {
 /// Judges presented service tokens.
 pub struct Services {
     /// Finds records.
-    pub reader: Arc<dyn CredentialReader>,
+    pub reader: Arc<dyn ServiceCredentialReader>,
     /// Compares digests.
     pub peppers: Arc<Peppers>,
     /// The time.
@@ -149,11 +151,11 @@ impl Services {
         let matches = self.peppers.matches(presented, stored.pepper_version, &stored.digest);
         let now = self.clock.now();
         if let Err(why) = stored.judge(matches, address, now) {
-            return refused(why, Some(kid), matches.then_some(stored.token.name));
+            return refused(why, Some(kid), matches.then(|| stored.token.name.clone()));
         }
         self.last_used.note(stored.token.id, now);
-        let ServiceToken { id, name, scopes, .. } = stored.token;
-        Ok(Principal::Service(ServicePrincipal { token: Some(id), name: name.to_string(), scopes }))
+        let ServiceToken { id, name, scopes, .. } = &stored.token;
+        Ok(Principal::Service(ServicePrincipal { token: Some(*id), name: name.to_string(), scopes: scopes.clone() }))
     }
 }
 
@@ -167,7 +169,7 @@ mod tests {
     use super::*;
     use crate::credential::{Minted, mint};
     use crate::testing::{peppers, service_token};
-    use crate::{MockCredentialReader, Networks};
+    use crate::{MockServiceCredentialReader, Networks};
 
     const INSIDE: &str = "10.1.2.3";
 
@@ -187,7 +189,8 @@ mod tests {
         text: &str,
         address: Option<&str>,
     ) -> Result<Principal, ServiceRefused> {
-        let mut reader = MockCredentialReader::new();
+        let mut reader = MockServiceCredentialReader::new();
+        let found = found.map(Arc::new);
         reader.expect_service_token().returning(move |_, _| Ok(found.clone()));
         let services = Services {
             reader: Arc::new(reader),

@@ -3,10 +3,13 @@
 //! Uses nothing but the ports. A function panics where the store breaks the promise that is the function's name.
 #![expect(clippy::missing_panics_doc, reason = "panicking is how a contract says that it was broken")]
 
+pub mod canary;
 pub mod changes;
+pub mod ends;
 pub mod feed;
 pub mod keys;
 pub mod pages;
+pub mod peppers;
 pub mod requests;
 pub mod service_tokens;
 pub mod trail;
@@ -17,16 +20,18 @@ use std::time::Duration;
 
 use portal_accounts::contract::provision;
 use portal_accounts::{AccountsStore, User};
-use portal_authz::action::{CreateKey, LookUpCredential, ManageServiceTokens, ReadKeyFeed, ReadKeys};
+use portal_authz::action::{
+    CreateKey, EndKeysOfDeleted, KeepCanary, LookUpCredential, ManageServiceTokens, ReadKeyFeed, ReadKeys,
+};
 use portal_authz::{
     Action, Authorized, Job, Platform, Principal, Role, Roles, Scope, ServicePrincipal, Unchecked, UserPrincipal,
 };
 use portal_kernel::{AccountId, ApiKeyId, Id, ServiceTokenId, StoreError, Timestamp};
 
 use crate::{
-    ActivityLog, ApiKey, ApiKeyReader, ApiKeysStore, ApiKeysTx, CredentialReader, Digest, KeyEnvironment,
+    ActivityLog, ApiKey, ApiKeyReader, ApiKeysStore, ApiKeysTx, CanaryReader, CredentialReader, Digest, KeyEnvironment,
     KeyFeedReader, KeyName, KeyPolicy, KeyScopes, KeySecret, KeySecrets, Kid, ModelAllowList, Networks, NewApiKey,
-    NewSecret, PepperVersion, RateLimit, RateLimits, ServiceTokenReader,
+    NewSecret, PepperReader, PepperVersion, RateLimit, RateLimits, ServiceCredentialReader, ServiceTokenReader,
 };
 
 /// The store under test, behind all of its ports.
@@ -38,10 +43,16 @@ pub struct Ports<'a> {
     pub store: &'a ApiKeysStore,
     /// Reads keys for their owners.
     pub keys: &'a dyn ApiKeyReader,
-    /// Finds presented credentials.
+    /// Finds presented keys.
     pub credentials: &'a dyn CredentialReader,
     /// Reads keys for gateways that hold them.
     pub feed: &'a dyn KeyFeedReader,
+    /// Finds presented service tokens.
+    pub service_credentials: &'a dyn ServiceCredentialReader,
+    /// Tells what digests were made with.
+    pub peppers: &'a dyn PepperReader,
+    /// Reads the program's own key.
+    pub canary: &'a dyn CanaryReader,
     /// Reads service tokens for operators.
     pub service_tokens: &'a dyn ServiceTokenReader,
     /// Remembers when service tokens were used.
@@ -149,6 +160,18 @@ pub fn may_follow() -> Authorized<ReadKeyFeed, Platform> {
 pub fn operator() -> Authorized<ManageServiceTokens, Platform> {
     let who = Principal::System(Job::Operator);
     Unchecked::new(Platform).authorize(&who).expect("an operator may manage service tokens")
+}
+
+/// What the job is cleared for that ends keys.
+pub fn ending() -> Authorized<EndKeysOfDeleted, Platform> {
+    let who = Principal::System(Job::KeyEnds);
+    Unchecked::new(Platform).authorize(&who).expect("the job may end keys of deleted accounts")
+}
+
+/// What the job is cleared for that measures revocations.
+pub fn keeping() -> Authorized<KeepCanary, Platform> {
+    let who = Principal::System(Job::Canary);
+    Unchecked::new(Platform).authorize(&who).expect("the job may make and revoke its own key")
 }
 
 /// The key with a secret.

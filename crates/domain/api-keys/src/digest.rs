@@ -15,6 +15,9 @@ use subtle::ConstantTimeEq;
 pub struct PepperVersion(i16);
 
 impl PepperVersion {
+    /// The one that an installation begins with.
+    pub const FIRST: Self = Self(1);
+
     /// Versions count from 1.
     pub fn parse(version: i16) -> Result<Self, InvalidPepper> {
         if version > 0 { Ok(Self(version)) } else { Err(InvalidPepper::Version) }
@@ -45,6 +48,9 @@ pub enum InvalidPepper {
 pub struct Digest([u8; 32]);
 
 impl Digest {
+    /// That of no text.
+    pub const NOTHING: Self = Self([0; 32]);
+
     /// A stored digest; none unless it has 32 bytes.
     pub fn from_stored(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
@@ -93,9 +99,19 @@ impl Peppers {
         self.by_version.contains_key(&version)
     }
 
+    /// The version that new digests are made with.
+    pub fn newest(&self) -> PepperVersion {
+        self.newest
+    }
+
+    /// All versions, the oldest first.
+    pub fn versions(&self) -> impl Iterator<Item = PepperVersion> {
+        self.by_version.keys().copied()
+    }
+
     /// The digest of a new credential, with the newest pepper.
     pub fn digest(&self, text: &SecretString) -> (PepperVersion, Digest) {
-        (self.newest, self.compute(self.newest, text.expose_secret()).unwrap_or(Digest([0; 32])))
+        (self.newest, self.compute(self.newest, text.expose_secret()).unwrap_or(Digest::NOTHING))
     }
 
     /// Whether the text belongs to a stored digest. Takes the same time for any text and any digest; false for a pepper version that
@@ -109,7 +125,7 @@ impl Peppers {
 
     /// Spends the time of [`Peppers::matches`] where there is nothing to compare with.
     pub fn match_nothing(&self, text: &str) {
-        std::hint::black_box(self.matches(text, self.newest, &Digest([0; 32])));
+        std::hint::black_box(self.matches(text, self.newest, &Digest::NOTHING));
     }
 
     fn compute(&self, version: PepperVersion, text: &str) -> Option<Digest> {
@@ -147,6 +163,7 @@ mod tests {
     fn an_old_pepper_still_verifies_and_the_newest_makes_new_digests() {
         let (old, digest) = peppers(&[(1, 7)]).digest(&"text".into());
         let rotated = peppers(&[(1, 7), (2, 8)]);
+        assert_eq!((rotated.newest(), rotated.versions().collect::<Vec<_>>()), (version(2), vec![old, version(2)]));
         assert!(rotated.matches("text", old, &digest));
         assert_eq!(rotated.digest(&"text".into()).0, version(2));
         assert!(!peppers(&[(2, 8)]).matches("text", old, &digest), "a retired pepper verifies nothing");

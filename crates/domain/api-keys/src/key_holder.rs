@@ -12,14 +12,27 @@ use crate::{ApiKey, ApiKeys, ReadKeyError, RevokeKeyError, Verifier, VerifyError
 impl Verifier {
     /// The holder of a presented key, in whatever state the key is; none if the text is not that of a secret that has not ended.
     pub async fn authenticate_key(&self, presented: &str) -> Result<Option<Principal>, VerifyError> {
+        let holder = self.holder(presented).await?.filter(|holder| !holder.has_ended);
+        Ok(holder.map(|holder| holder.principal))
+    }
+
+    /// As [`Self::authenticate_key`], also of a secret that has ended.
+    pub(crate) async fn holder(&self, presented: &str) -> Result<Option<Holder>, VerifyError> {
         let Some((environment, kid)) = self.brand.read(presented) else { return Ok(None) };
         let stored = self.reader.key(&look_up()?, kid).await?;
         let Some(stored) = self.identify(presented, environment, stored.as_deref()) else { return Ok(None) };
         let now = self.clock.now();
         let has_ended = stored.secret_revoked_at.is_some() || stored.secret_expires_at.is_some_and(|end| end <= now);
         let holder = KeyPrincipal { key: stored.key, account: stored.account };
-        Ok((!has_ended).then_some(Principal::ApiKey(holder)))
+        Ok(Some(Holder { principal: Principal::ApiKey(holder), has_ended }))
     }
+}
+
+/// Who knows a secret.
+pub(crate) struct Holder {
+    pub(crate) principal: Principal,
+    /// Whether that secret counts no more.
+    pub(crate) has_ended: bool,
 }
 
 fn own_key(who: &Principal) -> Result<ApiKeyId, Denied> {

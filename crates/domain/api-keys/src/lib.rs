@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 pub mod authenticate;
+pub mod canary;
 mod change;
 #[cfg(feature = "testing")]
 pub mod contract;
@@ -20,7 +21,10 @@ pub mod key_feed;
 pub mod key_holder;
 pub mod key_scope;
 pub mod key_secret;
+pub mod keys_of_deleted;
+mod known;
 pub mod known_keys;
+pub mod known_service_tokens;
 pub mod last_used;
 pub mod legacy_token;
 pub mod models;
@@ -30,8 +34,10 @@ pub mod policy;
 pub mod ports;
 pub mod rate_limit;
 pub mod read;
+pub mod revocation_delays;
 pub mod revoke;
 pub mod rotate;
+pub mod secret_scanning;
 pub mod service_token;
 #[cfg(test)]
 mod testing;
@@ -39,6 +45,7 @@ pub mod update;
 pub mod verify;
 
 pub use authenticate::{AuthenticateError, ServiceRefusal, ServiceRefused, Services, StoredServiceToken};
+pub use canary::{Canary, CanaryError, CanaryKey, CanaryLife, Watch};
 pub use create::{CreateKeyError, KeyDraft};
 pub use credential::{Brand, InvalidBrand, KeyEnvironment, Kid};
 pub use digest::{Digest, InvalidPepper, PepperVersion, Peppers};
@@ -50,7 +57,9 @@ pub use key::{ApiKey, InvalidKeyName, KeyName, KeyPatch, KeyState, NewApiKey};
 pub use key_feed::{AccountStanding, FeedHead, FeedPosition, FeedRecord, KeyChanges, KeyFeed, KeyFeedError, Snapshot};
 pub use key_scope::{InvalidKeyScopes, KeyScope, KeyScopes};
 pub use key_secret::{InvalidOverlap, KeySecret, KeySecrets, NewSecret, Overlap, Rotation};
+pub use keys_of_deleted::{EndKeysError, KeysOfDeleted};
 pub use known_keys::KnownKeys;
+pub use known_service_tokens::KnownServiceTokens;
 pub use last_used::{Activity, LastUsed};
 pub use legacy_token::{InvalidLegacyToken, LegacyToken};
 pub use models::{InvalidModels, ModelAllowList};
@@ -58,18 +67,23 @@ pub use networks::{InvalidNetworks, Networks};
 pub use once::Repeated;
 pub use policy::KeyPolicy;
 pub use ports::{
-    ActivityLog, ApiKeyReader, ApiKeyRepository, ApiKeysStore, ApiKeysTx, CredentialReader, KeyFeedReader,
-    ServiceTokenReader, ServiceTokenRepository,
+    ActivityLog, ApiKeyReader, ApiKeyRepository, ApiKeysStore, ApiKeysTx, CanaryReader, CanaryRepository,
+    CredentialReader, KeyFeedReader, PepperReader, ServiceCredentialReader, ServiceTokenReader, ServiceTokenRepository,
 };
 #[cfg(any(test, feature = "testing"))]
 pub use ports::{
-    MockActivityLog, MockApiKeyReader, MockApiKeyRepository, MockCredentialReader, MockKeyFeedReader,
-    MockServiceTokenReader, MockServiceTokenRepository,
+    MockActivityLog, MockApiKeyReader, MockApiKeyRepository, MockCanaryReader, MockCanaryRepository,
+    MockCredentialReader, MockKeyFeedReader, MockPepperReader, MockServiceCredentialReader, MockServiceTokenReader,
+    MockServiceTokenRepository,
 };
 pub use rate_limit::{InvalidRateLimits, RateLimit, RateLimits};
 pub use read::ReadKeyError;
+pub use revocation_delays::{DelayCounts, DelaySummary, LastHour, RevocationDelays};
 pub use revoke::RevokeKeyError;
 pub use rotate::RotateKeyError;
+#[cfg(any(test, feature = "testing"))]
+pub use secret_scanning::MockReportSignatures;
+pub use secret_scanning::{FoundSecret, ReportError, ReportSignatures, Reported, SecretScanning};
 pub use service_token::{
     InvalidServiceName, ListedServiceToken, NewServiceToken, ServiceName, ServiceToken, ServiceTokenDraft,
     ServiceTokenError, ServiceTokenState, ServiceTokens,

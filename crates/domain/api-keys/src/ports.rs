@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use portal_audit::AuditLog;
 use portal_authz::action::{
-    CreateKey, DisableKey, LookUpCredential, ManageServiceTokens, ReadKeyFeed, ReadKeys, RevokeKey, RotateKey,
-    UpdateKey,
+    CreateKey, DisableKey, EndKeysOfDeleted, KeepCanary, LookUpCredential, ManageServiceTokens, ReadKeyFeed, ReadKeys,
+    RevokeKey, RotateKey, UpdateKey,
 };
 use portal_authz::{Authorized, Platform, Unchecked};
 use portal_kernel::{
@@ -15,8 +15,8 @@ use portal_kernel::{
 };
 
 use crate::{
-    ApiKey, FeedHead, FeedPosition, FeedRecord, KeyChanges, KeyPatch, Kid, ListedServiceToken, NewApiKey,
-    NewServiceToken, Rotation, ServiceName, ServiceToken, StoredKey, StoredServiceToken,
+    ApiKey, CanaryKey, CanaryLife, FeedHead, FeedPosition, FeedRecord, KeyChanges, KeyPatch, Kid, ListedServiceToken,
+    NewApiKey, NewServiceToken, PepperVersion, Rotation, ServiceName, ServiceToken, StoredKey, StoredServiceToken,
 };
 
 /// Keys, inside a transaction.
@@ -52,6 +52,17 @@ pub trait ApiKeyRepository: Send {
 
     /// [`ApiKey::revoked`]; `Stale` if somebody else changed it first.
     async fn revoke(&mut self, key: Authorized<RevokeKey, ApiKey>, at: Timestamp) -> Result<ApiKey, StoreError>;
+
+    /// [`ApiKey::revoked`], of up to so many keys that were not revoked, of accounts that were deleted and of the personal accounts of people
+    /// who were; of the given accounts alone, where some are given. Keys that another transaction holds are left to it. Answers which
+    /// keys those were.
+    async fn revoke_of_deleted(
+        &mut self,
+        cleared: &Authorized<EndKeysOfDeleted, Platform>,
+        accounts: Option<Vec<AccountId>>,
+        at: Timestamp,
+        most: usize,
+    ) -> Result<Vec<(AccountId, ApiKeyId)>, StoreError>;
 }
 
 /// Service tokens, inside a transaction.
@@ -82,12 +93,30 @@ pub trait ServiceTokenRepository: Send {
     ) -> Result<Option<ServiceToken>, StoreError>;
 }
 
+/// The program's own key, inside a transaction.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait CanaryRepository: Send {
+    /// Lets it live, if it was revoked that long ago; or if whoever let it live before did not revoke it for half a minute longer than that.
+    /// None otherwise. Of several at once one does.
+    async fn begin(
+        &mut self,
+        cleared: &Authorized<KeepCanary, Platform>,
+        rest: Duration,
+    ) -> Result<Option<CanaryLife>, StoreError>;
+
+    /// Revokes it; false if that life is over.
+    async fn end(&mut self, cleared: &Authorized<KeepCanary, Platform>, life: CanaryLife) -> Result<bool, StoreError>;
+}
+
 /// The repositories of one transaction.
 pub trait ApiKeysTx: Finish {
     /// Keys.
     fn keys(&mut self) -> &mut dyn ApiKeyRepository;
     /// Service tokens.
     fn service_tokens(&mut self) -> &mut dyn ServiceTokenRepository;
+    /// The program's own key.
+    fn canary(&mut self) -> &mut dyn CanaryRepository;
     /// Named requests.
     fn requests(&mut self) -> &mut dyn IdempotencyLog;
     /// The trail.
@@ -114,7 +143,7 @@ pub trait ApiKeyReader: Send + Sync {
     ) -> Result<Page<ApiKey, ApiKeyId>, StoreError>;
 }
 
-/// Finds the record behind a presented credential, outside any transaction.
+/// Finds the record behind a presented key, outside any transaction.
 #[cfg_attr(any(test, feature = "testing"), mockall::automock)]
 #[async_trait]
 pub trait CredentialReader: Send + Sync {
@@ -131,13 +160,39 @@ pub trait CredentialReader: Send + Sync {
         cleared: &Authorized<LookUpCredential, Platform>,
         kids: Vec<Kid>,
     ) -> Result<Vec<(Kid, Arc<StoredKey>)>, StoreError>;
+}
 
+/// Finds the record behind a presented service token, outside any transaction.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait ServiceCredentialReader: Send + Sync {
     /// The service token whose newest secret has that kid, or the one before, in whatever state.
     async fn service_token(
         &self,
         cleared: &Authorized<LookUpCredential, Platform>,
         kid: Kid,
-    ) -> Result<Option<StoredServiceToken>, StoreError>;
+    ) -> Result<Option<Arc<StoredServiceToken>>, StoreError>;
+}
+
+/// Reads the program's own key, outside any transaction.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait CanaryReader: Send + Sync {
+    /// There always is one.
+    async fn canary(&self, cleared: &Authorized<LookUpCredential, Platform>) -> Result<CanaryKey, StoreError>;
+}
+
+/// Tells what the digests were made with, outside any transaction.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait PepperReader: Send + Sync {
+    /// How many secrets, of keys and of service tokens, count at that moment and were made with which pepper, the oldest first. Whether an
+    /// account is active does not matter: it may be again.
+    async fn peppers_in_use(
+        &self,
+        cleared: &Authorized<ManageServiceTokens, Platform>,
+        now: Timestamp,
+    ) -> Result<Vec<(PepperVersion, usize)>, StoreError>;
 }
 
 /// Reads the keys that gateways hold, outside any transaction.

@@ -4,6 +4,7 @@ pub(crate) mod memory;
 mod requests;
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -14,11 +15,11 @@ use portal_testkit::{CountingEntropy, CountingIds, FixedClock};
 
 pub(crate) use self::requests::{MemoryRequests, named_request};
 use crate::credential::{Minted, mint};
-use crate::ports::{ApiKeyRepository, ApiKeysTx, ServiceTokenRepository};
+use crate::ports::{ApiKeyRepository, ApiKeysTx, CanaryRepository, ServiceTokenRepository};
 use crate::{
     ApiKey, ApiKeys, Brand, KeyEnvironment, KeyName, KeyPolicy, KeySecret, KeySecrets, Kid, MockApiKeyReader,
-    MockApiKeyRepository, MockServiceTokenReader, MockServiceTokenRepository, Networks, PepperVersion, Peppers,
-    ServiceName, ServiceToken, ServiceTokens, StoredKey,
+    MockApiKeyRepository, MockCanaryRepository, MockServiceTokenReader, MockServiceTokenRepository, Networks,
+    PepperVersion, Peppers, ServiceName, ServiceToken, ServiceTokens, StoredKey,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,7 @@ pub(crate) struct MockTx {
     pub(crate) keys: MockApiKeyRepository,
     pub(crate) service_tokens: MockServiceTokenRepository,
     pub(crate) audit: MockAuditLog,
+    pub(crate) canary: MockCanaryRepository,
     pub(crate) requests: MemoryRequests,
     endings: Arc<Mutex<Vec<Ending>>>,
     changes: Arc<Mutex<Vec<Change>>>,
@@ -44,6 +46,10 @@ impl ApiKeysTx for MockTx {
 
     fn service_tokens(&mut self) -> &mut dyn ServiceTokenRepository {
         &mut self.service_tokens
+    }
+
+    fn canary(&mut self) -> &mut dyn CanaryRepository {
+        &mut self.canary
     }
 
     fn requests(&mut self) -> &mut dyn IdempotencyLog {
@@ -81,6 +87,7 @@ impl Finish for MockTx {
 }
 
 /// Hands out the prepared transactions in order, and remembers how each ended.
+#[derive(Default)]
 pub(crate) struct MockApiKeysStore {
     prepared: Mutex<VecDeque<MockTx>>,
     endings: Arc<Mutex<Vec<Ending>>>,
@@ -105,6 +112,29 @@ impl Begin<dyn ApiKeysTx> for MockApiKeysStore {
         tx.endings = self.endings.clone();
         tx.changes = self.changes.clone();
         Ok(Box::new(tx))
+    }
+}
+
+/// A store that is not there the first time.
+pub(crate) struct FailingOnce {
+    then: memory::MemoryStore,
+    failed: AtomicBool,
+}
+
+impl FailingOnce {
+    pub(crate) fn before(then: memory::MemoryStore) -> Self {
+        Self { then, failed: AtomicBool::new(false) }
+    }
+}
+
+#[async_trait]
+impl Begin<dyn ApiKeysTx> for FailingOnce {
+    async fn begin(&self) -> Result<Box<dyn ApiKeysTx>, StoreError> {
+        if self.failed.swap(true, Ordering::Relaxed) {
+            self.then.begin().await
+        } else {
+            Err(StoreError::Unavailable("gone".into()))
+        }
     }
 }
 

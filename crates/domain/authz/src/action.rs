@@ -108,6 +108,10 @@ actions! {
     LookUpCredential = "look-up-credential";
     /// Delete the names of requests that count no more.
     ForgetRequests = "forget-requests";
+    /// End the API keys of accounts that are gone.
+    EndKeysOfDeleted = "end-keys-of-deleted";
+    /// Make and revoke the key by which it is measured how long revoked keys go on.
+    KeepCanary = "keep-canary";
     /// Make, list, rotate and revoke service tokens.
     ManageServiceTokens = "manage-service-tokens";
     /// Vouch for how far each audit trail has come.

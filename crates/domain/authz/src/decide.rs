@@ -111,6 +111,8 @@ const fn rule(kind: Kind) -> Rule {
         Kind::Reconcile => Rule::Jobs(&[Job::Reconciler, Job::Operator]),
         Kind::LookUpCredential => Rule::Jobs(&[Job::VerifyKey]),
         Kind::ForgetRequests => Rule::Jobs(&[Job::Retention]),
+        Kind::EndKeysOfDeleted => Rule::Jobs(&[Job::KeyEnds]),
+        Kind::KeepCanary => Rule::Jobs(&[Job::Canary]),
         Kind::SetOwner
         | Kind::EndAllSessions
         | Kind::ManageServiceTokens

@@ -98,11 +98,15 @@ pub enum Job {
     Audit,
     /// Deletes what is not kept for good.
     Retention,
+    /// Ends the keys of accounts that are gone.
+    KeyEnds,
+    /// Measures how long revoked keys go on.
+    Canary,
 }
 
 impl Job {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::SignIn,
         Self::VerifyKey,
         Self::Webhooks,
@@ -112,6 +116,8 @@ impl Job {
         Self::Operator,
         Self::Audit,
         Self::Retention,
+        Self::KeyEnds,
+        Self::Canary,
     ];
 
     /// The text in the audit trail and the policy matrix.
@@ -126,6 +132,8 @@ impl Job {
             Self::Operator => "operator",
             Self::Audit => "audit",
             Self::Retention => "retention",
+            Self::KeyEnds => "key-ends",
+            Self::Canary => "canary",
         }
     }
 }

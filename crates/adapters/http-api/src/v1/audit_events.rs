@@ -49,7 +49,7 @@ struct EventView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "192.0.2.0/24")]
     address_prefix: Option<String>,
-    /// What an operator gave as the reason.
+    /// What an operator gave as the reason, or what made the program do it.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }

@@ -2,16 +2,42 @@
 
 use async_trait::async_trait;
 use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Nullable, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use portal_api_keys::{ApiKey, ApiKeyRepository, KeyPatch, KeySecret, NewApiKey, NewSecret, Rotation};
-use portal_authz::action::{CreateKey, DisableKey, RevokeKey, RotateKey, UpdateKey};
-use portal_authz::{Authorized, Unchecked};
+use portal_authz::action::{CreateKey, DisableKey, EndKeysOfDeleted, RevokeKey, RotateKey, UpdateKey};
+use portal_authz::{Authorized, Platform, Unchecked};
 use portal_kernel::{AccountId, ApiKeyId, Id, StoreError, Timestamp};
 
 use crate::reader::find_key;
 use crate::row::key::{ContentRow, KeyRow, SecretRow};
 use crate::schema::{accounts, api_key_secrets, api_keys, key_locator};
 use crate::tx::PgTx;
+
+/// Whom another transaction has, be it this very job of another server, is left to it.
+const REVOKE_OF_DELETED: &str = "
+    WITH gone AS (
+        SELECT id FROM accounts WHERE state = 'deleted'
+        UNION SELECT personal_account_id FROM users WHERE state = 'deleted'
+    ), due AS MATERIALIZED (
+        SELECT account_id, id FROM api_keys
+        WHERE revoked_at IS NULL AND account_id IN (SELECT id FROM gone) AND ($1 IS NULL OR account_id = ANY ($1))
+        LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED
+    ), ended AS (
+        UPDATE api_key_secrets AS secret SET revoked_at = $2 FROM due
+        WHERE (secret.account_id, secret.key_id) = (due.account_id, due.id) AND secret.revoked_at IS NULL
+    )
+    UPDATE api_keys AS key SET revoked_at = $2, revision = revision + 1 FROM due
+    WHERE (key.account_id, key.id) = (due.account_id, due.id)
+    RETURNING key.account_id, key.id";
+
+#[derive(QueryableByName)]
+struct RevokedRow {
+    #[diesel(sql_type = SqlUuid)]
+    account_id: uuid::Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    id: uuid::Uuid,
+}
 
 impl PgTx {
     async fn find_key(&mut self, id: ApiKeyId) -> Result<Option<Unchecked<ApiKey>>, StoreError> {
@@ -137,5 +163,23 @@ impl ApiKeyRepository for PgTx {
         self.save_key(&key).await?;
         self.end_secrets(&key, &[], at).await?;
         Ok(key)
+    }
+
+    async fn revoke_of_deleted(
+        &mut self,
+        _: &Authorized<EndKeysOfDeleted, Platform>,
+        accounts: Option<Vec<AccountId>>,
+        at: Timestamp,
+        most: usize,
+    ) -> Result<Vec<(AccountId, ApiKeyId)>, StoreError> {
+        let accounts = accounts.map(|accounts| accounts.into_iter().map(Id::uuid).collect::<Vec<_>>());
+        let revoked = diesel::sql_query(REVOKE_OF_DELETED)
+            .bind::<Nullable<Array<SqlUuid>>, _>(accounts)
+            .bind::<Timestamptz, _>(at.to_offset())
+            .bind::<BigInt, _>(i64::try_from(most).unwrap_or(i64::MAX))
+            .load::<RevokedRow>(&mut self.conn)
+            .await;
+        let ids = |row: RevokedRow| (AccountId::from_uuid(row.account_id), ApiKeyId::from_uuid(row.id));
+        Ok(self.noted(revoked)?.into_iter().map(ids).collect())
     }
 }

@@ -8,7 +8,8 @@ use portal_accounts::contract::{cleared, looking_up, provision, told};
 use portal_accounts::{Account, AccountReader, Profile, SignInReader};
 use portal_api_keys::contract::{Owner, look_up, new, operator};
 use portal_api_keys::{
-    ApiKey, ApiKeyReader, Brand, Code, CredentialReader, KeyName, KeyUse, Kid, ServiceName, Services, Verifier,
+    ApiKey, ApiKeyReader, Brand, Code, CredentialReader, KeyName, KeyUse, Kid, ServiceCredentialReader, ServiceName,
+    Services, Verifier,
 };
 use portal_authz::action::ReadAccount;
 use portal_authz::{Principal, Scope, Scopes, ServicePrincipal, Unchecked};

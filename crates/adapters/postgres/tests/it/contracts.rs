@@ -174,12 +174,20 @@ mod of_api_keys {
             keys: store,
             credentials: store,
             feed: store,
+            service_credentials: store,
+            canary: store,
+            peppers: store,
             service_tokens: store,
             service_activity: store,
         }
     }
 
     contract! { super::ports;
+        canary {
+            it_lives_and_is_revoked
+            it_begins_after_its_rest_alone
+            of_two_that_let_it_live_one_does
+        }
         changes {
             an_update_shows_everywhere
             a_key_is_stopped_and_goes_on
@@ -202,6 +210,12 @@ mod of_api_keys {
             whoever_waits_in_vain_is_told_where_the_feed_stands
             a_position_of_another_store_is_none
         }
+        ends {
+            keys_of_the_deleted_end_once
+            keys_end_in_the_accounts_that_are_given
+            keys_end_part_by_part
+            a_key_that_somebody_else_ends_is_left_to_them
+        }
         keys {
             an_unknown_key_is_none
             several_kids_find_their_keys
@@ -222,6 +236,10 @@ mod of_api_keys {
             new_keys_do_not_shift_the_pages
             a_page_holds_revoked_keys
             a_page_holds_one_accounts_keys
+        }
+        peppers {
+            a_pepper_is_in_use_while_a_secret_of_a_key_counts
+            a_pepper_is_in_use_while_a_secret_of_a_service_token_counts
         }
         requests {
             a_request_is_claimed_once

@@ -5,7 +5,7 @@ use portal_accounts::{AccountReader, SignInReader};
 use portal_api_keys::contract::{Owner, look_up, new, operator};
 use portal_api_keys::{
     ApiKeyReader, CredentialReader, KeySecret, KeySecrets, Kid, Networks, NewSecret, NewServiceToken, Overlap,
-    Rotation, ServiceName, ServiceToken, ServiceTokenReader,
+    Rotation, ServiceCredentialReader, ServiceName, ServiceToken, ServiceTokenReader,
 };
 use portal_authz::action::ViewSelf;
 use portal_authz::{Platform, Scope, Scopes, Unchecked};

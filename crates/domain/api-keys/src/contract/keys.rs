@@ -58,7 +58,7 @@ pub async fn an_unknown_key_is_none(ports: Ports<'_>) {
     assert_eq!(ports.find(&owner, key.id).await, None);
     assert_eq!(found_inside(ports, &owner, &key).await, None);
     assert_eq!(presented(ports, &key).await, None);
-    assert_eq!(ports.credentials.service_token(&look_up(), kid(1)).await.expect("an answer"), None);
+    assert_eq!(ports.service_credentials.service_token(&look_up(), kid(1)).await.expect("an answer"), None);
 }
 
 /// Several kids are looked up at once; those that there are not, and those of accounts that are not active, are left out.
@@ -87,7 +87,7 @@ pub async fn a_key_is_read_back_as_written(ports: Ports<'_>) {
         assert_eq!(found_inside(ports, &owner, &key).await, Some(key.clone()));
         assert_eq!(presented(ports, &key).await, Some(as_stored(&key)));
     }
-    let token = ports.credentials.service_token(&look_up(), kid(1)).await.expect("an answer");
+    let token = ports.service_credentials.service_token(&look_up(), kid(1)).await.expect("an answer");
     assert_eq!(token, None, "the kid of a key finds no service token");
 }
 

@@ -1,4 +1,4 @@
-//! Service tokens: the ports `ServiceTokenRepository`, `ServiceTokenReader` and `CredentialReader::service_token`.
+//! Service tokens: the ports `ServiceTokenRepository`, `ServiceTokenReader` and `ServiceCredentialReader`.
 
 use std::time::Duration;
 
@@ -72,7 +72,8 @@ async fn rotate(ports: Ports<'_>, called: &str, rotation: Rotation) -> Option<Se
 }
 
 async fn presented(ports: Ports<'_>, kid: Kid) -> Option<StoredServiceToken> {
-    ports.credentials.service_token(&look_up(), kid).await.expect("a credential is looked up")
+    let found = ports.service_credentials.service_token(&look_up(), kid).await.expect("a credential is looked up");
+    found.map(|stored| StoredServiceToken::clone(&stored))
 }
 
 fn as_stored(token: &ServiceToken, kid: Kid, secret_expires_at: Option<Timestamp>) -> StoredServiceToken {

@@ -2,6 +2,7 @@ use mockall::Sequence;
 use portal_testkit::{FixedClock, SteeredFeed};
 
 use super::*;
+use crate::known::UNKNOWN_FOR;
 use crate::testing::{account, key, minted, stored};
 use crate::verify::look_up;
 use crate::{Code, KeyUse, MockCredentialReader};

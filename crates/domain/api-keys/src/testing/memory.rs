@@ -1,19 +1,22 @@
 //! A store in memory, for tests of what happens over many transactions.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use portal_audit::{AuditLog, AuditRecord};
-use portal_authz::action::{CreateKey, DisableKey, LookUpCredential, RevokeKey, RotateKey, UpdateKey};
+use portal_authz::action::{
+    CreateKey, DisableKey, EndKeysOfDeleted, KeepCanary, LookUpCredential, RevokeKey, RotateKey, UpdateKey,
+};
 use portal_authz::{Authorized, Platform, Unchecked};
 use portal_kernel::{AccountId, ApiKeyId, Begin, Change, ChangeLog, Finish, IdempotencyLog, StoreError, Timestamp};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::MemoryRequests;
-use crate::ports::{ApiKeyRepository, ApiKeysTx, CredentialReader, ServiceTokenRepository};
+use crate::ports::{ApiKeyRepository, ApiKeysTx, CanaryRepository, CredentialReader, ServiceTokenRepository};
 use crate::{
-    ApiKey, KeyPatch, KeySecret, KeyState, Kid, MockServiceTokenRepository, NewApiKey, NewSecret, Rotation, StoredKey,
-    StoredServiceToken,
+    ApiKey, CanaryLife, KeyPatch, KeySecret, KeyState, Kid, MockServiceTokenRepository, NewApiKey, NewSecret, Rotation,
+    StoredKey,
 };
 
 /// Everything that is stored.
@@ -24,6 +27,8 @@ pub(crate) struct Rows {
     pub(crate) records: Vec<AuditRecord>,
     pub(crate) changes: Vec<Change>,
     pub(crate) requests: MemoryRequests,
+    pub(crate) deleted: Vec<AccountId>,
+    canary: Option<i64>,
 }
 
 /// One transaction at a time.
@@ -85,6 +90,10 @@ impl ApiKeysTx for MemoryTx {
 
     fn service_tokens(&mut self) -> &mut dyn ServiceTokenRepository {
         &mut self.service_tokens
+    }
+
+    fn canary(&mut self) -> &mut dyn CanaryRepository {
+        self
     }
 
     fn requests(&mut self) -> &mut dyn IdempotencyLog {
@@ -163,6 +172,43 @@ impl ApiKeyRepository for MemoryTx {
         self.save_secrets(&key, at);
         Ok(key)
     }
+
+    async fn revoke_of_deleted(
+        &mut self,
+        _: &Authorized<EndKeysOfDeleted, Platform>,
+        accounts: Option<Vec<AccountId>>,
+        at: Timestamp,
+        most: usize,
+    ) -> Result<Vec<(AccountId, ApiKeyId)>, StoreError> {
+        let Rows { keys, deleted, .. } = &self.rows;
+        let is_meant = |key: &ApiKey| accounts.as_ref().is_none_or(|accounts| accounts.contains(&key.account));
+        let due = keys.iter().filter(|key| key.revoked_at.is_none() && deleted.contains(&key.account) && is_meant(key));
+        let due: Vec<_> = due.take(most).cloned().collect();
+        for key in &due {
+            let key = self.save(key.clone().revoked(at))?;
+            self.save_secrets(&key, at);
+        }
+        Ok(due.iter().map(|key| (key.account, key.id)).collect())
+    }
+}
+
+#[async_trait]
+impl CanaryRepository for MemoryTx {
+    async fn begin(
+        &mut self,
+        _: &Authorized<KeepCanary, Platform>,
+        _: Duration,
+    ) -> Result<Option<CanaryLife>, StoreError> {
+        if self.rows.canary.is_some() {
+            return Ok(None);
+        }
+        self.rows.canary = Some(1);
+        Ok("key_00000000000000000000000000".parse().ok().map(|key| CanaryLife { key, revision: 1 }))
+    }
+
+    async fn end(&mut self, _: &Authorized<KeepCanary, Platform>, life: CanaryLife) -> Result<bool, StoreError> {
+        Ok(self.rows.canary.take_if(|revision| *revision == life.revision).is_some())
+    }
 }
 
 #[async_trait]
@@ -203,13 +249,5 @@ impl CredentialReader for MemoryStore {
             found.extend(self.key(cleared, kid).await?.map(|key| (kid, key)));
         }
         Ok(found)
-    }
-
-    async fn service_token(
-        &self,
-        _: &Authorized<LookUpCredential, Platform>,
-        _: Kid,
-    ) -> Result<Option<StoredServiceToken>, StoreError> {
-        Ok(None)
     }
 }
