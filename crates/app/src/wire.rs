@@ -1,14 +1,16 @@
 //! From settings to use cases: one function.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use portal_accounts::{
     Accounts, AccountsStore, EndedSessions, Facts, FailedSignIns, GlobalSignOut, Intake, KnownUsers, Organizations,
     Profiles, Reconciler, Retention, RevokeAgain, RoleMap, SeenSessions, Sessions, SignIn, Turns, Webhooks,
 };
 use portal_api_keys::{
-    Activity, ApiKeys, ApiKeysStore, Brand, Canary, KeysOfDeleted, KnownKeys, KnownServiceTokens, OldRequests, Peppers,
-    SecretScanning, ServiceTokens, Services, Verifier,
+    Activity, ApiKeys, ApiKeysStore, Brand, Canary, KeysOfDeleted, KnownKeys, KnownServiceTokens, LegacyToken,
+    OldRequests, Peppers, SecretScanning, ServiceTokens, Services, Verifier,
 };
 use portal_audit::AuditTrail;
 use portal_clerk::{
@@ -24,7 +26,7 @@ use portal_web::Web;
 
 use crate::audit::{AuditTools, HeadSigning};
 use crate::metrics::Sources;
-use crate::scanning_keys::ScanningKeys;
+use crate::scanning_keys::{ScanningKey, ScanningKeys};
 use crate::settings::{AccountsSettings, KeySettings, Settings};
 use crate::system::{OsEntropy, SystemClock, V7Ids};
 
@@ -108,76 +110,32 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let authenticator = Arc::new(authenticator.map_err(|error| WireError::Clerk(error.into()))?);
     let (directory, listing) = provider(&settings.clerk)?;
     let sessions_at_provider = ClerkSessions::new(&settings.clerk).map_err(|error| WireError::Clerk(error.into()))?;
-    let KeySettings { brand, peppers, cache_entries: most_known_keys, most_per_account } = settings.keys;
-    let peppers = Arc::new(peppers);
-    let service_tokens = service_tokens(store.clone(), peppers.clone(), surroundings);
     let audit_tools = AuditTools::new(&store, &settings.audit, surroundings);
     let head_signing = audit_tools.signing.clone().ok_or(WireError::Audit)?;
     let feed = Arc::new(store.feed());
-    let AccountsSettings { cache_entries, role_map, step_up } = settings.accounts;
-    let facts = facts(role_map, surroundings);
+    let facts = facts(settings.accounts.role_map.clone(), surroundings);
     let webhooks = settings.webhooks.map(|verifier| Arc::new(webhooks(&store, &facts, verifier)));
-    let sign_in = SignIn {
-        ended_sessions: Arc::new(EndedSessions::new(store.clone(), feed.clone(), clock.clone())),
-        reader: Arc::new(KnownUsers::new(store.clone(), feed.clone(), cache_entries)),
-        store: store.clone() as Arc<AccountsStore>,
-        directory: directory.clone(),
-        facts: facts.clone(),
-        turns: Turns::default(),
-        step_up,
-        clock_skew: settings.clerk.clock_skew(),
-        seen: SeenSessions::new(cache_entries),
-        health: Arc::default(),
-    };
+    let clock_skew = settings.clerk.clock_skew();
+    let sign_in = sign_in((&store, &feed), &facts, directory, (&settings.accounts, clock_skew), &clock);
     let sign_ins = sign_in.health.clone();
     let profiles = Profiles { store: store.clone() as Arc<AccountsStore>, ids: ids.clone(), clock: clock.clone() };
     let organizations = organizations(&store, &facts, &settings.clerk)?;
     let revoke_again = revoke_again(&store, &facts, sessions_at_provider);
-    let sessions = Sessions {
-        control: revoke_again.control.clone(),
-        store: store.clone() as Arc<AccountsStore>,
-        facts: facts.clone(),
-        health: revoke_again.health.clone(),
-    };
+    let sessions = sessions(&store, &facts, &revoke_again);
     let failed_sign_ins = Arc::new(FailedSignIns::new(store.clone(), facts.clone()));
     let reconciler = reconciler(&store, facts.clone(), listing);
     let retention = Retention { store: store.clone() as Arc<AccountsStore>, clock: clock.clone() };
-    let old_requests = OldRequests { store: store.clone() as Arc<ApiKeysStore>, clock: clock.clone() };
-    let keys_of_deleted = KeysOfDeleted::new(store.clone(), &*feed, ids.clone(), clock.clone());
-    let canary = settings.canary_every.map(|every| {
-        let reader = store.clone();
-        Arc::new(Canary::new(store.clone(), reader, feed.clone(), clock.clone(), every))
-    });
-    let revocation_delays = canary.as_ref().map(|canary| canary.delays.clone());
-    let known_keys = Arc::new(KnownKeys::new(store.clone(), feed.clone(), clock.clone(), most_known_keys));
-    let verifier =
-        Verifier { reader: known_keys, peppers: peppers.clone(), brand: brand.clone(), clock: clock.clone() };
-    let verifier = Arc::new(verifier);
-    let keys = api_keys(&store, peppers.clone(), brand, most_per_account, surroundings);
+    let of_services = (settings.legacy_service, settings.scanning_keys);
+    let credentials = credentials((&store, &feed), settings.keys, of_services, settings.canary_every, surroundings);
+    let revocation_delays = credentials.canary.as_ref().map(|canary| canary.delays.clone());
     let web = Web { public_origin: settings.public_origin.clone(), sign_in_url: settings.sign_in_url };
     let rate_limits = Arc::new(RateLimits::new(&settings.limits, clock.clone()));
-    let service_activity = Arc::new(Activity { last_used: Arc::default(), log: store.clone() });
-    let last_used = service_activity.last_used.clone();
-    let known_tokens = Arc::new(KnownServiceTokens::new(store.clone(), feed.clone(), clock.clone()));
-    let services = Services {
-        reader: known_tokens,
-        peppers: peppers.clone(),
-        clock: clock.clone(),
-        last_used,
-        legacy: settings.legacy_service,
-    };
-    let (keys, services) = (Arc::new(keys), Arc::new(services));
-    let secret_scanning = (!settings.scanning_keys.is_empty()).then(|| {
-        let (verifier, keys, services) = (verifier.clone(), keys.clone(), services.clone());
-        let signatures = Arc::new(ScanningKeys(settings.scanning_keys));
-        Arc::new(SecretScanning { signatures, verifier, keys, services })
-    });
     let kit = Kit {
         authenticator: authenticator.clone(),
         sign_in: Arc::new(sign_in),
         failed_sign_ins,
-        services,
-        verifier: verifier.clone(),
+        services: credentials.services,
+        verifier: credentials.verifier.clone(),
         service_log: ServiceLog::default(),
         ids,
         public_origin: settings.public_origin,
@@ -203,12 +161,12 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         profiles: Arc::new(profiles),
         organizations: organizations.clone(),
         sessions: Arc::new(sessions),
-        keys,
+        keys: credentials.keys,
         audit: Arc::new(AuditTrail { reader: store.clone(), clock }),
-        verifier,
+        verifier: credentials.verifier,
         revocation_delays,
         webhooks,
-        secret_scanning,
+        secret_scanning: credentials.secret_scanning,
         database: store.clone(),
         metrics: Arc::new(metrics),
         open_metrics: settings.metrics.open,
@@ -221,17 +179,107 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         facts,
         reconciler: Arc::new(reconciler),
         retention: Arc::new(retention),
-        old_requests: Arc::new(old_requests),
-        keys_of_deleted: Arc::new(keys_of_deleted),
-        canary,
+        old_requests: credentials.old_requests,
+        keys_of_deleted: credentials.keys_of_deleted,
+        canary: credentials.canary,
         revoke_again: Arc::new(revoke_again),
         authenticator,
         organizations,
-        service_tokens,
-        service_activity,
+        service_tokens: credentials.service_tokens,
+        service_activity: credentials.service_activity,
         audit_tools,
         head_signing,
     })
+}
+
+/// What there is of keys and service tokens.
+struct Credentials {
+    keys: Arc<ApiKeys>,
+    verifier: Arc<Verifier>,
+    services: Arc<Services>,
+    service_tokens: ServiceTokens,
+    service_activity: Arc<Activity<ServiceTokenId>>,
+    secret_scanning: Option<Arc<SecretScanning>>,
+    keys_of_deleted: Arc<KeysOfDeleted>,
+    canary: Option<Arc<Canary>>,
+    old_requests: Arc<OldRequests>,
+}
+
+/// The legacy token, and the keys of partners who report published secrets.
+type OfServices = (Option<LegacyToken>, BTreeMap<String, ScanningKey>);
+
+fn credentials(
+    (store, feed): (&Arc<PgStore>, &Arc<PgFeed>),
+    settings: KeySettings,
+    (legacy, partners): OfServices,
+    canary_every: Option<Duration>,
+    surroundings: &Surroundings,
+) -> Credentials {
+    let Surroundings { clock, ids, .. } = surroundings.clone();
+    let KeySettings { brand, peppers, cache_entries, most_per_account } = settings;
+    let peppers = Arc::new(peppers);
+    let known_keys = Arc::new(KnownKeys::new(store.clone(), feed.clone(), clock.clone(), cache_entries));
+    let verifier =
+        Verifier { reader: known_keys, peppers: peppers.clone(), brand: brand.clone(), clock: clock.clone() };
+    let service_activity = Arc::new(Activity { last_used: Arc::default(), log: store.clone() });
+    let services = Services {
+        reader: Arc::new(KnownServiceTokens::new(store.clone(), feed.clone(), clock.clone())),
+        peppers: peppers.clone(),
+        clock: clock.clone(),
+        last_used: service_activity.last_used.clone(),
+        legacy,
+    };
+    let keys = Arc::new(api_keys(store, peppers.clone(), brand, most_per_account, surroundings));
+    let (verifier, services) = (Arc::new(verifier), Arc::new(services));
+    let secret_scanning = (!partners.is_empty()).then(|| {
+        let (verifier, keys, services) = (verifier.clone(), keys.clone(), services.clone());
+        Arc::new(SecretScanning { signatures: Arc::new(ScanningKeys(partners)), verifier, keys, services })
+    });
+    let canary = canary_every
+        .map(|every| Arc::new(Canary::new(store.clone(), store.clone(), feed.clone(), clock.clone(), every)));
+    Credentials {
+        keys,
+        verifier,
+        services,
+        service_tokens: service_tokens(store.clone(), peppers, surroundings),
+        service_activity,
+        secret_scanning,
+        keys_of_deleted: Arc::new(KeysOfDeleted::new(store.clone(), &**feed, ids, clock.clone())),
+        canary,
+        old_requests: Arc::new(OldRequests { store: store.clone() as Arc<ApiKeysStore>, clock }),
+    }
+}
+
+/// Turns sessions into people.
+fn sign_in(
+    (store, feed): (&Arc<PgStore>, &Arc<PgFeed>),
+    facts: &Arc<Facts>,
+    directory: Arc<dyn IdentityDirectory>,
+    (settings, clock_skew): (&AccountsSettings, Duration),
+    clock: &Arc<dyn Clock>,
+) -> SignIn {
+    SignIn {
+        ended_sessions: Arc::new(EndedSessions::new(store.clone(), feed.clone(), clock.clone())),
+        reader: Arc::new(KnownUsers::new(store.clone(), feed.clone(), settings.cache_entries)),
+        store: store.clone() as Arc<AccountsStore>,
+        directory,
+        facts: facts.clone(),
+        turns: Turns::default(),
+        step_up: settings.step_up,
+        clock_skew,
+        seen: SeenSessions::new(settings.cache_entries),
+        health: Arc::default(),
+    }
+}
+
+/// The use cases of who sees and ends sessions.
+fn sessions(store: &Arc<PgStore>, facts: &Arc<Facts>, revoke_again: &RevokeAgain) -> Sessions {
+    Sessions {
+        control: revoke_again.control.clone(),
+        store: store.clone() as Arc<AccountsStore>,
+        facts: facts.clone(),
+        health: revoke_again.health.clone(),
+    }
 }
 
 /// How the provider is asked.
