@@ -216,7 +216,7 @@ pub fn bind(
         retention: wired.retention.clone(),
         old_requests: wired.credentials.old_requests.clone(),
         keys_of_deleted: wired.credentials.keys_of_deleted.clone(),
-        canary: wired.canary.clone(),
+        canary: wired.credentials.canary.clone(),
         revoke_again: wired.revoke_again.clone(),
         sign_in: wired.api.kit.sign_in.clone(),
         failed_sign_ins: wired.api.kit.failed_sign_ins.clone(),

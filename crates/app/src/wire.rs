@@ -1,12 +1,13 @@
 //! From settings to use cases: one function.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use portal_accounts::{
     Accounts, AccountsStore, EndedSessions, Facts, FailedSignIns, GlobalSignOut, Intake, KnownUsers, Organizations,
     Profiles, Reconciler, Retention, RevokeAgain, RoleMap, SeenSessions, Sessions, SignIn, Turns, Webhooks,
 };
-use portal_api_keys::{Canary, KeyFeed, SecretScanning};
+use portal_api_keys::KeyFeed;
 use portal_audit::AuditTrail;
 use portal_clerk::{
     ClerkAuthenticator, ClerkDirectory, ClerkListing, ClerkOrganizations, ClerkSessions, ClerkSettings, ClerkWebhooks,
@@ -22,7 +23,6 @@ use portal_web::Web;
 use crate::audit::{AuditTools, HeadSigning};
 use crate::credentials::Credentials;
 use crate::metrics::Sources;
-use crate::scanning_keys::ScanningKeys;
 use crate::settings::{AccountsSettings, Settings};
 use crate::system::{OsEntropy, SystemClock, V7Ids};
 
@@ -42,8 +42,6 @@ pub struct Wired {
     pub reconciler: Arc<Reconciler>,
     /// Deletes what is old.
     pub retention: Arc<Retention>,
-    /// Measures how long revoked keys go on, where that is wanted; runs as long as the server.
-    pub canary: Option<Arc<Canary>>,
     /// Tells the provider of ends that it did not confirm.
     pub revoke_again: Arc<RevokeAgain>,
     /// The identity provider.
@@ -103,46 +101,21 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let audit_tools = AuditTools::new(&store, &settings.audit, surroundings);
     let head_signing = audit_tools.signing.clone().ok_or(WireError::Audit)?;
     let feed = Arc::new(store.feed());
-    let AccountsSettings { cache_entries, role_map, step_up } = settings.accounts;
-    let facts = facts(role_map, surroundings);
+    let facts = facts(settings.accounts.role_map.clone(), surroundings);
     let webhooks = settings.webhooks.map(|verifier| Arc::new(webhooks(&store, &facts, verifier)));
-    let sign_in = SignIn {
-        ended_sessions: Arc::new(EndedSessions::new(store.clone(), feed.clone(), clock.clone())),
-        reader: Arc::new(KnownUsers::new(store.clone(), feed.clone(), cache_entries)),
-        store: store.clone() as Arc<AccountsStore>,
-        directory: directory.clone(),
-        facts: facts.clone(),
-        turns: Turns::default(),
-        step_up,
-        clock_skew: settings.clerk.clock_skew(),
-        seen: SeenSessions::new(cache_entries),
-        health: Arc::default(),
-    };
+    let clock_skew = settings.clerk.clock_skew();
+    let sign_in = sign_in((&store, &feed), &facts, directory, (&settings.accounts, clock_skew), &clock);
     let sign_ins = sign_in.health.clone();
     let profiles = Profiles { store: store.clone() as Arc<AccountsStore>, ids: ids.clone(), clock: clock.clone() };
     let organizations = organizations(&store, &facts, &settings.clerk)?;
     let revoke_again = revoke_again(&store, &facts, sessions_at_provider);
-    let sessions = Sessions {
-        control: revoke_again.control.clone(),
-        store: store.clone() as Arc<AccountsStore>,
-        facts: facts.clone(),
-        health: revoke_again.health.clone(),
-    };
+    let sessions = sessions(&store, &facts, &revoke_again);
     let failed_sign_ins = Arc::new(FailedSignIns::new(store.clone(), facts.clone()));
     let reconciler = reconciler(&store, facts.clone(), listing);
     let retention = Retention { store: store.clone() as Arc<AccountsStore>, clock: clock.clone() };
-    let credentials = Credentials::new(settings.keys, settings.legacy_service, (&store, &feed), surroundings);
-    let canary = settings.canary_every.map(|every| {
-        let reader = store.clone();
-        Arc::new(Canary::new(store.clone(), reader, feed.clone(), clock.clone(), every))
-    });
-    let revocation_delays = canary.as_ref().map(|canary| canary.delays.clone());
-    let secret_scanning = (!settings.scanning_keys.is_empty()).then(|| {
-        let Credentials { verifier, keys, services, .. } = &credentials;
-        let (verifier, keys, services) = (verifier.clone(), keys.clone(), services.clone());
-        let signatures = Arc::new(ScanningKeys(settings.scanning_keys));
-        Arc::new(SecretScanning { signatures, verifier, keys, services })
-    });
+    let of_services = (settings.legacy_service, settings.scanning_keys);
+    let credentials =
+        Credentials::new(settings.keys, of_services, settings.canary_every, (&store, &feed), surroundings);
     let web = Web { public_origin: settings.public_origin.clone(), sign_in_url: settings.sign_in_url };
     let rate_limits = Arc::new(RateLimits::new(&settings.limits, clock.clone()));
     let kit = Kit {
@@ -166,7 +139,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         sign_ins,
         rate_limits,
         head_signing: head_signing.clone(),
-        revocation_delays: revocation_delays.clone(),
+        revocation_delays: credentials.canary.as_ref().map(|canary| canary.delays.clone()),
     };
     let metrics =
         HttpMetrics::new(sources.metrics(), sources.delays()).map_err(|error| WireError::Metrics(error.into()))?;
@@ -180,9 +153,9 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         audit: Arc::new(AuditTrail { reader: store.clone(), clock }),
         verifier: credentials.verifier.clone(),
         key_feed: Arc::new(KeyFeed { reader: store.clone() }),
-        revocation_delays,
+        revocation_delays: credentials.canary.as_ref().map(|canary| canary.delays.clone()),
         webhooks,
-        secret_scanning,
+        secret_scanning: credentials.secret_scanning.clone(),
         database: store.clone(),
         metrics: Arc::new(metrics),
         open_metrics: settings.metrics.open,
@@ -195,7 +168,6 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         facts,
         reconciler: Arc::new(reconciler),
         retention: Arc::new(retention),
-        canary,
         revoke_again: Arc::new(revoke_again),
         authenticator,
         organizations,
@@ -203,6 +175,38 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         audit_tools,
         head_signing,
     })
+}
+
+/// Turns sessions into people.
+fn sign_in(
+    (store, feed): (&Arc<PgStore>, &Arc<PgFeed>),
+    facts: &Arc<Facts>,
+    directory: Arc<dyn IdentityDirectory>,
+    (settings, clock_skew): (&AccountsSettings, Duration),
+    clock: &Arc<dyn Clock>,
+) -> SignIn {
+    SignIn {
+        ended_sessions: Arc::new(EndedSessions::new(store.clone(), feed.clone(), clock.clone())),
+        reader: Arc::new(KnownUsers::new(store.clone(), feed.clone(), settings.cache_entries)),
+        store: store.clone() as Arc<AccountsStore>,
+        directory,
+        facts: facts.clone(),
+        turns: Turns::default(),
+        step_up: settings.step_up,
+        clock_skew,
+        seen: SeenSessions::new(settings.cache_entries),
+        health: Arc::default(),
+    }
+}
+
+/// The use cases of who sees and ends sessions.
+fn sessions(store: &Arc<PgStore>, facts: &Arc<Facts>, revoke_again: &RevokeAgain) -> Sessions {
+    Sessions {
+        control: revoke_again.control.clone(),
+        store: store.clone() as Arc<AccountsStore>,
+        facts: facts.clone(),
+        health: revoke_again.health.clone(),
+    }
 }
 
 /// How the provider is asked.
