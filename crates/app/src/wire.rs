@@ -102,7 +102,6 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let authenticator = ClerkAuthenticator::new(settings.clerk.clone(), clock.clone());
     let authenticator = Arc::new(authenticator.map_err(|error| WireError::Clerk(error.into()))?);
     let (directory, listing) = provider(&settings.clerk)?;
-    let sessions_at_provider = ClerkSessions::new(&settings.clerk).map_err(|error| WireError::Clerk(error.into()))?;
     let KeySettings { brand, peppers, cache_entries: most_known_keys, most_per_account } = settings.keys;
     let peppers = Arc::new(peppers);
     let service_tokens = service_tokens(store.clone(), peppers.clone(), surroundings);
@@ -127,14 +126,8 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let sign_ins = sign_in.health.clone();
     let profiles = Profiles { store: store.clone() as Arc<AccountsStore>, ids: ids.clone(), clock: clock.clone() };
     let organizations = organizations(&store, &facts, &settings.clerk)?;
-    let revoke_again = revoke_again(&store, &facts, sessions_at_provider);
-    let sessions = Sessions {
-        control: revoke_again.control.clone(),
-        store: store.clone() as Arc<AccountsStore>,
-        facts: facts.clone(),
-        health: revoke_again.health.clone(),
-    };
-    let failed_sign_ins = Arc::new(FailedSignIns::new(store.clone(), facts.clone()));
+    let revoke_again = revoke_again(&store, &facts, &settings.clerk)?;
+    let sessions = sessions(&store, &facts, &revoke_again);
     let reconciler = reconciler(&store, facts.clone(), listing);
     let retention = Retention { store: store.clone() as Arc<AccountsStore>, clock: clock.clone() };
     let old_requests = OldRequests { store: store.clone() as Arc<ApiKeysStore>, clock: clock.clone() };
@@ -151,7 +144,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let kit = Kit {
         authenticator: authenticator.clone(),
         sign_in: Arc::new(sign_in),
-        failed_sign_ins,
+        failed_sign_ins: Arc::new(FailedSignIns::new(store.clone(), facts.clone())),
         services: Arc::new(services),
         verifier: verifier.clone(),
         service_log: ServiceLog::default(),
@@ -214,13 +207,18 @@ fn provider(settings: &ClerkSettings) -> Result<Provider, WireError> {
     Ok((Arc::new(directory), Arc::new(listing)))
 }
 
-fn revoke_again(store: &Arc<PgStore>, facts: &Arc<Facts>, control: ClerkSessions) -> RevokeAgain {
-    RevokeAgain {
-        control: Arc::new(control),
-        reader: store.clone(),
+fn revoke_again(store: &Arc<PgStore>, facts: &Arc<Facts>, settings: &ClerkSettings) -> Result<RevokeAgain, WireError> {
+    let control = ClerkSessions::new(settings).map_err(|error| WireError::Clerk(error.into()))?;
+    let (reader, store) = (store.clone(), store.clone() as Arc<AccountsStore>);
+    Ok(RevokeAgain { control: Arc::new(control), reader, store, facts: facts.clone(), health: Arc::default() })
+}
+
+fn sessions(store: &Arc<PgStore>, facts: &Arc<Facts>, revoke_again: &RevokeAgain) -> Sessions {
+    Sessions {
+        control: revoke_again.control.clone(),
         store: store.clone() as Arc<AccountsStore>,
         facts: facts.clone(),
-        health: Arc::default(),
+        health: revoke_again.health.clone(),
     }
 }
 
