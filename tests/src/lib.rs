@@ -2,6 +2,7 @@
 
 mod feed_line;
 mod portal;
+mod replica;
 mod response;
 pub mod world;
 
@@ -9,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 pub use feed_line::{FeedLine, Line};
-pub use portal::{Portal, PortalBuilder, Process, Replica, serve_if_asked};
+pub use portal::{Portal, PortalBuilder};
+pub use replica::{Process, Replica, serve_if_asked};
 pub use response::Answer;
 
 use std::time::{Duration, Instant};

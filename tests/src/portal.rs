@@ -1,28 +1,25 @@
 //! A running program, with its provider and its database.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
 use portal_app::account::run_account;
 use portal_app::audit::{Told, run_audit};
 use portal_app::operator::{run_reconcile, run_sessions, run_webhooks};
-use portal_app::serve::{Stopper, bind};
-use portal_app::settings::{Environment, Settings};
-use portal_app::wire::{Surroundings, Wired, global_sign_out, parked_webhooks, wire};
+use portal_app::serve::Stopper;
+use portal_app::wire::{Surroundings, Wired, global_sign_out, parked_webhooks};
 use portal_dev_idp::{DevIdp, Membership, Person, TokenSpec, listen};
 use portal_dev_postgres::testing::admin_url;
-use portal_kernel::{ChangeFeed, Timestamp};
+use portal_kernel::Timestamp;
 use portal_postgres::testing::TestDatabase;
 use portal_testkit::FixedClock;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
+use crate::replica::{Process, Replica, hearing, serve};
 use crate::response::Answer;
-use crate::{SIGNING_KEY, checkout, within};
+use crate::{SIGNING_KEY, checkout};
 
 /// Origin that tokens are minted for.
 const ORIGIN: &str = "https://portal.example.test";
@@ -52,9 +49,17 @@ pub struct Portal {
 pub struct PortalBuilder {
     variables: BTreeMap<String, String>,
     surroundings: Surroundings,
+    server: Option<String>,
 }
 
 impl PortalBuilder {
+    /// Lets the database be on that server, given by a URL, in place of the one that all tests share.
+    #[must_use]
+    pub fn on_server(mut self, url: String) -> Self {
+        self.server = Some(url);
+        self
+    }
+
     /// Sets one environment variable.
     #[must_use]
     pub fn set(mut self, name: &str, value: impl Into<String>) -> Self {
@@ -79,7 +84,8 @@ impl PortalBuilder {
         let provider_task = tokio::spawn(async {
             let _ = server.await;
         });
-        let admin = admin_url(&checkout()).unwrap_or_else(|error| panic!("{error}"));
+        let shared = || admin_url(&checkout()).unwrap_or_else(|error| panic!("{error}"));
+        let admin = self.server.unwrap_or_else(shared);
         let database = TestDatabase::create(&admin).await.expect("a database of its own");
         let defaults = [
             ("PORTAL_PUBLIC_URL", ORIGIN.to_owned()),
@@ -123,126 +129,6 @@ fn reasoned<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
     [arguments, reason].concat()
 }
 
-fn serve(variables: &BTreeMap<String, String>, surroundings: &Surroundings) -> (String, Wired, Stopper) {
-    let environment = Environment(variables.clone());
-    let settings = Settings::load(None, &environment).unwrap_or_else(|mistakes| panic!("{mistakes}"));
-    let (http, metrics) = (settings.http.clone(), settings.metrics.clone());
-    let wired = wire(settings, surroundings).expect("the parts fit together");
-    let bound = bind(&wired, &http, &metrics, None).expect("a free port");
-    let base = format!("http://{}", bound.address);
-    let server = bound.stopper();
-    // Ends when the server was stopped.
-    tokio::spawn(async {
-        let _ = bound.run().await;
-    });
-    (base, wired, server)
-}
-
-/// Another server of the same installation: the same settings, database and provider, and nothing else in common.
-pub struct Replica {
-    /// `http://127.0.0.1:PORT`
-    pub base: String,
-    /// The parts, for their counters.
-    pub wired: Wired,
-    client: Client,
-    server: Stopper,
-}
-
-impl Drop for Replica {
-    fn drop(&mut self) {
-        self.server.stop();
-    }
-}
-
-async fn hearing(wired: &Wired) {
-    within(Duration::from_secs(30), "the change feed", async || wired.feed.is_current()).await;
-}
-
-/// Settings of a server in a process of its own, as the process that starts it hands them down.
-const SERVER: &str = "E2E_SERVER_VARIABLES";
-
-/// What such a process says when it listens.
-const LISTENING: &str = "listening on ";
-
-/// Another server of the same installation, in a process of its own, which is killed with the value.
-pub struct Process {
-    /// `http://127.0.0.1:PORT`
-    pub base: String,
-    client: Client,
-    child: Child,
-}
-
-impl Process {
-    /// `GET` with a bearer token.
-    ///
-    /// # Panics
-    /// If no answer arrives.
-    pub async fn get(&self, path: &str, token: &str) -> Answer {
-        let request = self.client.get(format!("{}{path}", self.base)).bearer_auth(token);
-        Answer::read(request.send().await.expect("an answer")).await
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may be gone already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// In a process that [`Portal::process`] started: serves until it is killed. Otherwise returns at once.
-///
-/// # Panics
-/// If the server does not start.
-pub fn serve_if_asked() {
-    let Some(variables) = std::env::var_os(SERVER) else { return };
-    let variables = serde_json::from_slice(variables.as_encoded_bytes()).expect("variables as JSON");
-    // The caller may be on a runtime of its own.
-    let serving = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(async {
-            let (base, _wired, _server) = serve(&variables, &Surroundings::default());
-            writeln!(std::io::stdout(), "{LISTENING}{base}").expect("somebody reads");
-            std::future::pending::<()>().await;
-        });
-    });
-    serving.join().expect("it serves until it is killed");
-}
-
-impl Replica {
-    /// As [`Portal::hearing`].
-    ///
-    /// # Panics
-    /// If it never does.
-    pub async fn hearing(&self) {
-        hearing(&self.wired).await;
-    }
-
-    /// A request to a path, not yet sent.
-    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.client.request(method, format!("{}{path}", self.base))
-    }
-
-    /// `GET` with a bearer token.
-    ///
-    /// # Panics
-    /// If no answer arrives.
-    pub async fn get(&self, path: &str, token: &str) -> Answer {
-        let request = self.client.get(format!("{}{path}", self.base)).bearer_auth(token);
-        Answer::read(request.send().await.expect("an answer")).await
-    }
-
-    /// `POST` of JSON with a bearer token.
-    ///
-    /// # Panics
-    /// If no answer arrives.
-    pub async fn post(&self, path: &str, token: &str, body: &Value) -> Answer {
-        let request = self.client.post(format!("{}{path}", self.base)).bearer_auth(token).json(body);
-        Answer::read(request.send().await.expect("an answer")).await
-    }
-}
-
 impl Drop for Portal {
     fn drop(&mut self) {
         self.server.stop();
@@ -281,14 +167,7 @@ impl Portal {
     pub fn process_with(&self, test: &str, settings: &[(&str, &str)]) -> Process {
         let mut variables = self.variables.clone();
         variables.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        let variables = serde_json::to_string(&variables).expect("texts");
-        let mut command = Command::new(std::env::current_exe().expect("the test binary"));
-        command.args([test, "--exact", "--nocapture"]).env(SERVER, variables);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("a process");
-        let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
-        let mut said = lines.map_while(Result::ok);
-        let base = said.find_map(|line| line.split_once(LISTENING).map(|(_, base)| base.to_owned()));
-        Process { base: base.expect("it listens"), client: self.client.clone(), child }
+        Process::start(test, &variables, self.client.clone())
     }
 
     /// With default settings.
@@ -426,7 +305,8 @@ impl Portal {
     pub async fn service_token(&self, arguments: &[&str]) -> String {
         let is_list = arguments == ["list"];
         let arguments = if is_list { arguments.to_vec() } else { reasoned(arguments) };
-        let printed = portal_app::service_token::run_service_token(&arguments, &self.wired.service_tokens).await;
+        let printed =
+            portal_app::service_token::run_service_token(&arguments, &self.wired.credentials.service_tokens).await;
         printed.unwrap_or_else(|error| panic!("{error}")).text.trim().to_owned()
     }
 

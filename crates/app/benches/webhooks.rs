@@ -4,7 +4,6 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has nothing to say")]
 
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -13,14 +12,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use portal_app::serve::bind;
-use portal_app::settings::{Environment, Settings};
 use portal_app::system::{SystemClock, now};
-use portal_app::telemetry;
-use portal_app::wire::{Surroundings, wire};
 use portal_dev_idp::{DevIdp, SigningKey, listen, webhook_signature};
 use portal_dev_postgres::testing::OwnServer;
 use portal_postgres::testing::TestDatabase;
+
+use self::program::start;
+
+#[path = "common/program.rs"]
+mod program;
 
 /// Below this the benchmark fails.
 const LEAST_RATIO: f64 = 0.3;
@@ -60,8 +60,10 @@ async fn main() {
     tokio::spawn(listening);
     let database = TestDatabase::create(&server.url("postgres")).await.unwrap();
     let name = database.url().rsplit('/').next().unwrap().to_owned();
-    let portal = portal(&idp, provider, database.url());
-    let secret = idp.instance().webhook_secret();
+    let url = format!("{}?sslmode=disable", database.url());
+    let (pool_size, secret) = (CONNECTIONS.to_string(), idp.instance().webhook_secret());
+    let settings = [("PORTAL_DATABASE__POOL_SIZE", &*pool_size), ("CLERK_WEBHOOK_SIGNING_SECRET", secret)];
+    let (_, portal) = start(&idp, provider, &url, &settings);
 
     let script = tempfile(INSERT);
     let rows = || {
@@ -99,31 +101,6 @@ async fn main() {
     let _ = std::fs::remove_file(script);
     drop((database, server));
     std::process::exit(i32::from(median < LEAST_RATIO));
-}
-
-/// The program with its production logging, on that database.
-fn portal(idp: &DevIdp, provider: SocketAddr, database: &str) -> SocketAddr {
-    let variables = [
-        ("PORTAL_PUBLIC_URL", "https://portal.example.test".to_owned()),
-        ("PORTAL_HTTP__BIND", "127.0.0.1:0".to_owned()),
-        ("PORTAL_KEYS__PEPPERS__1", "cGVwcGVyIG9mIHRoZSBibGFjay1ib3ggdGVzdHMgMzIgYnl0ZXM=".to_owned()),
-        ("PORTAL_AUDIT__SIGNING_KEY", "c2lnbmluZyBrZXkgb2YgdGhlIHRlc3RzIDMyIGJ5dGU=".to_owned()),
-        ("DATABASE_URL", format!("{database}?sslmode=disable")),
-        ("PORTAL_DATABASE__POOL_SIZE", CONNECTIONS.to_string()),
-        ("CLERK_PUBLISHABLE_KEY", idp.instance().publishable_key().to_owned()),
-        ("CLERK_SECRET_KEY", idp.instance().secret_key().to_owned()),
-        ("CLERK_WEBHOOK_SIGNING_SECRET", idp.instance().webhook_secret().to_owned()),
-        ("CLERK_API_URL", format!("http://{provider}{}", portal_dev_idp::PATH)),
-    ];
-    let variables: BTreeMap<_, _> = variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    let settings = Settings::load(None, &Environment(variables)).unwrap_or_else(|mistakes| panic!("{mistakes}"));
-    telemetry::start(&settings.log);
-    let (http, metrics) = (settings.http.clone(), settings.metrics.clone());
-    let wired = wire(settings, &Surroundings::default()).unwrap();
-    let bound = bind(&wired, &http, &metrics, None).unwrap();
-    let address = bound.address;
-    tokio::spawn(async { bound.run().await.unwrap() });
-    address
 }
 
 /// Signed requests: each tells a new version of one of the people.

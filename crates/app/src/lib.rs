@@ -3,6 +3,7 @@
 pub mod account;
 pub mod audit;
 pub mod cli;
+pub mod credentials;
 #[cfg(feature = "dev")]
 pub mod dev;
 mod doctor;

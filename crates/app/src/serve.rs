@@ -28,6 +28,10 @@ use crate::wire::Wired;
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long an idle connection is kept: longer than load balancers keep theirs, mostly for a minute, so that it is they who close it and no
+/// request meets a connection that ends.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
 /// How often jobs look whether they are due.
 const JOB_INTERVAL: Duration = Duration::from_mins(1);
 
@@ -168,6 +172,7 @@ pub fn bind(
     let server = server
         .workers(workers(http.workers))
         .client_request_timeout(HEAD_TIMEOUT)
+        .keep_alive(KEEP_ALIVE)
         .shutdown_timeout(http.shutdown_timeout.as_secs())
         .listen(listener)
         .map_err(|source| ServeError::Bind { address, source })?
@@ -191,11 +196,11 @@ pub fn bind(
         head_signing: wired.head_signing.clone(),
         reconciler: wired.reconciler.clone(),
         retention: wired.retention.clone(),
-        old_requests: wired.old_requests.clone(),
+        old_requests: wired.credentials.old_requests.clone(),
         revoke_again: wired.revoke_again.clone(),
         sign_in: wired.api.kit.sign_in.clone(),
         failed_sign_ins: wired.api.kit.failed_sign_ins.clone(),
-        service_activity: wired.service_activity.clone(),
+        service_activity: wired.credentials.service_activity.clone(),
         webhooks: wired.api.webhooks.clone(),
     })
 }

@@ -14,9 +14,10 @@ use portal_kernel::{ExposeSecret, SecretString, Timestamp};
 use portal_postgres::PgStore;
 
 use crate::cli::{Failure, SettingsSource, print};
+use crate::credentials::service_tokens;
 use crate::operator::{Reasons, operator, reason, settings};
 use crate::telemetry;
-use crate::wire::{Surroundings, service_tokens};
+use crate::wire::Surroundings;
 
 #[derive(Subcommand)]
 pub(crate) enum ServiceTokenCommand {

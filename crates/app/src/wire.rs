@@ -6,10 +6,7 @@ use portal_accounts::{
     Accounts, AccountsStore, EndedSessions, Facts, FailedSignIns, GlobalSignOut, Intake, KnownUsers, Organizations,
     Profiles, Reconciler, Retention, RevokeAgain, RoleMap, SeenSessions, Sessions, SignIn, Turns, Webhooks,
 };
-use portal_api_keys::{
-    Activity, ApiKeys, ApiKeysStore, Brand, KeyFeed, KnownKeys, LastUsed, LegacyToken, OldRequests, Peppers,
-    ServiceTokens, Services, Verifier,
-};
+use portal_api_keys::KeyFeed;
 use portal_audit::AuditTrail;
 use portal_clerk::{
     ClerkAuthenticator, ClerkDirectory, ClerkListing, ClerkOrganizations, ClerkSessions, ClerkSettings, ClerkWebhooks,
@@ -18,13 +15,14 @@ use portal_clerk::{
 use portal_http_api::Api;
 use portal_http_kit::{HttpMetrics, Kit, RateLimits, ServiceLog};
 use portal_identity::{DirectoryListing, IdentityDirectory};
-use portal_kernel::{Clock, Entropy, IdGen, ServiceTokenId};
+use portal_kernel::{Clock, Entropy, IdGen};
 use portal_postgres::{PgFeed, PgStore};
 use portal_web::Web;
 
 use crate::audit::{AuditTools, HeadSigning};
+use crate::credentials::Credentials;
 use crate::metrics::Sources;
-use crate::settings::{AccountsSettings, KeySettings, Settings};
+use crate::settings::{AccountsSettings, Settings};
 use crate::system::{OsEntropy, SystemClock, V7Ids};
 
 /// Everything the program consists of, ready to be served.
@@ -43,18 +41,14 @@ pub struct Wired {
     pub reconciler: Arc<Reconciler>,
     /// Deletes what is old.
     pub retention: Arc<Retention>,
-    /// Deletes names of requests that count no more.
-    pub old_requests: Arc<OldRequests>,
     /// Tells the provider of ends that it did not confirm.
     pub revoke_again: Arc<RevokeAgain>,
     /// The identity provider.
     pub authenticator: Arc<ClerkAuthenticator>,
     /// Accounts and who is in them.
     pub organizations: Arc<Organizations>,
-    /// What operators do to service tokens.
-    pub service_tokens: ServiceTokens,
-    /// Writes when service tokens were last used; runs as long as the server.
-    pub service_activity: Arc<Activity<ServiceTokenId>>,
+    /// API keys and service tokens.
+    pub credentials: Credentials,
     /// What operators do with the audit trail.
     pub audit_tools: AuditTools,
     /// Signs the heads of audit trails; runs as long as the server.
@@ -102,9 +96,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let authenticator = ClerkAuthenticator::new(settings.clerk.clone(), clock.clone());
     let authenticator = Arc::new(authenticator.map_err(|error| WireError::Clerk(error.into()))?);
     let (directory, listing) = provider(&settings.clerk)?;
-    let KeySettings { brand, peppers, cache_entries: most_known_keys, most_per_account } = settings.keys;
-    let peppers = Arc::new(peppers);
-    let service_tokens = service_tokens(store.clone(), peppers.clone(), surroundings);
+    let sessions_at_provider = ClerkSessions::new(&settings.clerk).map_err(|error| WireError::Clerk(error.into()))?;
     let audit_tools = AuditTools::new(&store, &settings.audit, surroundings);
     let head_signing = audit_tools.signing.clone().ok_or(WireError::Audit)?;
     let feed = Arc::new(store.feed());
@@ -126,27 +118,25 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let sign_ins = sign_in.health.clone();
     let profiles = Profiles { store: store.clone() as Arc<AccountsStore>, ids: ids.clone(), clock: clock.clone() };
     let organizations = organizations(&store, &facts, &settings.clerk)?;
-    let revoke_again = revoke_again(&store, &facts, &settings.clerk)?;
-    let sessions = sessions(&store, &facts, &revoke_again);
+    let revoke_again = revoke_again(&store, &facts, sessions_at_provider);
+    let sessions = Sessions {
+        control: revoke_again.control.clone(),
+        store: store.clone() as Arc<AccountsStore>,
+        facts: facts.clone(),
+        health: revoke_again.health.clone(),
+    };
+    let failed_sign_ins = Arc::new(FailedSignIns::new(store.clone(), facts.clone()));
     let reconciler = reconciler(&store, facts.clone(), listing);
     let retention = Retention { store: store.clone() as Arc<AccountsStore>, clock: clock.clone() };
-    let old_requests = OldRequests { store: store.clone() as Arc<ApiKeysStore>, clock: clock.clone() };
-    let known_keys = Arc::new(KnownKeys::new(store.clone(), feed.clone(), clock.clone(), most_known_keys));
-    let verifier =
-        Verifier { reader: known_keys, peppers: peppers.clone(), brand: brand.clone(), clock: clock.clone() };
-    let verifier = Arc::new(verifier);
-    let keys = api_keys(&store, peppers.clone(), brand, most_per_account, surroundings);
+    let credentials = Credentials::new(settings.keys, settings.legacy_service, (&store, &feed), surroundings);
     let web = Web { public_origin: settings.public_origin.clone(), sign_in_url: settings.sign_in_url };
     let rate_limits = Arc::new(RateLimits::new(&settings.limits, clock.clone()));
-    let service_activity = Arc::new(Activity { last_used: Arc::default(), log: store.clone() });
-    let last_used = service_activity.last_used.clone();
-    let services = services(&store, (&peppers, settings.legacy_service), last_used, surroundings);
     let kit = Kit {
         authenticator: authenticator.clone(),
         sign_in: Arc::new(sign_in),
-        failed_sign_ins: Arc::new(FailedSignIns::new(store.clone(), facts.clone())),
-        services: Arc::new(services),
-        verifier: verifier.clone(),
+        failed_sign_ins,
+        services: credentials.services.clone(),
+        verifier: credentials.verifier.clone(),
         service_log: ServiceLog::default(),
         ids,
         public_origin: settings.public_origin,
@@ -170,9 +160,9 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         profiles: Arc::new(profiles),
         organizations: organizations.clone(),
         sessions: Arc::new(sessions),
-        keys: Arc::new(keys),
+        keys: credentials.keys.clone(),
         audit: Arc::new(AuditTrail { reader: store.clone(), clock }),
-        verifier,
+        verifier: credentials.verifier.clone(),
         key_feed: Arc::new(KeyFeed { reader: store.clone() }),
         webhooks,
         database: store.clone(),
@@ -187,12 +177,10 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         facts,
         reconciler: Arc::new(reconciler),
         retention: Arc::new(retention),
-        old_requests: Arc::new(old_requests),
         revoke_again: Arc::new(revoke_again),
         authenticator,
         organizations,
-        service_tokens,
-        service_activity,
+        credentials,
         audit_tools,
         head_signing,
     })
@@ -207,18 +195,13 @@ fn provider(settings: &ClerkSettings) -> Result<Provider, WireError> {
     Ok((Arc::new(directory), Arc::new(listing)))
 }
 
-fn revoke_again(store: &Arc<PgStore>, facts: &Arc<Facts>, settings: &ClerkSettings) -> Result<RevokeAgain, WireError> {
-    let control = ClerkSessions::new(settings).map_err(|error| WireError::Clerk(error.into()))?;
-    let (reader, store) = (store.clone(), store.clone() as Arc<AccountsStore>);
-    Ok(RevokeAgain { control: Arc::new(control), reader, store, facts: facts.clone(), health: Arc::default() })
-}
-
-fn sessions(store: &Arc<PgStore>, facts: &Arc<Facts>, revoke_again: &RevokeAgain) -> Sessions {
-    Sessions {
-        control: revoke_again.control.clone(),
+fn revoke_again(store: &Arc<PgStore>, facts: &Arc<Facts>, control: ClerkSessions) -> RevokeAgain {
+    RevokeAgain {
+        control: Arc::new(control),
+        reader: store.clone(),
         store: store.clone() as Arc<AccountsStore>,
         facts: facts.clone(),
-        health: revoke_again.health.clone(),
+        health: Arc::default(),
     }
 }
 
@@ -248,36 +231,6 @@ fn organizations(
     let admin = ClerkOrganizations::new(settings).map_err(|error| WireError::Clerk(error.into()))?;
     let (reader, store) = (store.clone(), store.clone() as Arc<AccountsStore>);
     Ok(Arc::new(Organizations { admin: Arc::new(admin), reader, store, facts: facts.clone() }))
-}
-
-/// Judges the tokens of services, and the legacy one where it is accepted.
-fn services(
-    store: &Arc<PgStore>,
-    (peppers, legacy): (&Arc<Peppers>, Option<LegacyToken>),
-    last_used: Arc<LastUsed<ServiceTokenId>>,
-    surroundings: &Surroundings,
-) -> Services {
-    let (reader, peppers, clock) = (store.clone(), peppers.clone(), surroundings.clock.clone());
-    Services { reader, peppers, clock, last_used, legacy }
-}
-
-/// The use cases of who owns keys.
-fn api_keys(
-    store: &Arc<PgStore>,
-    peppers: Arc<Peppers>,
-    brand: Brand,
-    most_keys: usize,
-    surroundings: &Surroundings,
-) -> ApiKeys {
-    let Surroundings { clock, ids, entropy } = surroundings.clone();
-    let (reader, store) = (store.clone(), store.clone() as Arc<ApiKeysStore>);
-    ApiKeys { store, reader, peppers, brand, ids, entropy, clock, most_keys }
-}
-
-/// The use cases of an operator's command.
-pub fn service_tokens(store: Arc<PgStore>, peppers: Arc<Peppers>, surroundings: &Surroundings) -> ServiceTokens {
-    let Surroundings { clock, ids, entropy } = surroundings.clone();
-    ServiceTokens { store: store.clone() as Arc<ApiKeysStore>, reader: store, peppers, ids, entropy, clock }
 }
 
 /// The use cases of what the provider sends on its own.

@@ -418,7 +418,7 @@ async fn the_server_signs_on_its_own_what_fits_and_counts_what_does_not() {
 async fn what_an_operator_changes_needs_a_reason_and_is_recorded_with_it() {
     let portal = Portal::start().await;
     let needs_reason = |error: String| assert!(error.contains("--reason"), "{error}");
-    let tokens = &portal.wired.service_tokens;
+    let tokens = &portal.wired.credentials.service_tokens;
     for arguments in [&["create", "--name", "edge", "--scope", "keys:verify"][..], &["revoke", "--name", "edge"]] {
         needs_reason(run_service_token(arguments, tokens).await.err().unwrap().to_string());
     }

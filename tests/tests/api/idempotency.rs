@@ -150,12 +150,12 @@ async fn a_name_counts_for_a_day_and_is_deleted_then() {
     let moment = Duration::from_micros(1);
     clock.advance(Duration::from_hours(24).saturating_sub(moment));
     issued_before(&create().await);
-    assert_eq!(portal.wired.old_requests.forget().await.unwrap(), 0);
+    assert_eq!(portal.wired.credentials.old_requests.forget().await.unwrap(), 0);
     clock.advance(moment);
     assert_eq!(create().await.status, 201, "the name is free again");
     issued_before(&create().await);
     clock.advance(Duration::from_hours(24) + moment);
-    assert_eq!(portal.wired.old_requests.forget().await.unwrap(), 1);
+    assert_eq!(portal.wired.credentials.old_requests.forget().await.unwrap(), 1);
     assert_eq!(portal.database.count("SELECT count(*) AS count FROM named_requests").await.unwrap(), 0);
     assert_eq!(keys(&portal).await, 2);
 }

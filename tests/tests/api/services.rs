@@ -127,7 +127,7 @@ async fn a_last_use_is_written_behind_and_no_refusal_counts_as_one() {
     let networks = ["--network", "198.51.100.0/24"];
     let token = create(&portal, &networks).await;
     ask_from(&portal, &token, "203.0.113.1").await.assert_problem(401, "invalid_service_token");
-    portal.wired.service_activity.write().await.unwrap();
+    portal.wired.credentials.service_activity.write().await.unwrap();
     assert!(portal.service_token(&["list"]).await.contains("never"));
     let statements = "SELECT count(*) FROM service_token_activity";
     for second in 1..=3 {
@@ -135,7 +135,7 @@ async fn a_last_use_is_written_behind_and_no_refusal_counts_as_one() {
         assert_eq!(ask(&portal, &token).await.status, 200, "{second}");
     }
     assert_eq!(portal.database.count(statements).await.unwrap(), 0, "no call writes");
-    portal.wired.service_activity.write().await.unwrap();
+    portal.wired.credentials.service_activity.write().await.unwrap();
     let used = clock.now().to_string();
     let list = portal.service_token(&["list"]).await;
     assert!(list.contains(&used) && !list.contains("never"), "{used}\n{list}");

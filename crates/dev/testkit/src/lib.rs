@@ -1,4 +1,6 @@
-//! Clocks, ids, entropy and feeds that a test controls.
+//! Clocks, ids, entropy and feeds that a test controls, and load for measurements.
+
+pub mod load;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

@@ -151,6 +151,8 @@ impl Facts {
         let before = merge.tx.epochs().now().await?.plus(Duration::from_secs(1));
         merge.tx.epochs().advance(merge.cleared, user.provider_id.clone(), before).await?;
         merge.changed(Change::Tokens { of: Some(user.provider_id.to_string()), before }).await?;
+        // The keys of the account that goes with them count no more.
+        merge.changed(Change::Account(user.personal_account)).await?;
         merge.changed(Change::User(user.id)).await
     }
 }
