@@ -48,15 +48,16 @@ pub enum InvalidKeyScopes {
 
 /// What a key is good for; never nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyScopes(Vec<KeyScope>);
+pub struct KeyScopes([bool; KeyScope::ALL.len()]);
 
 impl KeyScopes {
     /// Sorts them, and drops what is said twice.
     pub fn new(scopes: impl IntoIterator<Item = KeyScope>) -> Result<Self, InvalidKeyScopes> {
-        let mut scopes: Vec<_> = scopes.into_iter().collect();
-        scopes.sort_unstable();
-        scopes.dedup();
-        if scopes.is_empty() { Err(InvalidKeyScopes::Empty) } else { Ok(Self(scopes)) }
+        let mut known = [false; KeyScope::ALL.len()];
+        for scope in scopes {
+            known[scope as usize] = true;
+        }
+        if known.contains(&true) { Ok(Self(known)) } else { Err(InvalidKeyScopes::Empty) }
     }
 
     /// Reads the texts.
@@ -67,19 +68,19 @@ impl KeyScopes {
 
     /// Whether the key is good for it.
     pub fn contains(&self, scope: KeyScope) -> bool {
-        self.0.contains(&scope)
+        self.0[scope as usize]
     }
 
     /// All of them, in the order of [`KeyScope::ALL`].
     pub fn iter(&self) -> impl Iterator<Item = KeyScope> + '_ {
-        self.0.iter().copied()
+        KeyScope::ALL.into_iter().filter(|scope| self.contains(*scope))
     }
 }
 
 impl Default for KeyScopes {
     /// `inference`
     fn default() -> Self {
-        Self(vec![KeyScope::Inference])
+        Self(KeyScope::ALL.map(|scope| scope == KeyScope::Inference))
     }
 }
 
