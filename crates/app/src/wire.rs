@@ -7,8 +7,8 @@ use portal_accounts::{
     Profiles, Reconciler, Retention, RevokeAgain, RoleMap, SeenSessions, Sessions, SignIn, Turns, Webhooks,
 };
 use portal_api_keys::{
-    Activity, ApiKeys, ApiKeysStore, Brand, KnownKeys, LastUsed, LegacyToken, OldRequests, Peppers, ServiceTokens,
-    Services, Verifier,
+    Activity, ApiKeys, ApiKeysStore, Brand, KeyRates, KnownKeys, LastUsed, LegacyToken, OldRequests, Peppers,
+    ServiceTokens, Services, Verifier,
 };
 use portal_audit::AuditTrail;
 use portal_clerk::{
@@ -139,9 +139,13 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let retention = Retention { store: store.clone() as Arc<AccountsStore>, clock: clock.clone() };
     let old_requests = OldRequests { store: store.clone() as Arc<ApiKeysStore>, clock: clock.clone() };
     let known_keys = Arc::new(KnownKeys::new(store.clone(), feed.clone(), clock.clone(), most_known_keys));
-    let verifier =
-        Verifier { reader: known_keys, peppers: peppers.clone(), brand: brand.clone(), clock: clock.clone() };
-    let verifier = Arc::new(verifier);
+    let verifier = Arc::new(Verifier {
+        reader: known_keys,
+        peppers: peppers.clone(),
+        brand: brand.clone(),
+        rates: Arc::new(KeyRates::new(most_known_keys)),
+        clock: clock.clone(),
+    });
     let keys = api_keys(&store, peppers.clone(), brand, most_per_account, surroundings);
     let web = Web { public_origin: settings.public_origin.clone(), sign_in_url: settings.sign_in_url };
     let rate_limits = Arc::new(RateLimits::new(&settings.limits, clock.clone()));

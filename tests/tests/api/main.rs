@@ -13,6 +13,7 @@ mod crashes;
 mod idempotency;
 mod key_answers;
 mod key_management;
+mod key_rates;
 mod keys;
 mod known_keys;
 mod limits;

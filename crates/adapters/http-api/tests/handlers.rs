@@ -14,7 +14,7 @@ use portal_accounts::{
     SeenSessions, Sessions, SignIn, Turns, User, UserState, Versioned,
 };
 use portal_api_keys::{
-    ApiKey, ApiKeys, ApiKeysTx, Brand, KeyEnvironment, KeyName, KeyPolicy, KeySecret, KeySecrets, Kid,
+    ApiKey, ApiKeys, ApiKeysTx, Brand, KeyEnvironment, KeyName, KeyPolicy, KeyRates, KeySecret, KeySecrets, Kid,
     MockApiKeyReader, MockCredentialReader, PepperVersion, Peppers, Services, Verifier,
 };
 use portal_audit::{AuditTrail, MockAuditReader};
@@ -122,6 +122,7 @@ impl Ports {
             reader: Arc::new(MockCredentialReader::new()),
             peppers: peppers.clone(),
             brand: Brand::default(),
+            rates: Arc::new(KeyRates::new(10)),
             clock: clock.clone(),
         });
         let services = Services {

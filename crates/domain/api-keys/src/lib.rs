@@ -47,7 +47,7 @@ pub use explain::{CheckOutcome, Explanation};
 pub use forget_requests::{ForgetRequestsError, OldRequests};
 pub use judge::{Check, Code, Judgement, KeyUse, StoredKey};
 pub use key::{ApiKey, InvalidKeyName, KeyName, KeyPatch, KeyState, NewApiKey};
-pub use key_rates::{KeyRates, Rates, Share, Standing};
+pub use key_rates::{Heard, HeardOf, KeyRates, LimitOf, Rates, Share, Standing, Told};
 pub use key_scope::{InvalidKeyScopes, KeyScope, KeyScopes};
 pub use key_secret::{InvalidOverlap, KeySecret, KeySecrets, NewSecret, Overlap, Rotation};
 pub use known_keys::KnownKeys;

@@ -7,6 +7,8 @@ use portal_testkit::FixedClock;
 use proptest::prelude::*;
 
 use super::*;
+use crate::KeyPolicy;
+use crate::testing::stored;
 
 fn key(number: u32) -> ApiKeyId {
     format!("key_{number:026}").parse().unwrap()
@@ -14,6 +16,11 @@ fn key(number: u32) -> ApiKeyId {
 
 fn limits(of: &[(&str, u64, u64)]) -> RateLimits {
     RateLimits::new(of.iter().map(|(id, limit, window)| RateLimit::new(id, *limit, *window).unwrap())).unwrap()
+}
+
+fn charge(rates: &KeyRates, number: u32, limits: &RateLimits, now: Timestamp) -> Rates {
+    let policy = KeyPolicy { rate_limits: limits.clone(), ..KeyPolicy::default() };
+    rates.charge(&StoredKey { key: key(number), policy, ..stored() }, now)
 }
 
 fn at(millis: u64) -> Timestamp {
@@ -26,25 +33,25 @@ fn left(rates: &Rates) -> Vec<u32> {
 
 /// How many requests pass at once.
 fn burst(rates: &KeyRates, limits: &RateLimits, now: Timestamp) -> usize {
-    (0..5_000).take_while(|_| rates.charge(key(1), limits, now).allowed).count()
+    (0..5_000).take_while(|_| charge(rates, 1, limits, now).allowed).count()
 }
 
 #[test]
 fn so_many_pass_at_once_and_come_back_one_by_one() {
     let (rates, limits) = (KeyRates::new(10), limits(&[("minute", 4, 60)]));
     for remaining in [3, 2, 1, 0] {
-        let charged = rates.charge(key(1), &limits, at(0));
+        let charged = charge(&rates, 1, &limits, at(0));
         assert!(charged.allowed);
         assert_eq!(left(&charged), [remaining]);
         assert_eq!(charged.retry_after(at(0)), None);
     }
-    let refused = rates.charge(key(1), &limits, at(5_000));
+    let refused = charge(&rates, 1, &limits, at(5_000));
     assert!(!refused.allowed);
     assert_eq!((left(&refused), refused.standings[0].reset_at), (vec![0], at(15_000)));
     assert_eq!(refused.retry_after(at(5_000)), Some(Duration::from_secs(10)));
-    assert!(!rates.charge(key(1), &limits, at(14_999)).allowed);
-    assert!(rates.charge(key(1), &limits, at(15_000)).allowed);
-    assert!(!rates.charge(key(1), &limits, at(15_000)).allowed, "only one came back");
+    assert!(!charge(&rates, 1, &limits, at(14_999)).allowed);
+    assert!(charge(&rates, 1, &limits, at(15_000)).allowed);
+    assert!(!charge(&rates, 1, &limits, at(15_000)).allowed, "only one came back");
     assert_eq!(burst(&rates, &limits, at(75_000)), 4);
 }
 
@@ -53,10 +60,10 @@ fn a_request_that_one_limit_refuses_charges_no_other() {
     let (rates, limits) = (KeyRates::new(10), limits(&[("day", 10, 86_400), ("second", 2, 1)]));
     assert_eq!(burst(&rates, &limits, at(0)), 2);
     for _ in 0..20 {
-        let refused = rates.charge(key(1), &limits, at(0));
+        let refused = charge(&rates, 1, &limits, at(0));
         assert_eq!((refused.allowed, left(&refused)), (false, vec![8, 0]));
     }
-    let passed = (1..1_000).filter(|step| rates.charge(key(1), &limits, at(step * 10)).allowed).count();
+    let passed = (1..1_000).filter(|step| charge(&rates, 1, &limits, at(step * 10)).allowed).count();
     assert_eq!(passed, 8, "all of the day's are for requests that passed");
 }
 
@@ -68,11 +75,11 @@ fn looking_counts_nothing_and_says_what_a_request_would_meet() {
             let seen = rates.standing(key(1), &limits, at(0));
             assert_eq!((seen.allowed, left(&seen)), (expected[0] > 0, expected.clone()));
         }
-        rates.charge(key(1), &limits, at(0));
+        charge(&rates, 1, &limits, at(0));
     }
     let untouched = rates.standing(key(2), &limits, at(0));
     assert!(untouched.standings.iter().all(|standing| standing.reset_at == at(0)), "nothing is to come back");
-    assert!(rates.charge(key(1), &RateLimits::default(), at(0)).allowed);
+    assert!(charge(&rates, 1, &RateLimits::default(), at(0)).allowed);
 }
 
 #[test]
@@ -89,7 +96,7 @@ fn a_change_resets_neither_what_stays_nor_what_was_spent() {
     let rates = KeyRates::new(10);
     let before = limits(&[("a", 10, 60), ("b", 10, 60)]);
     for _ in 0..6 {
-        rates.charge(key(1), &before, at(0));
+        charge(&rates, 1, &before, at(0));
     }
     for (change, expected) in [
         (limits(&[("a", 10, 60), ("b", 20, 60)]), [4, 14]),
@@ -99,9 +106,9 @@ fn a_change_resets_neither_what_stays_nor_what_was_spent() {
         assert_eq!(left(&rates.standing(key(1), &change, at(0))), expected);
     }
     let narrowed = limits(&[("b", 4, 60)]);
-    assert!(!rates.charge(key(1), &narrowed, at(0)).allowed);
-    assert!(!rates.charge(key(1), &narrowed, at(14_999)).allowed);
-    assert!(rates.charge(key(1), &narrowed, at(15_000)).allowed, "nobody waits for longer than a window");
+    assert!(!charge(&rates, 1, &narrowed, at(0)).allowed);
+    assert!(!charge(&rates, 1, &narrowed, at(14_999)).allowed);
+    assert!(charge(&rates, 1, &narrowed, at(15_000)).allowed, "nobody waits for longer than a window");
 }
 
 #[test]
@@ -109,8 +116,8 @@ fn a_clock_that_is_set_back_locks_nobody_out() {
     let (rates, limits) = (KeyRates::new(10), limits(&[("a", 4, 60)]));
     let late = 86_400_000;
     assert_eq!(burst(&rates, &limits, at(late)), 4);
-    assert!(!rates.charge(key(1), &limits, at(0)).allowed, "nor is anything given back");
-    assert!(rates.charge(key(1), &limits, at(15_000)).allowed);
+    assert!(!charge(&rates, 1, &limits, at(0)).allowed, "nor is anything given back");
+    assert!(charge(&rates, 1, &limits, at(15_000)).allowed);
 }
 
 #[test]
@@ -121,7 +128,7 @@ fn threads_share_exactly_the_limit() {
         for _ in 0..8 {
             scope.spawn(|| {
                 for _ in 0..500 {
-                    passed.fetch_add(rates.charge(key(1), &limits, at(0)).allowed.into(), Ordering::Relaxed);
+                    passed.fetch_add(charge(&rates, 1, &limits, at(0)).allowed.into(), Ordering::Relaxed);
                 }
             });
         }
@@ -134,7 +141,7 @@ fn threads_share_exactly_the_limit() {
 fn what_is_remembered_is_bounded_and_who_gives_way_begins_anew() {
     let (rates, limits) = (KeyRates::new(100), limits(&[("a", 1, 86_400)]));
     for number in 0..10_000 {
-        assert!(rates.charge(key(number), &limits, at(0)).allowed);
+        assert!(charge(&rates, number, &limits, at(0)).allowed);
     }
     assert!(rates.counted.len() <= 100);
     let forgotten = (0..10_000).filter(|number| rates.standing(key(*number), &limits, at(0)).allowed).count();
@@ -159,7 +166,7 @@ proptest! {
         let (mut now, mut passed) = (0, Vec::new());
         for step in steps {
             now += step;
-            if rates.charge(key(1), &limits, at(now)).allowed {
+            if charge(&rates, 1, &limits, at(now)).allowed {
                 passed.push(now);
             }
         }
