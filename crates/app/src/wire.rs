@@ -6,9 +6,10 @@ use portal_accounts::{
     Accounts, AccountsStore, EndedSessions, Facts, FailedSignIns, GlobalSignOut, Intake, KnownUsers, Organizations,
     Profiles, Reconciler, Retention, RevokeAgain, RoleMap, SeenSessions, Sessions, SignIn, Turns, Webhooks,
 };
+use portal_api_keys::rate_reports::EVERY;
 use portal_api_keys::{
     Activity, ApiKeys, ApiKeysStore, Brand, KeyRates, KnownKeys, LastUsed, LegacyToken, OldRequests, Peppers,
-    ServiceTokens, Services, Verifier,
+    RateReports, ServiceTokens, Services, Verifier,
 };
 use portal_audit::AuditTrail;
 use portal_clerk::{
@@ -18,8 +19,8 @@ use portal_clerk::{
 use portal_http_api::Api;
 use portal_http_kit::{HttpMetrics, Kit, RateLimits, ServiceLog};
 use portal_identity::{DirectoryListing, IdentityDirectory};
-use portal_kernel::{Clock, Entropy, IdGen, ServiceTokenId};
-use portal_postgres::{PgFeed, PgStore};
+use portal_kernel::{AccountId, ApiKeyId, Clock, Entropy, Id, IdGen, ReplicaId, ServiceTokenId};
+use portal_postgres::{PgFeed, PgSettings, PgStore};
 use portal_web::Web;
 
 use crate::audit::{AuditTools, HeadSigning};
@@ -55,6 +56,10 @@ pub struct Wired {
     pub service_tokens: ServiceTokens,
     /// Writes when service tokens were last used; runs as long as the server.
     pub service_activity: Arc<Activity<ServiceTokenId>>,
+    /// Writes when keys were last used; runs as long as the server.
+    pub key_activity: Arc<Activity<(AccountId, ApiKeyId)>>,
+    /// Shares the limits of keys with other replicas; runs as long as the server.
+    pub rate_reports: Arc<RateReports>,
     /// What operators do with the audit trail.
     pub audit_tools: AuditTools,
     /// Signs the heads of audit trails; runs as long as the server.
@@ -139,11 +144,15 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let retention = Retention { store: store.clone() as Arc<AccountsStore>, clock: clock.clone() };
     let old_requests = OldRequests { store: store.clone() as Arc<ApiKeysStore>, clock: clock.clone() };
     let known_keys = Arc::new(KnownKeys::new(store.clone(), feed.clone(), clock.clone(), most_known_keys));
+    let key_activity = Arc::new(Activity { last_used: Arc::default(), log: store.clone() });
+    let rates = Arc::new(KeyRates::new(most_known_keys));
+    let rate_reports = rate_reports(&settings.database, rates.clone(), surroundings)?;
     let verifier = Arc::new(Verifier {
         reader: known_keys,
         peppers: peppers.clone(),
         brand: brand.clone(),
-        rates: Arc::new(KeyRates::new(most_known_keys)),
+        rates,
+        last_used: key_activity.last_used.clone(),
         clock: clock.clone(),
     });
     let keys = api_keys(&store, peppers.clone(), brand, most_per_account, surroundings);
@@ -203,6 +212,8 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         organizations,
         service_tokens,
         service_activity,
+        key_activity,
+        rate_reports,
         audit_tools,
         head_signing,
     })
@@ -264,6 +275,19 @@ fn services(
 ) -> Services {
     let (reader, peppers, clock) = (store.clone(), peppers.clone(), surroundings.clock.clone());
     Services { reader, peppers, clock, last_used, legacy }
+}
+
+/// This process, as one of those that share the limits of keys. On connections of its own: requests that use up all others must not keep
+/// it from reporting.
+fn rate_reports(
+    settings: &PgSettings,
+    rates: Arc<KeyRates>,
+    surroundings: &Surroundings,
+) -> Result<Arc<RateReports>, WireError> {
+    let settings = PgSettings { pool_size: 2, acquire_timeout: EVERY, statement_timeout: EVERY, ..settings.clone() };
+    let board = PgStore::new(&settings).map_err(|error| WireError::Database(error.into()))?;
+    let replica = ReplicaId::from_uuid(surroundings.ids.uuid());
+    Ok(Arc::new(RateReports::new(rates, Arc::new(board), surroundings.clock.clone(), replica)))
 }
 
 /// The use cases of who owns keys.

@@ -171,3 +171,91 @@ async fn the_holder_sees_what_remains_of_each_limit() {
     counted.clock.advance(Duration::from_secs(5));
     assert_eq!(told().await, state(0, 15));
 }
+
+/// As many requests in turn as there are servers times so many; how many of them passed.
+async fn passed(counted: &Counted, replica: &e2e::Replica, rounds: usize) -> usize {
+    let mut passed = 0;
+    for _ in 0..rounds {
+        let asked = json!({ "key": counted.secret });
+        let answers = [counted.verify().await, replica.post("/v1/keys/verify", &counted.gateway, &asked).await];
+        passed += answers.iter().filter(|answer| answer.json()["code"] == "valid").count();
+    }
+    passed
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_servers_share_a_limit_and_what_one_does_not_use_the_other_may() {
+    let counted = Counted::start(&[("a", 41, 3_600)]).await;
+    let replica = counted.portal.replica();
+    let remaining = async || {
+        let there = replica.get("/v1/key", &counted.secret).await.json()["rate_limits"][0]["remaining"].as_u64();
+        (counted.remaining().await[0].as_u64().unwrap(), there.unwrap())
+    };
+    e2e::within(Duration::from_secs(10), "both know of each other", async || remaining().await == (21, 21)).await;
+    let passed_at_once = passed(&counted, &replica, 41).await;
+    assert!((41..=42).contains(&passed_at_once), "the limit, and one more for each further server: {passed_at_once}");
+
+    // Half an hour gives half of the limit back. All of the demand is here.
+    let here = async || counted.verify().await.json()["code"].clone();
+    e2e::within(Duration::from_secs(20), "the share follows the demand", async || {
+        here().await;
+        let shares = "SELECT count(*) FROM rate_demands WHERE share > 850000";
+        counted.portal.database.count(shares).await.unwrap() == 1
+    })
+    .await;
+    // Told in one round, and taken in a later one.
+    let rounds = "SELECT sum(round)::bigint AS count FROM replicas";
+    let told = counted.portal.database.count(rounds).await.unwrap();
+    let taken = async || {
+        here().await;
+        counted.portal.database.count(rounds).await.unwrap() >= told + 6
+    };
+    e2e::within(Duration::from_secs(20), "further rounds", taken).await;
+    counted.clock.advance(Duration::from_mins(30));
+    let mut back = 0;
+    while here().await == "valid" {
+        back += 1;
+    }
+    assert!((16..=22).contains(&back), "more than the half of it that both have alike: {back}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_ends_leaves_its_share_to_the_others() {
+    let counted = Counted::start(&[("a", 40, 3_600)]).await;
+    let replica = counted.portal.replica();
+    let remaining = async || counted.remaining().await[0].as_u64().unwrap();
+    e2e::within(Duration::from_secs(10), "it knows of the other", async || remaining().await == 20).await;
+    drop(replica);
+    let others = "SELECT count(*) FROM replicas";
+    let is_gone = async || counted.portal.database.count(others).await.unwrap() == 1;
+    e2e::within(Duration::from_secs(4), "the other leaves by itself", is_gone).await;
+    e2e::within(Duration::from_secs(4), "all of it is here", async || remaining().await == 40).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_use_shows_with_the_key_and_only_what_was_allowed_is_one() {
+    let counted = Counted::start(&[("a", 1, 3_600)]).await;
+    let (portal, token) = (&counted.portal, counted.portal.token("stranger"));
+    let path = format!("/v1/api-keys/{}", counted.key);
+    let list = format!("/v1/accounts/{}/api-keys", portal.personal_account("stranger").await);
+    let shown = async || {
+        portal.wired.key_activity.write().await.unwrap();
+        let (one, all) = (portal.get(&path, &token).await.json(), portal.get(&list, &token).await.json());
+        assert_eq!(one["last_used_at"], all["data"][0]["last_used_at"]);
+        one["last_used_at"].clone()
+    };
+    counted.change("", json!({ "name": "changed" })).await;
+    counted.change("/explain", json!({})).await;
+    portal.get("/v1/key", &counted.secret).await;
+    let wrong_scope = json!({ "key": counted.secret, "scope": "usage:read" });
+    portal.post("/v1/keys/verify", &counted.gateway, &wrong_scope).await;
+    assert_eq!(shown().await, Value::Null, "none of it is a use");
+    let used_at = portal.now();
+    assert_eq!(counted.verify().await.json()["code"], "valid");
+    counted.clock.advance(Duration::from_secs(5));
+    assert_eq!(counted.verify().await.json()["code"], "rate_limited");
+    counted.change("", json!({ "name": "changed again" })).await;
+    assert_eq!(shown().await, json!(used_at.to_string()));
+    let changed = counted.change("", json!({ "name": "and again" })).await.json();
+    assert_eq!(changed["last_used_at"], json!(used_at.to_string()), "told with the answer to a change");
+}

@@ -123,6 +123,7 @@ impl Ports {
             peppers: peppers.clone(),
             brand: Brand::default(),
             rates: Arc::new(KeyRates::new(10)),
+            last_used: Arc::default(),
             clock: clock.clone(),
         });
         let services = Services {
@@ -243,6 +244,7 @@ fn key(account: &str) -> ApiKey {
         expires_at: None,
         disabled_at: None,
         revoked_at: None,
+        last_used_at: None,
         revision: 3,
     }
 }

@@ -4,6 +4,7 @@
 
 mod activity;
 mod connect;
+mod demands;
 mod error;
 mod feed;
 mod migrate;

@@ -4,8 +4,10 @@
 #![expect(clippy::missing_panics_doc, reason = "panicking is how a contract says that it was broken")]
 
 pub mod changes;
+pub mod key_uses;
 pub mod keys;
 pub mod pages;
+pub mod rates;
 pub mod requests;
 pub mod service_tokens;
 pub mod trail;
@@ -21,9 +23,9 @@ use portal_authz::{Action, Authorized, Job, Platform, Principal, Role, Roles, Un
 use portal_kernel::{AccountId, ApiKeyId, Id, ServiceTokenId, StoreError, Timestamp};
 
 use crate::{
-    ActivityLog, ApiKey, ApiKeyReader, ApiKeysStore, ApiKeysTx, CredentialReader, Digest, KeyEnvironment, KeyName,
-    KeyPolicy, KeyScopes, KeySecret, KeySecrets, Kid, ModelAllowList, Networks, NewApiKey, NewSecret, PepperVersion,
-    RateLimit, RateLimits, ServiceTokenReader,
+    ActivityLog, ApiKey, ApiKeyReader, ApiKeysStore, ApiKeysTx, CredentialReader, DemandBoard, Digest, KeyEnvironment,
+    KeyName, KeyPolicy, KeyScopes, KeySecret, KeySecrets, Kid, ModelAllowList, Networks, NewApiKey, NewSecret,
+    PepperVersion, RateLimit, RateLimits, ServiceTokenReader,
 };
 
 /// The store under test, behind all of its ports.
@@ -41,6 +43,10 @@ pub struct Ports<'a> {
     pub service_tokens: &'a dyn ServiceTokenReader,
     /// Remembers when service tokens were used.
     pub service_activity: &'a dyn ActivityLog<ServiceTokenId>,
+    /// Remembers when keys were used.
+    pub key_activity: &'a dyn ActivityLog<(AccountId, ApiKeyId)>,
+    /// Where replicas tell each other which limits are in demand.
+    pub demands: &'a dyn DemandBoard,
 }
 
 impl Ports<'_> {
@@ -122,6 +128,7 @@ impl Owner {
             expires_at: None,
             disabled_at: None,
             revoked_at: None,
+            last_used_at: None,
             revision: 1,
         }
     }

@@ -97,7 +97,14 @@ mod tests {
         reader.expect_key().withf(|_, kid| *kid == key().secrets.newest.kid).returning(move |_, _| Ok(found.clone()));
         let (peppers, clock) = (Arc::new(peppers()), Arc::new(FixedClock::default()));
         let rates = Arc::new(KeyRates::new(10));
-        let verifier = Verifier { reader: Arc::new(reader), peppers, brand: Brand::default(), rates, clock };
+        let verifier = Verifier {
+            reader: Arc::new(reader),
+            peppers,
+            brand: Brand::default(),
+            rates,
+            last_used: Arc::default(),
+            clock,
+        };
         keys.explain(&verifier, &member(role).principal, key().id, &wanted).await
     }
 
@@ -136,7 +143,14 @@ mod tests {
         reader.expect_key().never();
         let (peppers, clock) = (Arc::new(peppers()), Arc::new(FixedClock::default()));
         let rates = Arc::new(KeyRates::new(10));
-        let verifier = Verifier { reader: Arc::new(reader), peppers, brand: Brand::default(), rates, clock };
+        let verifier = Verifier {
+            reader: Arc::new(reader),
+            peppers,
+            brand: Brand::default(),
+            rates,
+            last_used: Arc::default(),
+            clock,
+        };
         let who = member(Role::Owner).principal;
         let outcome = keys.explain(&verifier, &who, key().id, &KeyUse::default()).await;
         assert!(matches!(outcome, Err(ReadKeyError::Denied(Denied::Hidden))));

@@ -29,6 +29,7 @@ pub mod once;
 pub mod policy;
 pub mod ports;
 pub mod rate_limit;
+pub mod rate_reports;
 pub mod read;
 pub mod revoke;
 pub mod rotate;
@@ -58,15 +59,16 @@ pub use networks::{InvalidNetworks, Networks};
 pub use once::Repeated;
 pub use policy::KeyPolicy;
 pub use ports::{
-    ActivityLog, ApiKeyReader, ApiKeyRepository, ApiKeysStore, ApiKeysTx, CredentialReader, ServiceTokenReader,
-    ServiceTokenRepository,
+    ActivityLog, ApiKeyReader, ApiKeyRepository, ApiKeysStore, ApiKeysTx, CredentialReader, DemandBoard,
+    ServiceTokenReader, ServiceTokenRepository,
 };
 #[cfg(any(test, feature = "testing"))]
 pub use ports::{
-    MockActivityLog, MockApiKeyReader, MockApiKeyRepository, MockCredentialReader, MockServiceTokenReader,
-    MockServiceTokenRepository,
+    MockActivityLog, MockApiKeyReader, MockApiKeyRepository, MockCredentialReader, MockDemandBoard,
+    MockServiceTokenReader, MockServiceTokenRepository,
 };
 pub use rate_limit::{InvalidRateLimits, RateLimit, RateLimits};
+pub use rate_reports::RateReports;
 pub use read::ReadKeyError;
 pub use revoke::RevokeKeyError;
 pub use rotate::RotateKeyError;

@@ -13,7 +13,7 @@ use portal_kernel::{AccountId, ApiKeyId, Clock, ExposeSecret, SecretString, Stor
 
 use crate::judge::CACHEABLE_FOR;
 use crate::ports::CredentialReader;
-use crate::{Brand, Code, KeyEnvironment, KeyRates, KeyUse, Kid, Peppers, Rates, StoredKey};
+use crate::{Brand, Code, KeyEnvironment, KeyRates, KeyUse, Kid, LastUsed, Peppers, Rates, StoredKey};
 
 /// Whether a key may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,13 +96,15 @@ pub struct Verifier {
     pub brand: Brand,
     /// Counts uses.
     pub rates: Arc<KeyRates>,
+    /// Told of every use that was allowed.
+    pub last_used: Arc<LastUsed<(AccountId, ApiKeyId)>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
 
 impl Verifier {
-    /// Whether the presented key may be used now, for what it is wanted for. A use that nothing else speaks against is counted. Writes
-    /// nothing.
+    /// Whether the presented key may be used now, for what it is wanted for. A use that nothing else speaks against is counted. Waits
+    /// for no write.
     pub async fn verify_key(
         &self,
         who: &Principal,
@@ -154,6 +156,9 @@ impl Verifier {
         let judgement = stored.judge(now, wanted);
         let rates = judgement.failure().is_none().then(|| self.rates.charge(stored, now));
         let judgement = judgement.and_rate(rates.as_ref().is_none_or(|rates| rates.allowed));
+        if judgement.failure().is_none() {
+            self.last_used.note((stored.account, stored.key), now);
+        }
         KeyVerification {
             code: judgement.code(),
             known: Some((stored.key, stored.account)),
@@ -200,6 +205,7 @@ mod tests {
             peppers: Arc::new(peppers()),
             brand: Brand::default(),
             rates: Arc::new(KeyRates::new(10)),
+            last_used: Arc::default(),
             clock: Arc::new(FixedClock::default()),
         }
     }

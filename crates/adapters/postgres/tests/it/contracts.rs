@@ -175,6 +175,8 @@ mod of_api_keys {
             credentials: store,
             service_tokens: store,
             service_activity: store,
+            key_activity: store,
+            demands: store,
         }
     }
 
@@ -189,6 +191,10 @@ mod of_api_keys {
             a_key_that_there_is_not_is_none_to_change
             live_keys_are_counted
             who_counts_live_keys_waits_for_others
+        }
+        key_uses {
+            a_last_use_only_moves_on
+            a_change_is_no_use
         }
         keys {
             an_unknown_key_is_none
@@ -210,6 +216,12 @@ mod of_api_keys {
             new_keys_do_not_shift_the_pages
             a_page_holds_revoked_keys
             a_page_holds_one_accounts_keys
+        }
+        rates {
+            what_is_told_is_heard_by_the_others
+            a_round_that_comes_late_changes_nothing
+            who_leaves_is_forgotten
+            a_limit_is_of_a_key_in_its_own_account
         }
         requests {
             a_request_is_claimed_once

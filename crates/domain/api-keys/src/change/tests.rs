@@ -126,6 +126,7 @@ impl World {
             peppers: Arc::new(peppers()),
             brand: Brand::default(),
             rates: Arc::new(KeyRates::new(10)),
+            last_used: Arc::default(),
             clock: clock.clone(),
         };
         let name = KeyName::parse("ci").unwrap();
