@@ -78,6 +78,7 @@ mod tests {
             peppers,
             brand: Brand::default(),
             rates: Arc::new(KeyRates::new(10)),
+            last_used: Arc::default(),
             clock,
         }
     }

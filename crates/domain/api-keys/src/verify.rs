@@ -362,6 +362,34 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn only_a_use_that_was_allowed_is_noted_at_its_time() {
+        let mut log = crate::MockActivityLog::new();
+        let expected = [((account(), key().id), FixedClock::default().now())];
+        log.expect_used().withf(move |_, uses| *uses == expected).once().returning(|_, _| Ok(()));
+        let activity = crate::Activity { last_used: Arc::default(), log: Arc::new(log) };
+        let good = minted().text.expose_secret().to_owned();
+        let rates = Arc::new(KeyRates::new(10));
+        let asking = |found, clock| Verifier {
+            rates: rates.clone(),
+            last_used: activity.last_used.clone(),
+            clock: Arc::new(clock),
+            ..finding(found)
+        };
+        let later = || {
+            let clock = FixedClock::default();
+            clock.advance(Duration::from_secs(1));
+            clock
+        };
+        let stopped = StoredKey { disabled_at: Some(FixedClock::default().now()), ..stored() };
+        assert_eq!(ask(&asking(Some(stopped), later()), &good, ANY).await.code, Code::KeyDisabled);
+        assert_eq!(ask(&asking(None, later()), &good, ANY).await.code, Code::InvalidApiKey);
+        activity.write().await.unwrap();
+        assert_eq!(ask(&asking(Some(counted(1)), FixedClock::default()), &good, ANY).await.code, Code::Valid);
+        assert_eq!(ask(&asking(Some(counted(1)), later()), &good, ANY).await.code, Code::RateLimited);
+        activity.write().await.unwrap();
+    }
+
     /// Makes another secret than [`minted`].
     struct ShiftedEntropy;
 
