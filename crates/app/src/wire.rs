@@ -129,32 +129,17 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         seen: SeenSessions::new(cache_entries),
         health: Arc::default(),
     };
-    let sign_ins = sign_in.health.clone();
     let profiles = Profiles { store: store.clone() as Arc<AccountsStore>, ids: ids.clone(), clock: clock.clone() };
     let organizations = organizations(&store, &facts, &settings.clerk)?;
     let revoke_again = revoke_again(&store, &facts, sessions_at_provider);
-    let sessions = Sessions {
-        control: revoke_again.control.clone(),
-        store: store.clone() as Arc<AccountsStore>,
-        facts: facts.clone(),
-        health: revoke_again.health.clone(),
-    };
+    let sessions = sessions(&store, &facts, &revoke_again);
     let failed_sign_ins = Arc::new(FailedSignIns::new(store.clone(), facts.clone()));
     let reconciler = reconciler(&store, facts.clone(), listing);
-    let retention = Retention { store: store.clone() as Arc<AccountsStore>, clock: clock.clone() };
-    let old_requests = OldRequests { store: store.clone() as Arc<ApiKeysStore>, clock: clock.clone() };
+    let (retention, old_requests) = forgetting(&store, &clock);
     let known_keys = Arc::new(KnownKeys::new(store.clone(), feed.clone(), clock.clone(), most_known_keys));
-    let key_activity = Arc::new(Activity { last_used: Arc::default(), log: store.clone() });
     let rates = Arc::new(KeyRates::new(most_known_keys));
     let rate_reports = rate_reports(&settings.database, rates.clone(), surroundings)?;
-    let verifier = Arc::new(Verifier {
-        reader: known_keys,
-        peppers: peppers.clone(),
-        brand: brand.clone(),
-        rates,
-        last_used: key_activity.last_used.clone(),
-        clock: clock.clone(),
-    });
+    let (verifier, key_activity) = verifier(&store, known_keys, (&peppers, &brand), rates, surroundings);
     let keys = api_keys(&store, peppers.clone(), brand, most_per_account, surroundings);
     let web = Web { public_origin: settings.public_origin.clone(), sign_in_url: settings.sign_in_url };
     let rate_limits = Arc::new(RateLimits::new(&settings.limits, clock.clone()));
@@ -179,7 +164,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         webhooks: webhooks.as_ref().map(|webhooks| webhooks.health.clone()).unwrap_or_default(),
         reconciler: reconciler.health.clone(),
         revocations: revoke_again.health.clone(),
-        sign_ins,
+        sign_ins: kit.sign_in.health.clone(),
         rate_limits,
         head_signing: head_signing.clone(),
     };
@@ -205,8 +190,8 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         feed,
         facts,
         reconciler: Arc::new(reconciler),
-        retention: Arc::new(retention),
-        old_requests: Arc::new(old_requests),
+        retention,
+        old_requests,
         revoke_again: Arc::new(revoke_again),
         authenticator,
         organizations,
@@ -235,6 +220,16 @@ fn revoke_again(store: &Arc<PgStore>, facts: &Arc<Facts>, control: ClerkSessions
         store: store.clone() as Arc<AccountsStore>,
         facts: facts.clone(),
         health: Arc::default(),
+    }
+}
+
+/// What people do with their sessions.
+fn sessions(store: &Arc<PgStore>, facts: &Arc<Facts>, revoke_again: &RevokeAgain) -> Sessions {
+    Sessions {
+        control: revoke_again.control.clone(),
+        store: store.clone() as Arc<AccountsStore>,
+        facts: facts.clone(),
+        health: revoke_again.health.clone(),
     }
 }
 
@@ -275,6 +270,30 @@ fn services(
 ) -> Services {
     let (reader, peppers, clock) = (store.clone(), peppers.clone(), surroundings.clock.clone());
     Services { reader, peppers, clock, last_used, legacy }
+}
+
+/// When a key was used, by its owner and itself.
+type KeyActivity = Activity<(AccountId, ApiKeyId)>;
+
+/// Judges presented keys, and notes what they were used for.
+fn verifier(
+    store: &Arc<PgStore>,
+    reader: Arc<KnownKeys>,
+    (peppers, brand): (&Arc<Peppers>, &Brand),
+    rates: Arc<KeyRates>,
+    surroundings: &Surroundings,
+) -> (Arc<Verifier>, Arc<KeyActivity>) {
+    let (peppers, brand, clock) = (peppers.clone(), brand.clone(), surroundings.clock.clone());
+    let activity = Arc::new(Activity { last_used: Arc::default(), log: store.clone() });
+    let last_used = activity.last_used.clone();
+    (Arc::new(Verifier { reader, peppers, brand, rates, last_used, clock }), activity)
+}
+
+/// Deletes what is old.
+fn forgetting(store: &Arc<PgStore>, clock: &Arc<dyn Clock>) -> (Arc<Retention>, Arc<OldRequests>) {
+    let retention = Retention { store: store.clone() as Arc<AccountsStore>, clock: clock.clone() };
+    let old_requests = OldRequests { store: store.clone() as Arc<ApiKeysStore>, clock: clock.clone() };
+    (Arc::new(retention), Arc::new(old_requests))
 }
 
 /// This process, as one of those that share the limits of keys. On connections of its own: requests that use up all others must not keep

@@ -34,11 +34,6 @@ impl Share {
         Self(capped.clamp(Self::LEAST, Self::WHOLE.0))
     }
 
-    /// What one of so many has if all have the same.
-    pub fn one_of(number: usize) -> Self {
-        Self::millionths(u64::from(Self::WHOLE.0) / u64::try_from(number.max(1)).unwrap_or(u64::MAX))
-    }
-
     /// In millionths.
     pub fn as_millionths(self) -> u64 {
         self.0.into()

@@ -7,7 +7,7 @@ use portal_kernel::ReplicaId;
 use crate::support::store;
 
 fn replica(number: u32) -> ReplicaId {
-    format!("rep_{number:026}").parse().unwrap()
+    format!("rep_{number:026}").parse().expect("an id")
 }
 
 #[tokio::test(flavor = "multi_thread")]
