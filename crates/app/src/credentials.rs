@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use portal_api_keys::rate_reports::EVERY;
 use portal_api_keys::{
-    Activity, ApiKeys, ApiKeysStore, Canary, KeysOfDeleted, KnownKeys, KnownServiceTokens, LegacyToken, OldRequests,
-    Peppers, SecretScanning, ServiceTokens, Services, Verifier,
+    Activity, ApiKeys, ApiKeysStore, Canary, KeyRates, KeysOfDeleted, KnownKeys, KnownServiceTokens, LegacyToken,
+    OldRequests, Peppers, RateReports, SecretScanning, ServiceTokens, Services, Verifier,
 };
-use portal_kernel::ServiceTokenId;
-use portal_postgres::{PgFeed, PgStore};
+use portal_kernel::{AccountId, ApiKeyId, Id, ReplicaId, ServiceTokenId};
+use portal_postgres::{PgFeed, PgSettings, PgStore};
 
 use crate::scanning_keys::{ScanningKey, ScanningKeys};
 use crate::settings::KeySettings;
-use crate::wire::Surroundings;
+use crate::wire::{Surroundings, WireError};
 
 /// The use cases of API keys and service tokens.
 pub struct Credentials {
@@ -27,6 +28,10 @@ pub struct Credentials {
     pub service_tokens: ServiceTokens,
     /// Writes when service tokens were last used; runs as long as the server.
     pub service_activity: Arc<Activity<ServiceTokenId>>,
+    /// Writes when keys were last used; runs as long as the server.
+    pub key_activity: Arc<Activity<(AccountId, ApiKeyId)>>,
+    /// Shares the limits of keys with other replicas; runs as long as the server.
+    pub rate_reports: Arc<RateReports>,
     /// Taking in what partners report who scan for secrets; none without their keys.
     pub secret_scanning: Option<Arc<SecretScanning>>,
     /// Measures how long revoked keys go on, where that is wanted; runs as long as the server.
@@ -37,18 +42,26 @@ pub struct Credentials {
     pub keys_of_deleted: Arc<KeysOfDeleted>,
 }
 
-/// The legacy token, and the keys of partners who report published secrets.
-type OfServices = (Option<LegacyToken>, BTreeMap<String, ScanningKey>);
+/// What the settings say of them.
+pub struct CredentialSettings {
+    /// Of keys.
+    pub keys: KeySettings,
+    /// What services shared so far, where it is accepted.
+    pub legacy: Option<LegacyToken>,
+    /// Keys of partners who report published secrets, by their names.
+    pub partners: BTreeMap<String, ScanningKey>,
+    /// How often the canary lives, where it does.
+    pub canary_every: Option<Duration>,
+}
 
 impl Credentials {
-    /// Connects them. The legacy token is accepted where there is one.
+    /// Connects them.
     pub fn new(
-        settings: KeySettings,
-        (legacy, partners): OfServices,
-        canary_every: Option<Duration>,
-        (store, feed): (&Arc<PgStore>, &Arc<PgFeed>),
+        settings: CredentialSettings,
+        (store, feed, database): (&Arc<PgStore>, &Arc<PgFeed>, &PgSettings),
         surroundings: &Surroundings,
-    ) -> Self {
+    ) -> Result<Self, WireError> {
+        let CredentialSettings { keys: settings, legacy, partners, canary_every } = settings;
         let KeySettings { brand, peppers, cache_entries, most_per_account: most_keys } = settings;
         let (peppers, Surroundings { clock, ids, entropy }) = (Arc::new(peppers), surroundings.clone());
         let service_tokens = service_tokens(store.clone(), peppers.clone(), surroundings);
@@ -61,10 +74,15 @@ impl Credentials {
             legacy,
         };
         let known_keys = KnownKeys::new(store.clone(), feed.clone(), clock.clone(), cache_entries);
+        let key_activity = Activity { last_used: Arc::default(), log: store.clone() };
+        let rates = Arc::new(KeyRates::new(cache_entries));
+        let rate_reports = rate_reports(database, rates.clone(), surroundings)?;
         let verifier = Verifier {
             reader: Arc::new(known_keys),
             peppers: peppers.clone(),
             brand: brand.clone(),
+            rates: rates.clone(),
+            last_used: key_activity.last_used.clone(),
             clock: clock.clone(),
         };
         let keys_store = store.clone() as Arc<ApiKeysStore>;
@@ -79,7 +97,7 @@ impl Credentials {
             let (verifier, keys, services) = (verifier.clone(), keys.clone(), services.clone());
             Arc::new(SecretScanning { signatures: Arc::new(ScanningKeys(partners)), verifier, keys, services })
         });
-        Self {
+        Ok(Self {
             keys,
             verifier,
             services,
@@ -87,9 +105,11 @@ impl Credentials {
             canary,
             service_tokens,
             service_activity: Arc::new(service_activity),
+            key_activity: Arc::new(key_activity),
+            rate_reports,
             old_requests: Arc::new(old_requests),
             keys_of_deleted: Arc::new(keys_of_deleted),
-        }
+        })
     }
 }
 
@@ -97,4 +117,17 @@ impl Credentials {
 pub fn service_tokens(store: Arc<PgStore>, peppers: Arc<Peppers>, surroundings: &Surroundings) -> ServiceTokens {
     let Surroundings { clock, ids, entropy } = surroundings.clone();
     ServiceTokens { store: store.clone() as Arc<ApiKeysStore>, reader: store, peppers, ids, entropy, clock }
+}
+
+/// This process, as one of those that share the limits of keys. On connections of its own: requests that use up all others must not keep
+/// it from reporting.
+fn rate_reports(
+    settings: &PgSettings,
+    rates: Arc<KeyRates>,
+    surroundings: &Surroundings,
+) -> Result<Arc<RateReports>, WireError> {
+    let settings = PgSettings { pool_size: 2, acquire_timeout: EVERY, statement_timeout: EVERY, ..settings.clone() };
+    let board = PgStore::new(&settings).map_err(|error| WireError::Database(error.into()))?;
+    let replica = ReplicaId::from_uuid(surroundings.ids.uuid());
+    Ok(Arc::new(RateReports::new(rates, Arc::new(board), surroundings.clock.clone(), replica)))
 }

@@ -1,6 +1,7 @@
 //! The web server: bind first, then run, so that whoever starts it knows the port.
 
 use std::convert::Infallible;
+use std::hash::Hash;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,14 +13,15 @@ use portal_accounts::{
     FailedSignIns, Reconciler, Retention, RevokeAgain, RevokedAgain, SignIn, WebhookHealth, Webhooks,
 };
 use portal_api_keys::last_used::pause;
-use portal_api_keys::{Activity, Canary, CanaryError, EndKeysError, KeysOfDeleted, OldRequests, Watch};
+use portal_api_keys::rate_reports::EVERY;
+use portal_api_keys::{Activity, Canary, CanaryError, EndKeysError, KeysOfDeleted, OldRequests, RateReports, Watch};
 use portal_http_api::mount_metrics;
 use portal_http_kit::{Observe, cors};
-use portal_kernel::ServiceTokenId;
+use portal_kernel::{AccountId, ApiKeyId, ServiceTokenId};
 use portal_postgres::PgFeed;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, timeout};
 
 use crate::audit::HeadSigning;
 use crate::cli::explain;
@@ -97,6 +99,8 @@ pub struct Bound {
     sign_in: Arc<SignIn>,
     failed_sign_ins: Arc<FailedSignIns>,
     service_activity: Arc<Activity<ServiceTokenId>>,
+    key_activity: Arc<Activity<(AccountId, ApiKeyId)>>,
+    rate_reports: Arc<RateReports>,
 }
 
 /// Ends a server that runs.
@@ -137,6 +141,8 @@ impl Bound {
         let (end, ended) = oneshot::channel();
         let mut telling = tokio::spawn(tell(self.failed_sign_ins, webhook_health, ended));
         let noting = tokio::spawn(note_uses(self.service_activity.clone()));
+        let noting_keys = tokio::spawn(note_uses(self.key_activity.clone()));
+        let sharing = tokio::spawn(share_limits(self.rate_reports.clone()));
         let outcome = self.server.await.map_err(ServeError::Run);
         feed.abort();
         scanning.abort();
@@ -148,9 +154,9 @@ impl Bound {
         head_signing.abort();
         preparing.abort();
         noting.abort();
-        if !matches!(timeout(LAST_WORDS, self.service_activity.write()).await, Ok(Ok(()))) {
-            tracing::warn!("when service tokens were last used may not be written");
-        }
+        noting_keys.abort();
+        sharing.abort();
+        write_last(&self.service_activity, &self.key_activity, &self.rate_reports).await;
         // What is being told is told to its end, and then what came since.
         let is_told = end.send(()).is_ok() && matches!(timeout(LAST_WORDS, &mut telling).await, Ok(Ok(true)));
         if !is_told {
@@ -221,6 +227,8 @@ pub fn bind(
         sign_in: wired.api.kit.sign_in.clone(),
         failed_sign_ins: wired.api.kit.failed_sign_ins.clone(),
         service_activity: wired.credentials.service_activity.clone(),
+        key_activity: wired.credentials.key_activity.clone(),
+        rate_reports: wired.credentials.rate_reports.clone(),
         webhooks: wired.api.webhooks.clone(),
     })
 }
@@ -258,11 +266,40 @@ async fn tell(
 }
 
 /// Writes now and then which credentials were used.
-async fn note_uses(activity: Arc<Activity<ServiceTokenId>>) {
+async fn note_uses<I: Copy + Eq + Hash + Ord + Send + Sync + 'static>(activity: Arc<Activity<I>>) {
     loop {
         tokio::time::sleep(pause(&OsEntropy)).await;
         if let Err(error) = activity.write().await {
-            tracing::warn!(error = explain(&error), "when service tokens were used is not written yet; trying again");
+            tracing::warn!(error = explain(&error), "when credentials were used is not written yet; trying again");
+        }
+    }
+}
+
+/// What is told when the server has ended, each within its time.
+async fn write_last(
+    services: &Activity<ServiceTokenId>,
+    keys: &Activity<(AccountId, ApiKeyId)>,
+    rate_reports: &RateReports,
+) {
+    let told = timeout(LAST_WORDS, async { tokio::join!(services.write(), keys.write(), rate_reports.leave()) }).await;
+    if !matches!(told, Ok((Ok(()), Ok(()), _))) {
+        tracing::warn!("when service tokens and keys were last used may not be written");
+    }
+    if !matches!(told, Ok((_, _, Ok(())))) {
+        tracing::debug!("the other replicas take a few seconds to take over this one's share of limits");
+    }
+}
+
+/// Shares the limits of keys with the other replicas.
+async fn share_limits(reports: Arc<RateReports>) {
+    let mut due = tokio::time::interval(EVERY);
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        due.tick().await;
+        match timeout(EVERY, reports.exchange()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(error = explain(&error), "limits of keys are not shared; trying again"),
+            Err(_) => tracing::debug!("limits of keys are not shared in time; trying again"),
         }
     }
 }

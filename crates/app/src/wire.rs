@@ -21,7 +21,7 @@ use portal_postgres::{PgFeed, PgStore};
 use portal_web::Web;
 
 use crate::audit::{AuditTools, HeadSigning};
-use crate::credentials::Credentials;
+use crate::credentials::{CredentialSettings, Credentials};
 use crate::metrics::Sources;
 use crate::settings::{AccountsSettings, Settings};
 use crate::system::{OsEntropy, SystemClock, V7Ids};
@@ -105,7 +105,6 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let webhooks = settings.webhooks.map(|verifier| Arc::new(webhooks(&store, &facts, verifier)));
     let clock_skew = settings.clerk.clock_skew();
     let sign_in = sign_in((&store, &feed), &facts, directory, (&settings.accounts, clock_skew), &clock);
-    let sign_ins = sign_in.health.clone();
     let profiles = Profiles { store: store.clone() as Arc<AccountsStore>, ids: ids.clone(), clock: clock.clone() };
     let organizations = organizations(&store, &facts, &settings.clerk)?;
     let revoke_again = revoke_again(&store, &facts, sessions_at_provider);
@@ -113,9 +112,16 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
     let failed_sign_ins = Arc::new(FailedSignIns::new(store.clone(), facts.clone()));
     let reconciler = reconciler(&store, facts.clone(), listing);
     let retention = Retention { store: store.clone() as Arc<AccountsStore>, clock: clock.clone() };
-    let of_services = (settings.legacy_service, settings.scanning_keys);
-    let credentials =
-        Credentials::new(settings.keys, of_services, settings.canary_every, (&store, &feed), surroundings);
+    let credentials = Credentials::new(
+        CredentialSettings {
+            keys: settings.keys,
+            legacy: settings.legacy_service,
+            partners: settings.scanning_keys,
+            canary_every: settings.canary_every,
+        },
+        (&store, &feed, &settings.database),
+        surroundings,
+    )?;
     let web = Web { public_origin: settings.public_origin.clone(), sign_in_url: settings.sign_in_url };
     let rate_limits = Arc::new(RateLimits::new(&settings.limits, clock.clone()));
     let kit = Kit {
@@ -136,7 +142,7 @@ pub fn wire(settings: Settings, surroundings: &Surroundings) -> Result<Wired, Wi
         webhooks: webhooks.as_ref().map(|webhooks| webhooks.health.clone()).unwrap_or_default(),
         reconciler: reconciler.health.clone(),
         revocations: revoke_again.health.clone(),
-        sign_ins,
+        sign_ins: kit.sign_in.health.clone(),
         rate_limits,
         head_signing: head_signing.clone(),
         revocation_delays: credentials.canary.as_ref().map(|canary| canary.delays.clone()),

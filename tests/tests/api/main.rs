@@ -15,6 +15,7 @@ mod idempotency;
 mod key_answers;
 mod key_ends;
 mod key_management;
+mod key_rates;
 mod keys;
 mod known_keys;
 mod limits;

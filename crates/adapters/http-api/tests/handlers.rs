@@ -14,9 +14,9 @@ use portal_accounts::{
     SeenSessions, Sessions, SignIn, Turns, User, UserState, Versioned,
 };
 use portal_api_keys::{
-    ApiKey, ApiKeys, ApiKeysTx, Brand, KeyEnvironment, KeyFeed, KeyName, KeyPolicy, KeySecret, KeySecrets, Kid,
-    MockApiKeyReader, MockCredentialReader, MockKeyFeedReader, MockServiceCredentialReader, PepperVersion, Peppers,
-    Services, Verifier,
+    ApiKey, ApiKeys, ApiKeysTx, Brand, KeyEnvironment, KeyFeed, KeyName, KeyPolicy, KeyRates, KeySecret, KeySecrets,
+    Kid, MockApiKeyReader, MockCredentialReader, MockKeyFeedReader, MockServiceCredentialReader, PepperVersion,
+    Peppers, Services, Verifier,
 };
 use portal_audit::{AuditTrail, MockAuditReader};
 use portal_authz::{Role, Unchecked};
@@ -123,6 +123,8 @@ impl Ports {
             reader: Arc::new(MockCredentialReader::new()),
             peppers: peppers.clone(),
             brand: Brand::default(),
+            rates: Arc::new(KeyRates::new(10)),
+            last_used: Arc::default(),
             clock: clock.clone(),
         });
         let services = Services {
@@ -246,6 +248,7 @@ fn key(account: &str) -> ApiKey {
         expires_at: None,
         disabled_at: None,
         revoked_at: None,
+        last_used_at: None,
         revision: 3,
     }
 }

@@ -5,6 +5,7 @@
 mod activity;
 mod canary;
 mod connect;
+mod demands;
 mod error;
 mod feed;
 mod migrate;

@@ -29,12 +29,12 @@ use crate::migrate::pending;
 use crate::pool::{discard, refused};
 use crate::row::account::{MembershipRow, UserRow, known_membership};
 use crate::row::epoch::{EVERYBODY, epoch};
-use crate::row::key::{KeyRow, KnownSecretRow, SecretRow, stored_key};
+use crate::row::key::{FoundKey, KeyRow, KnownSecretRow, SecretRow, stored_key};
 use crate::row::moment;
 use crate::row::service_token::KnownServiceTokenRow;
 use crate::schema::{
-    accounts, api_key_secrets, api_keys, buried_provider_ids, former_service_secrets, key_locator, memberships,
-    service_token_activity, service_tokens, session_epochs, unconfirmed_members, users,
+    accounts, api_key_activity, api_key_secrets, api_keys, buried_provider_ids, former_service_secrets, key_locator,
+    memberships, service_token_activity, service_tokens, session_epochs, unconfirmed_members, users,
 };
 
 #[async_trait]
@@ -172,11 +172,11 @@ impl EndedSessionReader for PgStore {
 }
 
 /// A key with each of its secrets that may be among the two newest, newest first. Also used inside transactions.
-pub(crate) async fn find_key(conn: &mut AsyncPgConnection, id: ApiKeyId) -> QueryResult<Vec<(KeyRow, KnownSecretRow)>> {
+pub(crate) async fn find_key(conn: &mut AsyncPgConnection, id: ApiKeyId) -> QueryResult<Vec<FoundKey>> {
     keys_with_secrets()
         .filter(api_keys::id.eq(id.uuid()))
         .order((api_keys::account_id, api_key_secrets::revision.desc()))
-        .select((KeyRow::as_select(), KnownSecretRow::as_select()))
+        .select((KeyRow::as_select(), KnownSecretRow::as_select(), api_key_activity::last_used_at.nullable()))
         .load(conn)
         .await
 }
@@ -186,8 +186,10 @@ pub(crate) async fn find_key(conn: &mut AsyncPgConnection, id: ApiKeyId) -> Quer
 fn keys_with_secrets() -> _ {
     let of_key = api_key_secrets::account_id.eq(api_keys::account_id).and(api_key_secrets::key_id.eq(api_keys::id));
     let with_key = api_key_secrets::revoked_at.is_not_distinct_from(api_keys::revoked_at);
+    let uses = api_key_activity::account_id.eq(api_keys::account_id).and(api_key_activity::key_id.eq(api_keys::id));
     api_keys::table
         .inner_join(api_key_secrets::table.on(of_key.and(api_key_secrets::revoked_at.is_null().or(with_key))))
+        .left_join(api_key_activity::table.on(uses))
 }
 
 #[async_trait]
@@ -219,7 +221,7 @@ impl ApiKeyReader for PgStore {
             .filter(api_keys::account_id.eq(of.uuid()))
             .filter(api_keys::id.eq_any(ids))
             .order((api_keys::id.desc(), api_key_secrets::revision.desc()))
-            .select((KeyRow::as_select(), KnownSecretRow::as_select()))
+            .select((KeyRow::as_select(), KnownSecretRow::as_select(), api_key_activity::last_used_at.nullable()))
             .load(&mut conn)
             .await
             .map_err(|error| refused(&mut conn, error))?;

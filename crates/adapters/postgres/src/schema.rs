@@ -290,6 +290,33 @@ diesel::table! {
 }
 
 diesel::table! {
+    replicas (id) {
+        id -> Uuid,
+        round -> BigInt,
+        reported_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    rate_demands (account_id, key_id, limit_id, replica_id) {
+        account_id -> Uuid,
+        key_id -> Uuid,
+        limit_id -> Text,
+        replica_id -> Uuid,
+        demand -> BigInt,
+        share -> Integer,
+    }
+}
+
+diesel::table! {
+    api_key_activity (account_id, key_id) {
+        account_id -> Uuid,
+        key_id -> Uuid,
+        last_used_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     named_requests (account_id, user_id, key) {
         account_id -> Uuid,
         user_id -> Uuid,
@@ -321,4 +348,5 @@ diesel::allow_tables_to_appear_in_same_query!(
     former_service_secrets,
     service_token_activity,
     revocation_canary,
+    api_key_activity,
 );

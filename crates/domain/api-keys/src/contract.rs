@@ -7,9 +7,11 @@ pub mod canary;
 pub mod changes;
 pub mod ends;
 pub mod feed;
+pub mod key_uses;
 pub mod keys;
 pub mod pages;
 pub mod peppers;
+pub mod rates;
 pub mod requests;
 pub mod service_tokens;
 pub mod trail;
@@ -29,9 +31,10 @@ use portal_authz::{
 use portal_kernel::{AccountId, ApiKeyId, Id, ServiceTokenId, StoreError, Timestamp};
 
 use crate::{
-    ActivityLog, ApiKey, ApiKeyReader, ApiKeysStore, ApiKeysTx, CanaryReader, CredentialReader, Digest, KeyEnvironment,
-    KeyFeedReader, KeyName, KeyPolicy, KeyScopes, KeySecret, KeySecrets, Kid, ModelAllowList, Networks, NewApiKey,
-    NewSecret, PepperReader, PepperVersion, RateLimit, RateLimits, ServiceCredentialReader, ServiceTokenReader,
+    ActivityLog, ApiKey, ApiKeyReader, ApiKeysStore, ApiKeysTx, CanaryReader, CredentialReader, DemandBoard, Digest,
+    KeyEnvironment, KeyFeedReader, KeyName, KeyPolicy, KeyScopes, KeySecret, KeySecrets, Kid, ModelAllowList, Networks,
+    NewApiKey, NewSecret, PepperReader, PepperVersion, RateLimit, RateLimits, ServiceCredentialReader,
+    ServiceTokenReader,
 };
 
 /// The store under test, behind all of its ports.
@@ -57,6 +60,10 @@ pub struct Ports<'a> {
     pub service_tokens: &'a dyn ServiceTokenReader,
     /// Remembers when service tokens were used.
     pub service_activity: &'a dyn ActivityLog<ServiceTokenId>,
+    /// Remembers when keys were used.
+    pub key_activity: &'a dyn ActivityLog<(AccountId, ApiKeyId)>,
+    /// Where replicas tell each other which limits are in demand.
+    pub demands: &'a dyn DemandBoard,
 }
 
 impl Ports<'_> {
@@ -138,6 +145,7 @@ impl Owner {
             expires_at: None,
             disabled_at: None,
             revoked_at: None,
+            last_used_at: None,
             revision: 1,
         }
     }

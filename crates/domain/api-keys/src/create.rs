@@ -77,6 +77,7 @@ impl ApiKeys {
             expires_at,
             disabled_at: None,
             revoked_at: None,
+            last_used_at: None,
             revision: 1,
         };
         let new = NewApiKey { key: key.clone(), digest, pepper_version };

@@ -52,16 +52,18 @@ impl ApiKeys {
         let key = self.get(who, id).await?;
         let stored = verifier.reader.key(&look_up()?, key.secrets.newest.kid).await?;
         let judgement = match &stored {
-            Some(stored) => stored.judge(verifier.clock.now(), wanted),
+            Some(stored) => {
+                let now = verifier.clock.now();
+                let rates = verifier.rates.standing(stored.key, &stored.policy.rate_limits, now);
+                stored.judge(now, wanted).and_rate(rates.allowed)
+            }
             // Its account is not active: no gateway finds it.
             None => Judgement::failed(Check::Identity, Code::InvalidApiKey),
         };
-        let is_counted = !key.policy.rate_limits.is_empty();
         let outcome = |check| match (judgement.failure(), check) {
             (Some(failure), check) if check == failure => CheckOutcome::Failed,
-            // Nothing was presented, and nothing is counted.
+            // Nothing was presented.
             (_, Check::Syntax | Check::Identity) => CheckOutcome::NotReached,
-            (_, Check::Rate) if is_counted => CheckOutcome::NotReached,
             (Some(failure), check) if check > failure => CheckOutcome::NotReached,
             (_, _) => CheckOutcome::Passed,
         };
@@ -79,7 +81,7 @@ mod tests {
 
     use super::*;
     use crate::testing::{Fixture, key, member, peppers, stored};
-    use crate::{ApiKey, Brand, KeyPolicy, MockCredentialReader, Networks, RateLimit, RateLimits, StoredKey};
+    use crate::{ApiKey, Brand, KeyPolicy, KeyRates, MockCredentialReader, Networks, RateLimit, RateLimits, StoredKey};
 
     /// Of passed, failed and not reached.
     const LETTERS: [char; 3] = ['p', 'f', '-'];
@@ -94,7 +96,15 @@ mod tests {
         let found = found.map(Arc::new);
         reader.expect_key().withf(|_, kid| *kid == key().secrets.newest.kid).returning(move |_, _| Ok(found.clone()));
         let (peppers, clock) = (Arc::new(peppers()), Arc::new(FixedClock::default()));
-        let verifier = Verifier { reader: Arc::new(reader), peppers, brand: Brand::default(), clock };
+        let rates = Arc::new(KeyRates::new(10));
+        let verifier = Verifier {
+            reader: Arc::new(reader),
+            peppers,
+            brand: Brand::default(),
+            rates,
+            last_used: Arc::default(),
+            clock,
+        };
         keys.explain(&verifier, &member(role).principal, key().id, &wanted).await
     }
 
@@ -109,7 +119,7 @@ mod tests {
         let wrong_scope = KeyUse { scope: Some("usage:read"), ..KeyUse::default() };
         for (found, wanted, code, outcomes) in [
             (Some(stored()), KeyUse::default(), Code::Valid, "--ppppp"),
-            (Some(StoredKey { policy: counted, ..stored() }), KeyUse::default(), Code::Valid, "--pppp-"),
+            (Some(StoredKey { policy: counted, ..stored() }), KeyUse::default(), Code::Valid, "--ppppp"),
             (Some(ended), KeyUse::default(), Code::KeyRevoked, "--f----"),
             (Some(abroad), KeyUse::default(), Code::IpNotAllowed, "--pf---"),
             (Some(stored()), wrong_scope, Code::ScopeMissing, "--ppf--"),
@@ -132,7 +142,15 @@ mod tests {
         let mut reader = MockCredentialReader::new();
         reader.expect_key().never();
         let (peppers, clock) = (Arc::new(peppers()), Arc::new(FixedClock::default()));
-        let verifier = Verifier { reader: Arc::new(reader), peppers, brand: Brand::default(), clock };
+        let rates = Arc::new(KeyRates::new(10));
+        let verifier = Verifier {
+            reader: Arc::new(reader),
+            peppers,
+            brand: Brand::default(),
+            rates,
+            last_used: Arc::default(),
+            clock,
+        };
         let who = member(Role::Owner).principal;
         let outcome = keys.explain(&verifier, &who, key().id, &KeyUse::default()).await;
         assert!(matches!(outcome, Err(ReadKeyError::Denied(Denied::Hidden))));

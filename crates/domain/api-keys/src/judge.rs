@@ -140,6 +140,14 @@ impl Judgement {
         Self(Some((check, code)))
     }
 
+    /// With the last check, which is made only if all others passed.
+    pub(crate) fn and_rate(self, allowed: bool) -> Self {
+        match self {
+            Self::PASSED if !allowed => Self::failed(Check::Rate, Code::RateLimited),
+            judgement => judgement,
+        }
+    }
+
     /// What a gateway is told.
     pub fn code(self) -> Code {
         self.0.map_or(Code::Valid, |(_, code)| code)
@@ -181,6 +189,8 @@ pub enum Code {
     ScopeMissing,
     /// `model_not_allowed`: the key is for other models.
     ModelNotAllowed,
+    /// `rate_limited`: the key was used too often.
+    RateLimited,
 }
 
 impl Code {
@@ -195,6 +205,7 @@ impl Code {
             Self::IpNotAllowed => "ip_not_allowed",
             Self::ScopeMissing => "scope_missing",
             Self::ModelNotAllowed => "model_not_allowed",
+            Self::RateLimited => "rate_limited",
         }
     }
 }

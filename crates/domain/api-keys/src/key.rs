@@ -112,6 +112,8 @@ pub struct ApiKey {
     pub disabled_at: Option<Timestamp>,
     /// When it was ended; final.
     pub revoked_at: Option<Timestamp>,
+    /// When it was last verified with success, as far as that is written. Told with the key, and never changed by whoever manages it.
+    pub last_used_at: Option<Timestamp>,
     /// Counts the changes; never goes down.
     pub revision: i64,
 }

@@ -75,7 +75,7 @@ mod tests {
 
     use super::*;
     use crate::testing::{Ending, Fixture, account, key, member, minted, peppers, stored};
-    use crate::{Brand, KeyPolicy, MockCredentialReader, Networks, StoredKey};
+    use crate::{Brand, KeyPolicy, KeyRates, MockCredentialReader, Networks, StoredKey};
 
     fn holder() -> Principal {
         Principal::ApiKey(KeyPrincipal { key: key().id, account: account() })
@@ -86,7 +86,14 @@ mod tests {
         let found = found.map(Arc::new);
         reader.expect_key().returning(move |_, _| Ok(found.clone()));
         let (peppers, clock) = (Arc::new(peppers()), Arc::new(FixedClock::default()));
-        Verifier { reader: Arc::new(reader), peppers, brand: Brand::default(), clock }
+        Verifier {
+            reader: Arc::new(reader),
+            peppers,
+            brand: Brand::default(),
+            rates: Arc::new(KeyRates::new(10)),
+            last_used: Arc::default(),
+            clock,
+        }
     }
 
     #[tokio::test]

@@ -19,6 +19,7 @@ pub mod judge;
 pub mod key;
 pub mod key_feed;
 pub mod key_holder;
+pub mod key_rates;
 pub mod key_scope;
 pub mod key_secret;
 pub mod keys_of_deleted;
@@ -33,6 +34,7 @@ pub mod once;
 pub mod policy;
 pub mod ports;
 pub mod rate_limit;
+pub mod rate_reports;
 pub mod read;
 pub mod revocation_delays;
 pub mod revoke;
@@ -55,6 +57,7 @@ pub use forget_requests::{ForgetRequestsError, OldRequests};
 pub use judge::{Check, Code, Judgement, KeyUse, StoredKey};
 pub use key::{ApiKey, InvalidKeyName, KeyName, KeyPatch, KeyState, NewApiKey};
 pub use key_feed::{AccountStanding, FeedHead, FeedPosition, FeedRecord, KeyChanges, KeyFeed, KeyFeedError, Snapshot};
+pub use key_rates::{Heard, HeardOf, KeyRates, LimitOf, Rates, Share, Standing, Told};
 pub use key_scope::{InvalidKeyScopes, KeyScope, KeyScopes};
 pub use key_secret::{InvalidOverlap, KeySecret, KeySecrets, NewSecret, Overlap, Rotation};
 pub use keys_of_deleted::{EndKeysError, KeysOfDeleted};
@@ -68,15 +71,17 @@ pub use once::Repeated;
 pub use policy::KeyPolicy;
 pub use ports::{
     ActivityLog, ApiKeyReader, ApiKeyRepository, ApiKeysStore, ApiKeysTx, CanaryReader, CanaryRepository,
-    CredentialReader, KeyFeedReader, PepperReader, ServiceCredentialReader, ServiceTokenReader, ServiceTokenRepository,
+    CredentialReader, DemandBoard, KeyFeedReader, PepperReader, ServiceCredentialReader, ServiceTokenReader,
+    ServiceTokenRepository,
 };
 #[cfg(any(test, feature = "testing"))]
 pub use ports::{
     MockActivityLog, MockApiKeyReader, MockApiKeyRepository, MockCanaryReader, MockCanaryRepository,
-    MockCredentialReader, MockKeyFeedReader, MockPepperReader, MockServiceCredentialReader, MockServiceTokenReader,
-    MockServiceTokenRepository,
+    MockCredentialReader, MockDemandBoard, MockKeyFeedReader, MockPepperReader, MockServiceCredentialReader,
+    MockServiceTokenReader, MockServiceTokenRepository,
 };
 pub use rate_limit::{InvalidRateLimits, RateLimit, RateLimits};
+pub use rate_reports::RateReports;
 pub use read::ReadKeyError;
 pub use revocation_delays::{DelayCounts, DelaySummary, LastHour, RevocationDelays};
 pub use revoke::RevokeKeyError;

@@ -11,12 +11,13 @@ use portal_authz::action::{
 };
 use portal_authz::{Authorized, Platform, Unchecked};
 use portal_kernel::{
-    AccountId, ApiKeyId, Begin, ChangeLog, Finish, IdempotencyLog, Page, PageRequest, StoreError, Timestamp,
+    AccountId, ApiKeyId, Begin, ChangeLog, Finish, IdempotencyLog, Page, PageRequest, ReplicaId, StoreError, Timestamp,
 };
 
 use crate::{
-    ApiKey, CanaryKey, CanaryLife, FeedHead, FeedPosition, FeedRecord, KeyChanges, KeyPatch, Kid, ListedServiceToken,
-    NewApiKey, NewServiceToken, PepperVersion, Rotation, ServiceName, ServiceToken, StoredKey, StoredServiceToken,
+    ApiKey, CanaryKey, CanaryLife, FeedHead, FeedPosition, FeedRecord, Heard, KeyChanges, KeyPatch, Kid,
+    ListedServiceToken, NewApiKey, NewServiceToken, PepperVersion, Rotation, ServiceName, ServiceToken, StoredKey,
+    StoredServiceToken, Told,
 };
 
 /// Keys, inside a transaction.
@@ -230,6 +231,28 @@ pub trait ActivityLog<I: Send + Sync + 'static>: Send + Sync {
         &self,
         cleared: &Authorized<LookUpCredential, Platform>,
         uses: &[(I, Timestamp)],
+    ) -> Result<(), StoreError>;
+}
+
+/// Where replicas tell each other which limits are in demand, outside any transaction.
+#[cfg_attr(any(test, feature = "testing"), mockall::automock)]
+#[async_trait]
+pub trait DemandBoard: Send + Sync {
+    /// Writes what the replica tells, each limit once and in their order, in place of all that it told before, and answers what the live
+    /// others told, as it was before this was written. A round that comes after a later one of the same replica writes nothing.
+    async fn exchange(
+        &self,
+        cleared: &Authorized<LookUpCredential, Platform>,
+        replica: ReplicaId,
+        round: i64,
+        told: &[Told],
+    ) -> Result<Heard, StoreError>;
+
+    /// Forgets the replica and what it told.
+    async fn leave(
+        &self,
+        cleared: &Authorized<LookUpCredential, Platform>,
+        replica: ReplicaId,
     ) -> Result<(), StoreError>;
 }
 

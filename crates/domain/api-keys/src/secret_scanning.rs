@@ -150,7 +150,8 @@ mod tests {
     use crate::credential::mint;
     use crate::testing::{Ending, Fixture, MockApiKeysStore, key, minted, peppers, service_token, stored};
     use crate::{
-        Brand, MockCredentialReader, MockReportSignatures, MockServiceCredentialReader, StoredKey, StoredServiceToken,
+        Brand, KeyRates, MockCredentialReader, MockReportSignatures, MockServiceCredentialReader, StoredKey,
+        StoredServiceToken,
     };
 
     fn scanning(
@@ -168,6 +169,8 @@ mod tests {
             reader: Arc::new(reader),
             peppers: peppers.clone(),
             brand: Brand::default(),
+            rates: Arc::new(KeyRates::new(1)),
+            last_used: Arc::default(),
             clock: clock.clone(),
         };
         let services = Services { reader: Arc::new(tokens), peppers, clock, last_used: Arc::default(), legacy: None };

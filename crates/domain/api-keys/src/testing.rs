@@ -263,6 +263,7 @@ pub(crate) fn key() -> ApiKey {
         expires_at: None,
         disabled_at: None,
         revoked_at: None,
+        last_used_at: None,
         revision: 1,
     }
 }

@@ -1,6 +1,6 @@
 //! A presented key becomes a decision.
 //!
-//! Checks run in the order syntax, identity, state, network, scope, model. What only the owner can have caused (all but the first two) is
+//! Checks run in the order syntax, identity, state, network, scope, model, rate. What only the owner can have caused (all but the first two) is
 //! told only after the secret matched; before that every failure looks the same and takes the same time.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +13,7 @@ use portal_kernel::{AccountId, ApiKeyId, Clock, ExposeSecret, SecretString, Stor
 
 use crate::judge::CACHEABLE_FOR;
 use crate::ports::CredentialReader;
-use crate::{Brand, Code, KeyEnvironment, KeyUse, Kid, Peppers, StoredKey};
+use crate::{Brand, Code, KeyEnvironment, KeyRates, KeyUse, Kid, LastUsed, Peppers, Rates, StoredKey};
 
 /// Whether a key may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub struct KeyVerification {
     pub revision: i64,
     /// How long the answer may be kept.
     pub cacheable_for: Duration,
+    /// Where the key stands with its limits, if they were looked at: nothing else spoke against the request.
+    pub rates: Option<Rates>,
 }
 
 impl KeyVerification {
@@ -55,7 +57,7 @@ impl KeyVerification {
 
     /// Not a key, an unknown key, or a wrong secret.
     pub fn invalid() -> Self {
-        Self { code: Code::InvalidApiKey, known: None, revision: 0, cacheable_for: CACHEABLE_FOR }
+        Self { code: Code::InvalidApiKey, known: None, revision: 0, cacheable_for: CACHEABLE_FOR, rates: None }
     }
 }
 
@@ -93,12 +95,17 @@ pub struct Verifier {
     pub peppers: Arc<Peppers>,
     /// First part of a key's text.
     pub brand: Brand,
+    /// Counts uses.
+    pub rates: Arc<KeyRates>,
+    /// Told of every use that was allowed.
+    pub last_used: Arc<LastUsed<(AccountId, ApiKeyId)>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
 
 impl Verifier {
-    /// Whether the presented key may be used now, for what it is wanted for. Writes nothing.
+    /// Whether the presented key may be used now, for what it is wanted for. A use that nothing else speaks against is counted. Waits
+    /// for no write.
     pub async fn verify_key(
         &self,
         who: &Principal,
@@ -145,7 +152,15 @@ impl Verifier {
         stored: Option<&StoredKey>,
         wanted: &KeyUse<'_>,
     ) -> KeyVerification {
-        verify_stored(&self.peppers, presented, environment, stored, self.clock.now(), wanted)
+        let now = self.clock.now();
+        let answer = verify_stored(&self.peppers, presented, environment, stored, now, wanted);
+        let Some(stored) = stored.filter(|_| answer.code == Code::Valid) else { return answer };
+        let rates = self.rates.charge(stored, now);
+        if rates.allowed {
+            self.last_used.note((stored.account, stored.key), now);
+        }
+        let code = if rates.allowed { Code::Valid } else { Code::RateLimited };
+        KeyVerification { code, rates: Some(rates), ..answer }
     }
 
     /// The stored key, if the text is the one that it was made with. Does the same work where there is none.
@@ -174,7 +189,7 @@ fn identify<'a>(
 }
 
 /// Whether a text that [`Brand::read`] took for a key's may be used at that moment, given the record of its kid if there is one of an active
-/// account. For whoever holds the records; takes the same time for any text.
+/// account. For whoever holds the records; takes the same time for any text. Limits of the key are not looked at.
 pub fn verify_stored(
     peppers: &Peppers,
     presented: &str,
@@ -189,6 +204,7 @@ pub fn verify_stored(
         known: Some((stored.key, stored.account)),
         revision: stored.revision,
         cacheable_for: stored.cacheable_for(now),
+        rates: None,
     }
 }
 
@@ -212,6 +228,8 @@ mod tests {
             reader: Arc::new(reader),
             peppers: Arc::new(peppers()),
             brand: Brand::default(),
+            rates: Arc::new(KeyRates::new(10)),
+            last_used: Arc::default(),
             clock: Arc::new(FixedClock::default()),
         }
     }
@@ -295,6 +313,113 @@ mod tests {
             (StoredKey { policy: counted, ..stored() }, Duration::ZERO),
         ] {
             assert_eq!(ask(&finding(Some(stored)), &text, ANY).await.cacheable_for, expected);
+        }
+    }
+
+    fn counted(limit: u64) -> StoredKey {
+        let rate_limits = RateLimits::new([RateLimit::new("a", limit, 60).unwrap()]).unwrap();
+        StoredKey { policy: KeyPolicy { rate_limits, ..KeyPolicy::default() }, ..stored() }
+    }
+
+    #[tokio::test]
+    async fn exactly_as_many_uses_as_the_limit_pass_however_they_are_asked_about() {
+        let mut reader = MockCredentialReader::new();
+        let (kid, known) = (minted().kid, Arc::new(counted(10)));
+        let of_one = known.clone();
+        reader.expect_key().returning(move |_, _| Ok(Some(of_one.clone())));
+        reader.expect_keys().returning(move |_, _| Ok(vec![(kid, known.clone())]));
+        let verifier = verifier(reader);
+        let good = minted().text;
+        let mut codes = Vec::new();
+        for _ in 0..3 {
+            let batch = vec![Presented { text: &good, wanted: ANY }; 3];
+            let answers = verifier.verify_keys(&gateway(&[Scope::KeysVerify]), &batch).await.unwrap();
+            codes.extend(answers.into_iter().map(|answer| answer.code));
+            codes.push(ask(&verifier, good.expose_secret(), ANY).await.code);
+        }
+        let expected = [vec![Code::Valid; 10], vec![Code::RateLimited; 2]].concat();
+        assert_eq!(codes, expected);
+        let refused = ask(&verifier, good.expose_secret(), ANY).await;
+        assert_eq!((refused.decision(), refused.cacheable_for), (Decision::Deny, Duration::ZERO));
+        assert_eq!(refused.rates.unwrap().retry_after(FixedClock::default().now()), Some(Duration::from_secs(6)));
+    }
+
+    #[tokio::test]
+    async fn only_a_use_that_nothing_else_speaks_against_is_counted() {
+        let now = FixedClock::default().now();
+        let good = minted().text.expose_secret().to_owned();
+        let (_, foreign) = peppers().digest(&"another text".into());
+        let counter = Arc::new(KeyRates::new(10));
+        let networks = crate::Networks::parse(["192.0.2.0/24"]).unwrap();
+        let models = crate::ModelAllowList::parse(["llama-*"]).unwrap();
+        let known = counted(1);
+        let bound = KeyPolicy { models, networks, ..known.policy.clone() };
+        let ip = "192.0.2.9".parse().ok();
+        for (found, wanted, code) in [
+            (StoredKey { digest: foreign, ..known.clone() }, ANY, Code::InvalidApiKey),
+            (StoredKey { environment: KeyEnvironment::Test, ..known.clone() }, ANY, Code::InvalidApiKey),
+            (StoredKey { disabled_at: Some(now), ..known.clone() }, ANY, Code::KeyDisabled),
+            (StoredKey { policy: bound.clone(), ..known.clone() }, ANY, Code::IpNotAllowed),
+            (known.clone(), KeyUse { scope: Some("usage:read"), ..ANY }, Code::ScopeMissing),
+            (StoredKey { policy: bound, ..known.clone() }, KeyUse { ip, ..ANY }, Code::ModelNotAllowed),
+            (known.clone(), ANY, Code::Valid),
+            (known, ANY, Code::RateLimited),
+        ] {
+            let verifier = Verifier { rates: counter.clone(), ..finding(Some(found)) };
+            let answer = ask(&verifier, &good, wanted).await;
+            assert_eq!(answer.code, code);
+            assert_eq!(answer.rates.is_some(), matches!(code, Code::Valid | Code::RateLimited));
+        }
+    }
+
+    #[tokio::test]
+    async fn every_secret_of_a_key_spends_the_same_limit() {
+        let counter = Arc::new(KeyRates::new(10));
+        let good = minted().text;
+        for (text, code) in
+            [(good, Code::Valid), (crate::credential::mint("cort_live_", &ShiftedEntropy).text, Code::RateLimited)]
+        {
+            let (pepper_version, digest) = peppers().digest(&text);
+            let found = StoredKey { digest, pepper_version, ..counted(1) };
+            let verifier = Verifier { rates: counter.clone(), ..finding(Some(found)) };
+            assert_eq!(ask(&verifier, text.expose_secret(), ANY).await.code, code);
+        }
+    }
+
+    #[tokio::test]
+    async fn only_a_use_that_was_allowed_is_noted_at_its_time() {
+        let mut log = crate::MockActivityLog::new();
+        let expected = [((account(), key().id), FixedClock::default().now())];
+        log.expect_used().withf(move |_, uses| *uses == expected).once().returning(|_, _| Ok(()));
+        let activity = crate::Activity { last_used: Arc::default(), log: Arc::new(log) };
+        let good = minted().text.expose_secret().to_owned();
+        let rates = Arc::new(KeyRates::new(10));
+        let asking = |found, clock| Verifier {
+            rates: rates.clone(),
+            last_used: activity.last_used.clone(),
+            clock: Arc::new(clock),
+            ..finding(found)
+        };
+        let later = || {
+            let clock = FixedClock::default();
+            clock.advance(Duration::from_secs(1));
+            clock
+        };
+        let stopped = StoredKey { disabled_at: Some(FixedClock::default().now()), ..stored() };
+        assert_eq!(ask(&asking(Some(stopped), later()), &good, ANY).await.code, Code::KeyDisabled);
+        assert_eq!(ask(&asking(None, later()), &good, ANY).await.code, Code::InvalidApiKey);
+        activity.write().await.unwrap();
+        assert_eq!(ask(&asking(Some(counted(1)), FixedClock::default()), &good, ANY).await.code, Code::Valid);
+        assert_eq!(ask(&asking(Some(counted(1)), later()), &good, ANY).await.code, Code::RateLimited);
+        activity.write().await.unwrap();
+    }
+
+    /// Makes another secret than [`minted`].
+    struct ShiftedEntropy;
+
+    impl portal_kernel::Entropy for ShiftedEntropy {
+        fn fill(&self, buffer: &mut [u8]) {
+            buffer.fill(7);
         }
     }
 

@@ -153,6 +153,8 @@ typed_id! {
     ServiceTokenId = "svc";
     /// One row of the audit trail.
     AuditEventId = "aud";
+    /// One process of the program.
+    ReplicaId = "rep";
     /// One HTTP request, as in the header `x-request-id`.
     RequestId = "req";
 }

@@ -12,7 +12,7 @@ pub mod store;
 pub mod time;
 
 pub use feed::{Change, ChangeFeed, ChangeListener, ChangeLog};
-pub use id::{AccountId, ApiKeyId, AuditEventId, Id, IdGen, InvalidId, RequestId, ServiceTokenId, UserId};
+pub use id::{AccountId, ApiKeyId, AuditEventId, Id, IdGen, InvalidId, ReplicaId, RequestId, ServiceTokenId, UserId};
 pub use idempotency::{
     EarlierRequest, Fingerprint, IdempotencyKey, IdempotencyLog, InvalidIdempotencyKey, NamedRequest,
 };

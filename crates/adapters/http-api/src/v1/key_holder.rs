@@ -1,30 +1,15 @@
 //! An API key, for whoever holds it.
 
 use actix_web::{HttpResponse, web};
-use portal_api_keys::{ApiKey, ApiKeys, KeyScope, RateLimit};
+use portal_api_keys::{ApiKey, ApiKeys, KeyScope, Rates, Verifier};
 use portal_authz::action::ReadKeys;
 use portal_http_kit::{Endpoint, KeyHolder, MaybeKeyHolder, Routes};
 use portal_kernel::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::keys::LimitState;
 use crate::error::ApiError;
-
-/// How often the key may be used.
-#[derive(Serialize, ToSchema)]
-struct HeldRateLimit {
-    id: String,
-    /// So many requests.
-    limit: u32,
-    /// In so many seconds.
-    window_seconds: u64,
-}
-
-impl From<&RateLimit> for HeldRateLimit {
-    fn from(limit: &RateLimit) -> Self {
-        Self { id: limit.id().to_owned(), limit: limit.limit(), window_seconds: limit.window().as_secs() }
-    }
-}
 
 /// The presented key. Nothing in it is secret.
 #[derive(Serialize, ToSchema)]
@@ -44,7 +29,7 @@ struct HeldKey {
     models: Vec<String>,
     /// From where; empty for everywhere.
     networks: Vec<String>,
-    rate_limits: Vec<HeldRateLimit>,
+    rate_limits: Vec<LimitState>,
     /// RFC 3339, UTC.
     #[schema(format = DateTime)]
     created_at: String,
@@ -54,7 +39,7 @@ struct HeldKey {
 }
 
 impl HeldKey {
-    fn new(key: &ApiKey, now: Timestamp) -> Self {
+    fn new(key: &ApiKey, rates: &Rates, now: Timestamp) -> Self {
         Self {
             id: key.id.to_string(),
             account_id: key.account.to_string(),
@@ -64,7 +49,7 @@ impl HeldKey {
             scopes: key.policy.scopes.iter().map(KeyScope::as_str).collect(),
             models: key.policy.models.iter().map(str::to_owned).collect(),
             networks: key.policy.networks.iter().map(|network| network.to_string()).collect(),
-            rate_limits: key.policy.rate_limits.iter().map(HeldRateLimit::from).collect(),
+            rate_limits: rates.standings.iter().map(LimitState::from).collect(),
             created_at: key.created_at.to_string(),
             expires_at: key.expires_at.map(|at| at.to_string()),
         }
@@ -73,12 +58,18 @@ impl HeldKey {
 
 /// Read the presented API key
 ///
-/// From the networks that it is bound to, if any.
+/// From the networks that it is bound to, if any. Counted against none of its limits.
 #[utoipa::path(get, path = "/v1/key", operation_id = "getPresentedKey", tag = "key-holder",
     responses((status = 200, description = "The key", body = HeldKey)))]
-async fn get(who: KeyHolder<ReadKeys>, keys: web::Data<ApiKeys>) -> Result<HttpResponse, ApiError> {
+async fn get(
+    who: KeyHolder<ReadKeys>,
+    keys: web::Data<ApiKeys>,
+    verifier: web::Data<Verifier>,
+) -> Result<HttpResponse, ApiError> {
     let key = keys.get_own(&who.caller().principal, who.address()).await?;
-    Ok(HttpResponse::Ok().json(HeldKey::new(&key, keys.clock.now())))
+    let now = keys.clock.now();
+    let rates = verifier.rates.standing(key.id, &key.policy.rate_limits, now);
+    Ok(HttpResponse::Ok().json(HeldKey::new(&key, &rates, now)))
 }
 
 /// Revoke the presented API key

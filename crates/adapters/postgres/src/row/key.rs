@@ -163,20 +163,27 @@ fn rate_limits(stored: &Value) -> Option<Vec<RateLimit>> {
     stored.as_array()?.iter().map(limit).collect()
 }
 
+/// A key, a secret of it, and when the key was last used.
+pub(crate) type FoundKey = (KeyRow, KnownSecretRow, Option<OffsetDateTime>);
+
 /// Rows of one key after the other, each with its secrets, newest first; older ones than the two newest are left out.
-pub(crate) fn api_keys(rows: Vec<(KeyRow, KnownSecretRow)>) -> Result<Vec<ApiKey>, StoreError> {
+pub(crate) fn api_keys(rows: Vec<FoundKey>) -> Result<Vec<ApiKey>, StoreError> {
     let mut keys: Vec<ApiKey> = Vec::new();
-    for (row, secret) in rows {
+    for (row, secret, last_used_at) in rows {
         match keys.last_mut().filter(|key| key.id.uuid() == row.id) {
             Some(ApiKey { secrets: KeySecrets { previous: Some(_), .. }, .. }) => {}
             Some(key) => key.secrets.previous = Some(secret.try_into()?),
-            None => keys.push(api_key(row, secret)?),
+            None => keys.push(api_key(row, secret, last_used_at)?),
         }
     }
     Ok(keys)
 }
 
-fn api_key(mut row: KeyRow, newest: KnownSecretRow) -> Result<ApiKey, StoreError> {
+fn api_key(
+    mut row: KeyRow,
+    newest: KnownSecretRow,
+    last_used_at: Option<OffsetDateTime>,
+) -> Result<ApiKey, StoreError> {
     let content = &mut row.content;
     Ok(ApiKey {
         id: ApiKeyId::from_uuid(row.id),
@@ -190,6 +197,7 @@ fn api_key(mut row: KeyRow, newest: KnownSecretRow) -> Result<ApiKey, StoreError
         expires_at: moment(content.expires_at),
         disabled_at: moment(content.disabled_at),
         revoked_at: moment(content.revoked_at),
+        last_used_at: moment(last_used_at),
         revision: content.revision,
     })
 }

@@ -8,8 +8,8 @@ use portal_accounts::contract::{cleared, looking_up, provision, told};
 use portal_accounts::{Account, AccountReader, Profile, SignInReader};
 use portal_api_keys::contract::{Owner, look_up, new, operator};
 use portal_api_keys::{
-    ApiKey, ApiKeyReader, Brand, Code, CredentialReader, KeyName, KeyUse, Kid, ServiceCredentialReader, ServiceName,
-    Services, Verifier,
+    ApiKey, ApiKeyReader, Brand, Code, CredentialReader, KeyName, KeyRates, KeyUse, Kid, ServiceCredentialReader,
+    ServiceName, Services, Verifier,
 };
 use portal_authz::action::ReadAccount;
 use portal_authz::{Principal, Scope, Scopes, ServicePrincipal, Unchecked};
@@ -140,6 +140,8 @@ async fn t25_hostile_texts_find_nothing_and_fail_nowhere() {
         reader: store.clone(),
         peppers: Arc::new(peppers()),
         brand: Brand::default(),
+        rates: Arc::new(KeyRates::new(10)),
+        last_used: Arc::default(),
         clock: Arc::new(FixedClock::default()),
     };
     let services = Services {

@@ -179,6 +179,8 @@ mod of_api_keys {
             peppers: store,
             service_tokens: store,
             service_activity: store,
+            key_activity: store,
+            demands: store,
         }
     }
 
@@ -216,6 +218,10 @@ mod of_api_keys {
             keys_end_part_by_part
             a_key_that_somebody_else_ends_is_left_to_them
         }
+        key_uses {
+            a_last_use_only_moves_on
+            a_change_is_no_use
+        }
         keys {
             an_unknown_key_is_none
             several_kids_find_their_keys
@@ -240,6 +246,12 @@ mod of_api_keys {
         peppers {
             a_pepper_is_in_use_while_a_secret_of_a_key_counts
             a_pepper_is_in_use_while_a_secret_of_a_service_token_counts
+        }
+        rates {
+            what_is_told_is_heard_by_the_others
+            a_round_that_comes_late_changes_nothing
+            who_leaves_is_forgotten
+            a_limit_is_of_a_key_in_its_own_account
         }
         requests {
             a_request_is_claimed_once

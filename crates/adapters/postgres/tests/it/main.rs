@@ -13,6 +13,7 @@ mod migrations;
 mod outages;
 mod plans;
 mod races;
+mod replicas;
 mod roles;
 mod runtime;
 mod schema;

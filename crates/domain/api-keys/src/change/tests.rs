@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use crate::testing::memory::MemoryStore;
 use crate::testing::{account, member, peppers};
 use crate::{
-    ApiKeys, Brand, Code, DisableKeyError, KeyDraft, KeyEnvironment, KeyName, KeyPatch, KeyPolicy, KeyUse,
+    ApiKeys, Brand, Code, DisableKeyError, KeyDraft, KeyEnvironment, KeyName, KeyPatch, KeyPolicy, KeyRates, KeyUse,
     MockApiKeyReader, Overlap, RotateKeyError, UpdateKeyError, Verifier,
 };
 
@@ -125,6 +125,8 @@ impl World {
             reader: Arc::new(store.clone()),
             peppers: Arc::new(peppers()),
             brand: Brand::default(),
+            rates: Arc::new(KeyRates::new(10)),
+            last_used: Arc::default(),
             clock: clock.clone(),
         };
         let name = KeyName::parse("ci").unwrap();

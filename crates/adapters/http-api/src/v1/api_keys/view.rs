@@ -56,6 +56,10 @@ pub(crate) struct KeyView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     revoked_at: Option<String>,
+    /// When it was last verified with success, to the minute or so; absent if it never was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    last_used_at: Option<String>,
     /// Counts the changes.
     revision: i64,
 }
@@ -112,6 +116,7 @@ impl KeyView {
             expires_at: text(key.expires_at),
             disabled_at: text(key.disabled_at),
             revoked_at: text(key.revoked_at),
+            last_used_at: text(key.last_used_at),
             revision: key.revision,
         }
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use portal_api_keys::{
-    Code, KeyPolicy, KeyScopes, KeyVerification, Kid, MockCredentialReader, ModelAllowList, Networks, StoredKey,
-    Verifier,
+    Code, KeyPolicy, KeyRates, KeyScopes, KeyVerification, Kid, MockCredentialReader, ModelAllowList, Networks,
+    StoredKey, Verifier,
 };
 use portal_authz::{Principal, Scope, ServicePrincipal};
 use portal_kernel::{AccountId, Timestamp};
@@ -305,6 +305,8 @@ async fn expected(portal: &Portal, text: &str, moment: Timestamp, wanted: &KeyUs
         reader: Arc::new(reader),
         peppers: Arc::new(peppers([(1, PEPPER)]).unwrap()),
         brand: Brand::default(),
+        rates: Arc::new(KeyRates::new(1)),
+        last_used: Arc::default(),
         clock: Arc::new(clock),
     };
     let scopes = [Scope::KeysVerify].into_iter().collect();

@@ -1,0 +1,2 @@
+DROP TABLE rate_demands;
+DROP TABLE replicas;
