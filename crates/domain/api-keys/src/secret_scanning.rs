@@ -143,6 +143,7 @@ impl SecretScanning {
 #[cfg(test)]
 mod tests {
     use portal_audit::AuditAction;
+    use portal_authz::Unchecked;
     use portal_kernel::Clock;
     use portal_testkit::{CountingEntropy, FixedClock};
 
@@ -190,10 +191,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_published_key_ends_and_the_trail_says_where_it_was() {
-        let mut fixture = Fixture::changing(key(), AuditAction::ApiKeyRevoked);
-        fixture.tx.audit.checkpoint();
+        let mut fixture = Fixture::default();
+        fixture.tx.keys.expect_find().once().returning(|_| Ok(Some(Unchecked::new(key()))));
+        fixture.tx.keys.expect_find_to_change().once().returning(|_| Ok(Some(Unchecked::new(key()))));
+        fixture.tx.keys.expect_revoke().once().returning(|key, at| Ok(key.into_inner().revoked(at)));
         let says_where = |record: &portal_audit::AuditRecord| {
-            record.provenance.reason.as_deref() == Some("published commit https://example.com/ab")
+            record.action == AuditAction::ApiKeyRevoked
+                && record.provenance.reason.as_deref() == Some("published commit https://example.com/ab")
         };
         fixture.tx.audit.expect_record().withf(says_where).once().returning(|_| Ok(()));
         let (scanning, store) = scanning(fixture, Some(stored()), None);
