@@ -121,6 +121,7 @@ const OUTSIDE_OF_DOMAIN: &[(&str, &[&str])] = &[
 /// Files that may construct `Principal::System`: whoever acts as the program is listed here.
 const ACTS_AS_SYSTEM: &[&str] = &[
     "crates/adapters/postgres/tests/it/plans.rs",
+    "crates/app/benches/verify.rs",
     "crates/app/src/operator.rs",
     "crates/domain/accounts/src/contract.rs",
     "crates/domain/accounts/src/contract/inbox.rs",

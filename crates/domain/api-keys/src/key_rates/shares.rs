@@ -107,6 +107,8 @@ struct Book {
     heard_at: Option<Timestamp>,
     /// Nothing was heard for long.
     is_silent: bool,
+    /// When that ended, and how many others there were before.
+    returned: Option<(Timestamp, usize)>,
     limits: HashMap<ApiKeyId, (AccountId, Vec<Entry>)>,
     number: usize,
 }
@@ -208,8 +210,13 @@ impl Shares {
     /// Ends a round that began then: takes what was told in the round before, as far as the others leave room.
     pub(super) fn hear(&self, heard: &Heard, began: Timestamp) {
         let mut book = self.book();
-        book.others = heard.others;
-        (book.heard_at, book.is_silent) = (Some(began), false);
+        if std::mem::replace(&mut book.is_silent, false) {
+            book.returned = Some((began, book.others));
+        }
+        book.heard_at = Some(began);
+        // The others share without it until they heard of it, too: meanwhile it has no more than it had.
+        let unheard = book.returned.filter(|(at, _)| began < at.plus(BELIEVED_FOR));
+        book.others = heard.others.max(unheard.map_or(0, |(_, others)| others));
         let even = book.even();
         for of in &heard.limits {
             let LimitOf { account, key, limit } = &of.told.of;
