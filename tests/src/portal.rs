@@ -140,7 +140,14 @@ impl Drop for Portal {
 impl Portal {
     /// Starts another server of the same installation.
     pub fn replica(&self) -> Replica {
-        let (base, wired, server) = serve(&self.variables, &self.surroundings);
+        self.replica_with(&[])
+    }
+
+    /// As [`Portal::replica`], with further settings.
+    pub fn replica_with(&self, settings: &[(&str, &str)]) -> Replica {
+        let mut variables = self.variables.clone();
+        variables.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let (base, wired, server) = serve(&variables, &self.surroundings);
         Replica { base, wired, client: self.client.clone(), server }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use portal_api_keys::rate_reports::EVERY;
 use portal_api_keys::{
     Activity, ApiKeys, ApiKeysStore, Canary, KeyRates, KeysOfDeleted, KnownKeys, KnownServiceTokens, LegacyToken,
-    OldRequests, Peppers, RateReports, SecretScanning, ServiceTokens, Services, Verifier,
+    MoveDigests, OldRequests, Peppers, RateReports, SecretScanning, ServiceTokens, Services, Verifier,
 };
 use portal_kernel::{AccountId, ApiKeyId, Id, ReplicaId, ServiceTokenId};
 use portal_postgres::{PgFeed, PgSettings, PgStore};
@@ -30,6 +30,8 @@ pub struct Credentials {
     pub service_activity: Arc<Activity<ServiceTokenId>>,
     /// Writes when keys were last used; runs as long as the server.
     pub key_activity: Arc<Activity<(AccountId, ApiKeyId)>>,
+    /// Moves digests to the newest pepper; runs as long as the server.
+    pub digests: Arc<MoveDigests>,
     /// Shares the limits of keys with other replicas; runs as long as the server.
     pub rate_reports: Arc<RateReports>,
     /// Taking in what partners report who scan for secrets; none without their keys.
@@ -77,11 +79,13 @@ impl Credentials {
         let key_activity = Activity { last_used: Arc::default(), log: store.clone() };
         let rates = Arc::new(KeyRates::new(cache_entries));
         let rate_reports = rate_reports(database, rates.clone(), surroundings)?;
+        let digests = MoveDigests { newer: Arc::default(), store: store.clone() };
         let verifier = Verifier {
             reader: Arc::new(known_keys),
             peppers: peppers.clone(),
             brand: brand.clone(),
             rates: rates.clone(),
+            newer_digests: digests.newer.clone(),
             last_used: key_activity.last_used.clone(),
             clock: clock.clone(),
         };
@@ -106,6 +110,7 @@ impl Credentials {
             service_tokens,
             service_activity: Arc::new(service_activity),
             key_activity: Arc::new(key_activity),
+            digests: Arc::new(digests),
             rate_reports,
             old_requests: Arc::new(old_requests),
             keys_of_deleted: Arc::new(keys_of_deleted),

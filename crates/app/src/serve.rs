@@ -14,7 +14,9 @@ use portal_accounts::{
 };
 use portal_api_keys::last_used::pause;
 use portal_api_keys::rate_reports::EVERY;
-use portal_api_keys::{Activity, Canary, CanaryError, EndKeysError, KeysOfDeleted, OldRequests, RateReports, Watch};
+use portal_api_keys::{
+    Activity, Canary, CanaryError, EndKeysError, KeysOfDeleted, MoveDigests, OldRequests, RateReports, Watch,
+};
 use portal_http_api::mount_metrics;
 use portal_http_kit::{Observe, cors};
 use portal_kernel::{AccountId, ApiKeyId, ServiceTokenId};
@@ -100,6 +102,7 @@ pub struct Bound {
     failed_sign_ins: Arc<FailedSignIns>,
     service_activity: Arc<Activity<ServiceTokenId>>,
     key_activity: Arc<Activity<(AccountId, ApiKeyId)>>,
+    digests: Arc<MoveDigests>,
     rate_reports: Arc<RateReports>,
 }
 
@@ -142,6 +145,7 @@ impl Bound {
         let mut telling = tokio::spawn(tell(self.failed_sign_ins, webhook_health, ended));
         let noting = tokio::spawn(note_uses(self.service_activity.clone()));
         let noting_keys = tokio::spawn(note_uses(self.key_activity.clone()));
+        let moving_digests = tokio::spawn(move_digests(self.digests));
         let sharing = tokio::spawn(share_limits(self.rate_reports.clone()));
         let outcome = self.server.await.map_err(ServeError::Run);
         feed.abort();
@@ -155,6 +159,7 @@ impl Bound {
         preparing.abort();
         noting.abort();
         noting_keys.abort();
+        moving_digests.abort();
         sharing.abort();
         write_last(&self.service_activity, &self.key_activity, &self.rate_reports).await;
         // What is being told is told to its end, and then what came since.
@@ -228,6 +233,7 @@ pub fn bind(
         failed_sign_ins: wired.api.kit.failed_sign_ins.clone(),
         service_activity: wired.credentials.service_activity.clone(),
         key_activity: wired.credentials.key_activity.clone(),
+        digests: wired.credentials.digests.clone(),
         rate_reports: wired.credentials.rate_reports.clone(),
         webhooks: wired.api.webhooks.clone(),
     })
@@ -271,6 +277,19 @@ async fn note_uses<I: Copy + Eq + Hash + Ord + Send + Sync + 'static>(activity: 
         tokio::time::sleep(pause(&OsEntropy)).await;
         if let Err(error) = activity.write().await {
             tracing::warn!(error = explain(&error), "when credentials were used is not written yet; trying again");
+        }
+    }
+}
+
+/// Writes now and then the digests that were made with the newest pepper.
+async fn move_digests(digests: Arc<MoveDigests>) {
+    loop {
+        tokio::time::sleep(pause(&OsEntropy)).await;
+        if let Err(error) = digests.write().await {
+            tracing::warn!(
+                error = explain(&error),
+                "digests stay with an older pepper until their keys are used again"
+            );
         }
     }
 }

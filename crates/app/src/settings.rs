@@ -5,6 +5,7 @@
 mod accounts;
 mod audit;
 mod canary;
+mod keys;
 mod limits;
 mod reader;
 mod secret_scanning;
@@ -17,16 +18,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use portal_accounts::RoleMap;
-use portal_api_keys::{Brand, LegacyToken, PepperVersion, Peppers};
+use portal_api_keys::LegacyToken;
 use portal_clerk::{
     ClerkOptions, ClerkSettings, Compatibility, SatelliteOptions, StrictChoices, WebhookSecret, WebhookVerifier,
 };
 use portal_http_kit::{RateLimitSettings, TrustedProxies, is_origin};
-use portal_kernel::{SecretSlice, SecretString};
 use portal_postgres::{PgSettings, PgTarget};
 
 pub use accounts::AccountsSettings;
 pub use audit::AuditSettings;
+pub use keys::KeySettings;
 pub use reader::Environment;
 use reader::Reader;
 
@@ -119,18 +120,6 @@ pub struct HttpSettings {
     pub trusted_proxies: TrustedProxies,
     /// How long running requests may take when the program ends.
     pub shutdown_timeout: Duration,
-}
-
-/// `[keys]`
-pub struct KeySettings {
-    /// First part of every key.
-    pub brand: Brand,
-    /// Secrets of the digests.
-    pub peppers: Peppers,
-    /// How many keys are remembered.
-    pub cache_entries: usize,
-    /// How many live keys an account has at most.
-    pub most_per_account: usize,
 }
 
 /// `[metrics]`
@@ -395,55 +384,6 @@ fn agree(
         options.authorized_parties = own.into_iter().filter(|own| is_origin(own)).map(ToOwned::to_owned).collect();
     }
     options.validate().map_err(|error| reader.mistake(error.setting(), &error.to_string())).ok()
-}
-
-impl KeySettings {
-    fn read(reader: &mut Reader) -> Option<Self> {
-        let brand = reader.text("keys.brand").map_or_else(|| Ok(Brand::default()), |text| Brand::parse(&text));
-        if let Err(error) = &brand {
-            reader.mistake("keys.brand", &error.to_string());
-        }
-        let most_per_account = reader.number("keys.most_per_account", 100, 1..=10_000);
-        let mut peppers = Vec::new();
-        let mut complete = true;
-        for (version, text) in reader.table("keys.peppers") {
-            let key = format!("keys.peppers.{version}");
-            let version = version.parse().ok().and_then(|version| PepperVersion::parse(version).ok());
-            match (version, decode_pepper(&text)) {
-                (Some(version), Some(_)) if peppers.iter().any(|(known, _)| *known == version) => {
-                    reader.mistake(&key, "this version is given twice");
-                }
-                (Some(version), Some(pepper)) => peppers.push((version, pepper)),
-                (None, _) => {
-                    complete = false;
-                    reader.mistake(&key, "versions are numbers from 1 to 32767");
-                }
-                (_, None) => {
-                    complete = false;
-                    reader.mistake(
-                        &key,
-                        "must be base64 of at least 32 random bytes; make one with: openssl rand -base64 32",
-                    );
-                }
-            }
-        }
-        if peppers.is_empty() && complete {
-            reader.mistake("keys.peppers.1", "is missing; make one with: openssl rand -base64 32");
-        }
-        let peppers = Peppers::new(peppers).ok();
-        let cache_entries = reader.number("keys.cache_entries", 100_000, 1..=10_000_000);
-        let (brand, peppers) = (brand.ok()?, peppers?);
-        let cache_entries = usize::try_from(cache_entries?).ok()?;
-        let most_per_account = usize::try_from(most_per_account?).ok()?;
-        Some(Self { brand, peppers, cache_entries, most_per_account })
-    }
-}
-
-fn decode_pepper(text: &SecretString) -> Option<SecretSlice<u8>> {
-    use base64::Engine;
-    use portal_kernel::ExposeSecret;
-    let bytes = base64::engine::general_purpose::STANDARD.decode(text.expose_secret().trim()).ok()?;
-    (bytes.len() >= 32).then(|| bytes.into())
 }
 
 impl MetricsSettings {

@@ -1,6 +1,6 @@
 //! Keys, as owners manage them and gateways ask about them.
 
-use e2e::Portal;
+use e2e::{Portal, soon};
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
@@ -104,6 +104,35 @@ async fn a_key_with_one_character_changed_is_no_key() {
     }
     let statements = portal.wired.store.statements().finish();
     assert!(!statements.iter().any(|statement| statement.contains("key_locator")), "{statements:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_used_moves_to_the_newest_pepper() {
+    let portal = Portal::start().await;
+    let account = portal.personal_account("stranger").await;
+    let ((_, used), (_, unused)) =
+        (portal.create_key("stranger", &account).await, portal.create_key("stranger", &account).await);
+    let gateway = portal.gateway("gateway").await;
+    let newer = portal.replica_with(&[("PORTAL_KEYS__PEPPERS__2", "YW5vdGhlciBwZXBwZXIgb2YgdGhlIHRlc3RzIDMyIGJ5dGVz")]);
+    newer.hearing().await;
+    let says = async |secret: &str| newer.post("/v1/keys/verify", &gateway, &json!({ "key": secret })).await.json();
+    for _ in 0..3 {
+        assert_eq!(says(&used).await["code"], "valid");
+    }
+    assert_eq!(newer.wired.credentials.digests.write().await.unwrap(), 1);
+    let on_second = "SELECT count(*) AS count FROM api_key_secrets WHERE pepper_version = 2";
+    assert_eq!(portal.database.count(on_second).await.unwrap(), 1);
+    for secret in [&used, &unused] {
+        assert_eq!(says(secret).await["code"], "valid");
+    }
+    assert_eq!(
+        newer.wired.credentials.digests.write().await.unwrap(),
+        1,
+        "now the other one, and the first never again"
+    );
+    // Who does not have the newest pepper cannot tell any more.
+    let cannot_tell = async || portal.verify(&gateway, &used).await.json()["code"] == "invalid_api_key";
+    soon("the move is heard of", cannot_tell).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

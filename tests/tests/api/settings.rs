@@ -84,6 +84,8 @@ fn each_mistake_is_one_line_that_names_the_setting() {
         ("CLERK_JWT_KEY", "-----BEGIN PUBLIC KEY-----s3cret", "clerk.jwt_key"),
         ("PORTAL_KEYS__PEPPERS__1", "s3cret", "must be base64 of at least 32 random bytes"),
         ("PORTAL_KEYS__PEPPERS__X", "cGVwcGVyIG9mIHRoZSBibGFjay1ib3ggdGVzdHMgMzIgYnl0ZXM=", "versions are numbers"),
+        ("PORTAL_KEYS__PEPPER", "2", "must be the version of one of keys.peppers"),
+        ("PORTAL_KEYS__PEPPER", "0", "must be the version of one of keys.peppers"),
         ("PORTAL_KEYS__BRAND", "Cort!", "a brand is"),
         ("PORTAL_KEYS__MOST_PER_ACCOUNT", "0", "must be a number from 1 to 10000"),
         (

@@ -124,6 +124,7 @@ impl Ports {
             peppers: peppers.clone(),
             brand: Brand::default(),
             rates: Arc::new(KeyRates::new(10)),
+            newer_digests: Arc::default(),
             last_used: Arc::default(),
             clock: clock.clone(),
         });

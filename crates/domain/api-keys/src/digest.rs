@@ -97,12 +97,17 @@ impl Peppers {
         Ok(Self { by_version, newest })
     }
 
+    /// As they are, but new digests are made with that version: one that every server knows, while a newer one is given to them.
+    pub fn making(self, version: PepperVersion) -> Result<Self, InvalidPepper> {
+        if self.knows(version) { Ok(Self { newest: version, ..self }) } else { Err(InvalidPepper::Missing) }
+    }
+
     /// Whether digests of that version can be compared with.
     pub fn knows(&self, version: PepperVersion) -> bool {
         self.by_version.contains_key(&version)
     }
 
-    /// The version that new digests are made with.
+    /// The version that new digests are made with; the newest unless [`Self::making`] said otherwise.
     pub fn newest(&self) -> PepperVersion {
         self.newest
     }

@@ -103,6 +103,7 @@ mod tests {
             brand: Brand::default(),
             rates,
             last_used: Arc::default(),
+            newer_digests: Arc::default(),
             clock,
         };
         keys.explain(&verifier, &member(role).principal, key().id, &wanted).await
@@ -149,6 +150,7 @@ mod tests {
             brand: Brand::default(),
             rates,
             last_used: Arc::default(),
+            newer_digests: Arc::default(),
             clock,
         };
         let who = member(Role::Owner).principal;

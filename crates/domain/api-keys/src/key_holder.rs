@@ -91,6 +91,7 @@ mod tests {
             peppers,
             brand: Brand::default(),
             rates: Arc::new(KeyRates::new(10)),
+            newer_digests: Arc::default(),
             last_used: Arc::default(),
             clock,
         }

@@ -30,6 +30,7 @@ pub mod last_used;
 pub mod legacy_token;
 pub mod models;
 pub mod networks;
+pub mod newer_digests;
 pub mod once;
 pub mod policy;
 pub mod ports;
@@ -67,6 +68,7 @@ pub use last_used::{Activity, LastUsed};
 pub use legacy_token::{InvalidLegacyToken, LegacyToken};
 pub use models::{InvalidModels, ModelAllowList};
 pub use networks::{InvalidNetworks, Networks};
+pub use newer_digests::{MoveDigests, NewerDigest, NewerDigests};
 pub use once::Repeated;
 pub use policy::KeyPolicy;
 pub use ports::{

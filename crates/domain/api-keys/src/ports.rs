@@ -16,8 +16,8 @@ use portal_kernel::{
 
 use crate::{
     ApiKey, CanaryKey, CanaryLife, FeedHead, FeedPosition, FeedRecord, Heard, KeyChanges, KeyPatch, Kid,
-    ListedServiceToken, NewApiKey, NewServiceToken, PepperVersion, Rotation, ServiceName, ServiceToken, StoredKey,
-    StoredServiceToken, Told,
+    ListedServiceToken, NewApiKey, NewServiceToken, NewerDigest, PepperVersion, Rotation, ServiceName, ServiceToken,
+    StoredKey, StoredServiceToken, Told,
 };
 
 /// Keys, inside a transaction.
@@ -53,6 +53,14 @@ pub trait ApiKeyRepository: Send {
 
     /// [`ApiKey::revoked`]; `Stale` if somebody else changed it first.
     async fn revoke(&mut self, key: Authorized<RevokeKey, ApiKey>, at: Timestamp) -> Result<ApiKey, StoreError>;
+
+    /// Puts digests in the place of those that were made with the pepper that they replace; others are left as they are, and so are those of
+    /// secrets that another transaction holds. Answers the keys of the secrets whose digests moved.
+    async fn move_digests(
+        &mut self,
+        cleared: &Authorized<LookUpCredential, Platform>,
+        digests: Vec<NewerDigest>,
+    ) -> Result<Vec<ApiKeyId>, StoreError>;
 
     /// [`ApiKey::revoked`], of up to so many keys that were not revoked, of accounts that were deleted and of the personal accounts of people
     /// who were; of the given accounts alone, where some are given. Keys that another transaction holds are left to it. Answers which

@@ -171,6 +171,7 @@ mod tests {
             peppers: peppers.clone(),
             brand: Brand::default(),
             rates: Arc::new(KeyRates::new(1)),
+            newer_digests: Arc::default(),
             last_used: Arc::default(),
             clock: clock.clone(),
         };

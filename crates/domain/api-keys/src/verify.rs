@@ -13,7 +13,7 @@ use portal_kernel::{AccountId, ApiKeyId, Clock, ExposeSecret, SecretString, Stor
 
 use crate::judge::CACHEABLE_FOR;
 use crate::ports::CredentialReader;
-use crate::{Brand, Code, KeyEnvironment, KeyRates, KeyUse, Kid, LastUsed, Peppers, Rates, StoredKey};
+use crate::{Brand, Code, KeyEnvironment, KeyRates, KeyUse, Kid, LastUsed, NewerDigests, Peppers, Rates, StoredKey};
 
 /// Whether a key may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +97,8 @@ pub struct Verifier {
     pub brand: Brand,
     /// Counts uses.
     pub rates: Arc<KeyRates>,
+    /// Told of every text that matched.
+    pub newer_digests: Arc<NewerDigests>,
     /// Told of every use that was allowed.
     pub last_used: Arc<LastUsed<(AccountId, ApiKeyId)>>,
     /// The time.
@@ -115,7 +117,7 @@ impl Verifier {
         let _asker = Unchecked::new(Platform).authorize::<VerifyKeys>(who)?;
         let Some((environment, kid)) = self.brand.read(presented) else { return Ok(KeyVerification::invalid()) };
         let stored = self.reader.key(&look_up()?, kid).await?;
-        Ok(self.answer(presented, environment, stored.as_deref(), wanted))
+        Ok(self.answer(presented, (environment, kid), stored.as_deref(), wanted))
     }
 
     /// As [`Self::verify_key`] for several keys; the answers are in the order of the questions.
@@ -139,7 +141,7 @@ impl Verifier {
             None => KeyVerification::invalid(),
             Some((environment, kid)) => {
                 let stored = stored.get(&kid).map(|stored| &**stored);
-                self.answer(one.text.expose_secret(), environment, stored, &one.wanted)
+                self.answer(one.text.expose_secret(), (environment, kid), stored, &one.wanted)
             }
         };
         Ok(presented.iter().zip(read).map(answer).collect())
@@ -148,13 +150,17 @@ impl Verifier {
     fn answer(
         &self,
         presented: &str,
-        environment: KeyEnvironment,
+        (environment, kid): (KeyEnvironment, Kid),
         stored: Option<&StoredKey>,
         wanted: &KeyUse<'_>,
     ) -> KeyVerification {
         let now = self.clock.now();
         let answer = verify_stored(&self.peppers, presented, environment, stored, now, wanted);
-        let Some(stored) = stored.filter(|_| answer.code == Code::Valid) else { return answer };
+        let Some(stored) = stored.filter(|_| answer.known.is_some()) else { return answer };
+        self.newer_digests.note(&self.peppers, presented, kid, stored);
+        if answer.code != Code::Valid {
+            return answer;
+        }
         let rates = self.rates.charge(stored, now);
         if rates.allowed {
             self.last_used.note((stored.account, stored.key), now);
@@ -229,6 +235,7 @@ mod tests {
             peppers: Arc::new(peppers()),
             brand: Brand::default(),
             rates: Arc::new(KeyRates::new(10)),
+            newer_digests: Arc::default(),
             last_used: Arc::default(),
             clock: Arc::new(FixedClock::default()),
         }
@@ -396,6 +403,7 @@ mod tests {
         let rates = Arc::new(KeyRates::new(10));
         let asking = |found, clock| Verifier {
             rates: rates.clone(),
+            newer_digests: Arc::default(),
             last_used: activity.last_used.clone(),
             clock: Arc::new(clock),
             ..finding(found)

@@ -2,10 +2,12 @@
 
 use async_trait::async_trait;
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Nullable, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Binary, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
-use portal_api_keys::{ApiKey, ApiKeyRepository, KeyPatch, KeySecret, NewApiKey, NewSecret, Rotation};
-use portal_authz::action::{CreateKey, DisableKey, EndKeysOfDeleted, RevokeKey, RotateKey, UpdateKey};
+use portal_api_keys::{ApiKey, ApiKeyRepository, KeyPatch, KeySecret, NewApiKey, NewSecret, NewerDigest, Rotation};
+use portal_authz::action::{
+    CreateKey, DisableKey, EndKeysOfDeleted, LookUpCredential, RevokeKey, RotateKey, UpdateKey,
+};
 use portal_authz::{Authorized, Platform, Unchecked};
 use portal_kernel::{AccountId, ApiKeyId, Id, StoreError, Timestamp};
 
@@ -31,8 +33,22 @@ const REVOKE_OF_DELETED: &str = "
     WHERE (key.account_id, key.id) = (due.account_id, due.id)
     RETURNING key.account_id, key.id";
 
+/// Whom another transaction has, be it this very job of another server, is left as it is.
+const MOVE_DIGESTS: &str = "
+    WITH newer AS (
+        SELECT * FROM unnest($1, $2, $3, $4, $5) AS newer (account_id, kid, replaces, pepper_version, digest)
+    ), due AS MATERIALIZED (
+        SELECT secret.account_id, secret.kid FROM api_key_secrets AS secret JOIN newer USING (account_id, kid)
+        WHERE secret.pepper_version = newer.replaces
+        FOR NO KEY UPDATE OF secret SKIP LOCKED
+    )
+    UPDATE api_key_secrets AS secret SET digest = newer.digest, pepper_version = newer.pepper_version
+    FROM due JOIN newer USING (account_id, kid)
+    WHERE (secret.account_id, secret.kid) = (due.account_id, due.kid)
+    RETURNING secret.key_id AS id, secret.account_id";
+
 #[derive(QueryableByName)]
-struct RevokedRow {
+struct ChangedRow {
     #[diesel(sql_type = SqlUuid)]
     account_id: uuid::Uuid,
     #[diesel(sql_type = SqlUuid)]
@@ -165,6 +181,27 @@ impl ApiKeyRepository for PgTx {
         Ok(key)
     }
 
+    async fn move_digests(
+        &mut self,
+        _: &Authorized<LookUpCredential, Platform>,
+        digests: Vec<NewerDigest>,
+    ) -> Result<Vec<ApiKeyId>, StoreError> {
+        let of = |one: &NewerDigest| (one.account.uuid(), one.kid.as_str().to_owned());
+        let (accounts, kids): (Vec<_>, Vec<_>) = digests.iter().map(of).unzip();
+        let versions = |one: &NewerDigest| (one.replaces.number(), one.pepper_version.number());
+        let (replaced, newer): (Vec<_>, Vec<_>) = digests.iter().map(versions).unzip();
+        let texts: Vec<_> = digests.iter().map(|one| one.digest.as_bytes().to_vec()).collect();
+        let moved = diesel::sql_query(MOVE_DIGESTS)
+            .bind::<Array<SqlUuid>, _>(accounts)
+            .bind::<Array<Text>, _>(kids)
+            .bind::<Array<SmallInt>, _>(replaced)
+            .bind::<Array<SmallInt>, _>(newer)
+            .bind::<Array<Binary>, _>(texts)
+            .load::<ChangedRow>(&mut self.conn)
+            .await;
+        Ok(self.noted(moved)?.into_iter().map(|row| ApiKeyId::from_uuid(row.id)).collect())
+    }
+
     async fn revoke_of_deleted(
         &mut self,
         _: &Authorized<EndKeysOfDeleted, Platform>,
@@ -177,9 +214,9 @@ impl ApiKeyRepository for PgTx {
             .bind::<Nullable<Array<SqlUuid>>, _>(accounts)
             .bind::<Timestamptz, _>(at.to_offset())
             .bind::<BigInt, _>(i64::try_from(most).unwrap_or(i64::MAX))
-            .load::<RevokedRow>(&mut self.conn)
+            .load::<ChangedRow>(&mut self.conn)
             .await;
-        let ids = |row: RevokedRow| (AccountId::from_uuid(row.account_id), ApiKeyId::from_uuid(row.id));
+        let ids = |row: ChangedRow| (AccountId::from_uuid(row.account_id), ApiKeyId::from_uuid(row.id));
         Ok(self.noted(revoked)?.into_iter().map(ids).collect())
     }
 }

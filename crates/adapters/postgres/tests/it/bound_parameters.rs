@@ -141,6 +141,7 @@ async fn t25_hostile_texts_find_nothing_and_fail_nowhere() {
         peppers: Arc::new(peppers()),
         brand: Brand::default(),
         rates: Arc::new(KeyRates::new(10)),
+        newer_digests: Arc::default(),
         last_used: Arc::default(),
         clock: Arc::new(FixedClock::default()),
     };

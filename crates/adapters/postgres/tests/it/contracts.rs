@@ -244,6 +244,7 @@ mod of_api_keys {
             a_page_holds_one_accounts_keys
         }
         peppers {
+            a_digest_moves_once
             a_pepper_is_in_use_while_a_secret_of_a_key_counts
             a_pepper_is_in_use_while_a_secret_of_a_service_token_counts
         }

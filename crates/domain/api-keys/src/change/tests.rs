@@ -126,6 +126,7 @@ impl World {
             peppers: Arc::new(peppers()),
             brand: Brand::default(),
             rates: Arc::new(KeyRates::new(10)),
+            newer_digests: Arc::default(),
             last_used: Arc::default(),
             clock: clock.clone(),
         };

@@ -3,10 +3,10 @@
 use portal_authz::{Scope, Scopes};
 use portal_kernel::Timestamp;
 
-use super::{Owner, Ports, at, digest, id, kid, operator};
+use super::{Owner, Ports, at, digest, id, kid, look_up, operator};
 use crate::{
-    ApiKey, KeySecret, KeySecrets, Networks, NewApiKey, NewSecret, NewServiceToken, Overlap, PepperVersion, Rotation,
-    ServiceName, ServiceToken,
+    ApiKey, KeySecret, KeySecrets, Networks, NewApiKey, NewSecret, NewServiceToken, NewerDigest, Overlap,
+    PepperVersion, Rotation, ServiceName, ServiceToken,
 };
 
 fn version(number: i16) -> PepperVersion {
@@ -49,6 +49,34 @@ pub async fn a_pepper_is_in_use_while_a_secret_of_a_key_counts(ports: Ports<'_>)
     tx.commit().await.expect("a commit");
     assert_eq!(in_use(ports, at(159)).await, [(1, 1), (2, 1)], "both secrets count");
     assert_eq!(in_use(ports, at(160)).await, [(2, 1)], "the overlap is over");
+}
+
+/// A newer digest takes the place of the one that it replaces, once.
+pub async fn a_digest_moves_once(ports: Ports<'_>) {
+    let owner = ports.owner(1).await;
+    let (key, other) = (owner.key(1), owner.key(2));
+    for key in [&key, &other] {
+        insert(ports, &owner, key, 1).await;
+    }
+    let newer = |key: &ApiKey, replaces| NewerDigest {
+        account: key.account,
+        kid: key.secrets.newest.kid,
+        replaces: version(replaces),
+        pepper_version: version(2),
+        digest: digest(kid(77)),
+    };
+    for (digests, expected) in [
+        (vec![newer(&key, 1), newer(&other, 3)], vec![key.id]),
+        (vec![newer(&key, 1), newer(&other, 3)], vec![]),
+        (vec![], vec![]),
+    ] {
+        let mut tx = ports.begin().await;
+        assert_eq!(tx.keys().move_digests(&look_up(), digests).await.expect("an answer"), expected);
+        tx.commit().await.expect("a commit");
+    }
+    assert_eq!(in_use(ports, at(9)).await, [(1, 1), (2, 1)]);
+    let moved = ports.credentials.key(&look_up(), key.secrets.newest.kid).await.expect("an answer").expect("the key");
+    assert_eq!((moved.pepper_version, moved.digest), (version(2), digest(kid(77))));
 }
 
 /// The same of service tokens.

@@ -15,8 +15,8 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use super::MemoryRequests;
 use crate::ports::{ApiKeyRepository, ApiKeysTx, CanaryRepository, CredentialReader, ServiceTokenRepository};
 use crate::{
-    ApiKey, CanaryLife, KeyPatch, KeySecret, KeyState, Kid, MockServiceTokenRepository, NewApiKey, NewSecret, Rotation,
-    StoredKey,
+    ApiKey, CanaryLife, KeyPatch, KeySecret, KeyState, Kid, MockServiceTokenRepository, NewApiKey, NewSecret,
+    NewerDigest, Rotation, StoredKey,
 };
 
 /// Everything that is stored.
@@ -171,6 +171,17 @@ impl ApiKeyRepository for MemoryTx {
         let key = self.save(key.into_inner().revoked(at))?;
         self.save_secrets(&key, at);
         Ok(key)
+    }
+
+    async fn move_digests(
+        &mut self,
+        _: &Authorized<LookUpCredential, Platform>,
+        digests: Vec<NewerDigest>,
+    ) -> Result<Vec<ApiKeyId>, StoreError> {
+        let of = |digest: &NewerDigest| {
+            self.rows.keys.iter().find(|key| key.secrets.newest.kid == digest.kid).map(|key| key.id)
+        };
+        Ok(digests.iter().filter_map(of).collect())
     }
 
     async fn revoke_of_deleted(

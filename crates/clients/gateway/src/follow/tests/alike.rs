@@ -306,6 +306,7 @@ async fn expected(portal: &Portal, text: &str, moment: Timestamp, wanted: &KeyUs
         peppers: Arc::new(peppers([(1, PEPPER)]).unwrap()),
         brand: Brand::default(),
         rates: Arc::new(KeyRates::new(1)),
+        newer_digests: Arc::default(),
         last_used: Arc::default(),
         clock: Arc::new(clock),
     };
