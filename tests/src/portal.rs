@@ -152,7 +152,7 @@ impl Portal {
     }
 
     /// Starts another server of the same installation in a process of its own. `test` is the full name of the calling test, which must
-    /// begin with [`serve_if_asked`].
+    /// begin with [`crate::serve_if_asked`].
     ///
     /// # Panics
     /// If it does not start.

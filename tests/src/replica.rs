@@ -94,7 +94,7 @@ impl Drop for Process {
     }
 }
 
-/// In a process that [`Portal::process`] started: serves until it is killed. Otherwise returns at once.
+/// In a process that [`crate::Portal::process`] started: serves until it is killed. Otherwise returns at once.
 ///
 /// # Panics
 /// If the server does not start.
@@ -114,7 +114,7 @@ pub fn serve_if_asked() {
 }
 
 impl Replica {
-    /// As [`Portal::hearing`].
+    /// As [`crate::Portal::hearing`].
     ///
     /// # Panics
     /// If it never does.

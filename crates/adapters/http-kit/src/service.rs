@@ -29,11 +29,13 @@ impl<A> Service<A> {
     }
 }
 
-impl<A: Action> Requirement for Service<A> {
-    const KIND: RequirementKind = RequirementKind::Service;
-    const ACTION: Option<Kind> = Some(A::KIND);
+impl<A: Action> Service<A> {
+    /// For an answer that waited: fails where the token has ended meanwhile.
+    pub async fn still_counts(req: &HttpRequest) -> Result<(), Problem> {
+        Self::judged(req).await.map(drop)
+    }
 
-    async fn resolve(req: &HttpRequest) -> Result<Self, Refusal> {
+    async fn judged(req: &HttpRequest) -> Result<Self, Problem> {
         let presented = bearer(req).ok_or_else(|| {
             Problem::unauthenticated("service_token_required", "A service token is needed", None)
                 .detail("Send Authorization: Bearer portal_svc_…")
@@ -42,7 +44,7 @@ impl<A: Action> Requirement for Service<A> {
         if let Some(header) = sent_by_browser(req) {
             let refusal =
                 Problem::new(StatusCode::FORBIDDEN, "browser_not_allowed", "Service tokens are not for browsers");
-            return Err(refusal.detail(format_args!("The request has the header {header}.")).into());
+            return Err(refusal.detail(format_args!("The request has the header {header}.")));
         }
         let kit = Kit::of(req)?;
         let address = kit.trusted_proxies.client(req);
@@ -60,10 +62,18 @@ impl<A: Action> Requirement for Service<A> {
         match Unchecked::new(Platform).authorize::<A>(&principal) {
             Ok(_) => Ok(Self { principal, action: PhantomData }),
             Err(_) => {
-                Err(Problem::new(StatusCode::FORBIDDEN, "scope_missing", "The service token does not allow this")
-                    .into())
+                Err(Problem::new(StatusCode::FORBIDDEN, "scope_missing", "The service token does not allow this"))
             }
         }
+    }
+}
+
+impl<A: Action> Requirement for Service<A> {
+    const KIND: RequirementKind = RequirementKind::Service;
+    const ACTION: Option<Kind> = Some(A::KIND);
+
+    async fn resolve(req: &HttpRequest) -> Result<Self, Refusal> {
+        Ok(Self::judged(req).await?)
     }
 }
 

@@ -118,10 +118,9 @@ impl PgFeed {
 
     /// Reads until the future is dropped, over any number of lost connections.
     pub async fn run(self: Arc<Self>) -> Infallible {
-        let mut position = Position::default();
         let mut down = false;
         loop {
-            let error = match self.follow(&mut position, &mut down).await {
+            let error = match self.follow(&mut down).await {
                 Ok(never) => match never {},
                 Err(error) => error,
             };
@@ -133,8 +132,10 @@ impl PgFeed {
         }
     }
 
-    async fn follow(&self, position: &mut Position, down: &mut bool) -> Result<Infallible, FeedError> {
+    async fn follow(&self, down: &mut bool) -> Result<Infallible, FeedError> {
         let client = self.connect().await?;
+        // Behind a new connection there may be a server that took the place of the one before and lacks the last of what that one had.
+        let mut position = Position::default();
         timeout(ANSWER_LIMIT, client.batch_execute(SETUP)).await??;
         let poll = timeout(ANSWER_LIMIT, client.prepare(POLL)).await??;
         let mut pruned: Option<Instant> = None;
@@ -143,7 +144,7 @@ impl PgFeed {
             // Before the question: what was committed until now is in the answer.
             let outgoing = self.hub.outgoing.swap(false, Ordering::AcqRel);
             let rows = timeout(ANSWER_LIMIT, client.query(&poll, &[&position.oldest.unwrap_or(i64::MAX)])).await??;
-            self.apply(&rows, asked, position)?;
+            self.apply(&rows, asked, &mut position)?;
             if std::mem::take(down) {
                 tracing::info!("changes are read again");
             }

@@ -88,7 +88,8 @@ impl Keys {
         }
     }
 
-    /// Takes in what was read. An older revision never replaces a newer one.
+    /// Takes in what was read. An older revision never replaces a newer one that was read since all keys were read anew: before that it may
+    /// have been another database's.
     pub(crate) fn keep(&self, answer: Answer) {
         match answer {
             Answer::Record(FeedRecord { kid, stored, account_is_active }) => {
@@ -108,7 +109,7 @@ impl Keys {
     fn keep_held(&self, kid: Kid, held: Held) {
         let round = self.round.load(Ordering::Relaxed);
         match write(self.shard(&kid)).entry(kid) {
-            Entry::Occupied(mut slot) if slot.get().held.revision() > held.revision() => slot.get_mut().round = round,
+            Entry::Occupied(slot) if slot.get().round == round && slot.get().held.revision() > held.revision() => {}
             Entry::Occupied(mut slot) => *slot.get_mut() = Slot { held, round },
             Entry::Vacant(slot) => {
                 slot.insert(Slot { held, round });

@@ -22,7 +22,9 @@ impl Verifier {
         let stored = self.reader.key(&look_up()?, kid).await?;
         let Some(stored) = self.identify(presented, environment, stored.as_deref()) else { return Ok(None) };
         let now = self.clock.now();
-        let has_ended = stored.secret_revoked_at.is_some() || stored.secret_expires_at.is_some_and(|end| end <= now);
+        let has_ended = stored.revoked_at.is_some()
+            || stored.secret_revoked_at.is_some()
+            || stored.secret_expires_at.is_some_and(|end| end <= now);
         let holder = KeyPrincipal { key: stored.key, account: stored.account };
         Ok(Some(Holder { principal: Principal::ApiKey(holder), has_ended }))
     }
@@ -107,6 +109,7 @@ mod tests {
             (Some(StoredKey { expires_at: Some(now), ..stored() }), true),
             (Some(StoredKey { secret_expires_at: Some(now), ..stored() }), false),
             (Some(StoredKey { secret_revoked_at: Some(now), ..stored() }), false),
+            (Some(StoredKey { revoked_at: Some(now), ..stored() }), false),
             (Some(StoredKey { digest: foreign, ..stored() }), false),
             (None, false),
         ] {

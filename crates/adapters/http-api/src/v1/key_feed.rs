@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use portal_api_keys::{
@@ -245,6 +245,7 @@ async fn changes(
     who: Service<ReadKeyFeed>,
     feed: web::Data<KeyFeed>,
     web::Query(query): web::Query<ChangesQuery>,
+    req: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let after: Option<FeedPosition> = query.after.as_deref().map(str::parse).transpose().map_err(invalid)?;
     let wait = Duration::from_millis(query.wait_ms.unwrap_or_default());
@@ -252,6 +253,8 @@ async fn changes(
         return Err(invalid("wait_ms must be between 0 and 10000"));
     }
     let changes = feed.changes(who.principal(), after, wait).await?;
+    // The token may have ended while it waited.
+    Service::<ReadKeyFeed>::still_counts(&req).await?;
     Ok(HttpResponse::Ok().json(ChangesView::from(changes)))
 }
 

@@ -19,11 +19,12 @@ use crate::tx::PgTx;
 /// Whom another transaction has, be it this very job of another server, is left to it.
 const REVOKE_OF_DELETED: &str = "
     WITH gone AS (
-        SELECT id FROM accounts WHERE state = 'deleted'
-        UNION SELECT personal_account_id FROM users WHERE state = 'deleted'
+        SELECT id FROM accounts WHERE state = 'deleted' AND ($1 IS NULL OR id = ANY ($1))
+        UNION SELECT personal_account_id FROM users
+            WHERE state = 'deleted' AND ($1 IS NULL OR personal_account_id = ANY ($1))
     ), due AS MATERIALIZED (
         SELECT account_id, id FROM api_keys
-        WHERE revoked_at IS NULL AND account_id IN (SELECT id FROM gone) AND ($1 IS NULL OR account_id = ANY ($1))
+        WHERE revoked_at IS NULL AND account_id IN (SELECT id FROM gone)
         LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED
     ), ended AS (
         UPDATE api_key_secrets AS secret SET revoked_at = $2 FROM due

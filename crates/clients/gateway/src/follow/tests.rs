@@ -165,8 +165,13 @@ fn a_secret_never_goes_back_to_an_older_revision() {
     known.keep(Answer::NotUnderstood { kid: newer.kid, revision: 4 });
     assert_eq!(code(&known, &text), "key_disabled");
     newer.stored.disabled_at = None;
-    known.keep(Answer::Record(newer));
+    known.keep(Answer::Record(newer.clone()));
     assert_eq!(code(&known, &text), "valid", "of one revision what was read later counts");
+    known.begin_round();
+    newer.stored.revision = 3;
+    newer.stored.disabled_at = Some(now());
+    known.keep(Answer::Record(newer));
+    assert_eq!(code(&known, &text), "key_disabled", "the database went back, and all keys are read anew");
 }
 
 #[test]
