@@ -101,9 +101,14 @@ pub struct PgFeed {
     current_until: AtomicU64,
 }
 
+/// Tells one run of a server from another.
+const SERVER: &str = "SELECT pg_postmaster_start_time()::text AS started";
+
 /// How far the feed has read.
 #[derive(Default)]
 struct Position {
+    /// When the server that was asked started, as it says.
+    server: String,
     /// The oldest transaction that had not ended at the last question; none before the first.
     oldest: Option<i64>,
     /// What was told already of the rows that the next question finds again.
@@ -118,9 +123,10 @@ impl PgFeed {
 
     /// Reads until the future is dropped, over any number of lost connections.
     pub async fn run(self: Arc<Self>) -> Infallible {
+        let mut position = Position::default();
         let mut down = false;
         loop {
-            let error = match self.follow(&mut down).await {
+            let error = match self.follow(&mut position, &mut down).await {
                 Ok(never) => match never {},
                 Err(error) => error,
             };
@@ -132,10 +138,13 @@ impl PgFeed {
         }
     }
 
-    async fn follow(&self, down: &mut bool) -> Result<Infallible, FeedError> {
+    async fn follow(&self, position: &mut Position, down: &mut bool) -> Result<Infallible, FeedError> {
         let client = self.connect().await?;
-        // Behind a new connection there may be a server that took the place of the one before and lacks the last of what that one had.
-        let mut position = Position::default();
+        // One that took the place of the server before may lack the last of what that one had.
+        let server: String = timeout(ANSWER_LIMIT, client.query_one(SERVER, &[])).await??.try_get("started")?;
+        if position.server != server {
+            *position = Position { server, ..Position::default() };
+        }
         timeout(ANSWER_LIMIT, client.batch_execute(SETUP)).await??;
         let poll = timeout(ANSWER_LIMIT, client.prepare(POLL)).await??;
         let mut pruned: Option<Instant> = None;
@@ -144,7 +153,7 @@ impl PgFeed {
             // Before the question: what was committed until now is in the answer.
             let outgoing = self.hub.outgoing.swap(false, Ordering::AcqRel);
             let rows = timeout(ANSWER_LIMIT, client.query(&poll, &[&position.oldest.unwrap_or(i64::MAX)])).await??;
-            self.apply(&rows, asked, &mut position)?;
+            self.apply(&rows, asked, position)?;
             if std::mem::take(down) {
                 tracing::info!("changes are read again");
             }
@@ -205,7 +214,7 @@ impl PgFeed {
         } else {
             self.hub.tell(|listener| listener.missed());
         }
-        *position = Position { oldest: Some(oldest), told: found, asked: Some(asked) };
+        (position.oldest, position.told, position.asked) = (Some(oldest), found, Some(asked));
         let until = asked.saturating_duration_since(self.epoch) + CURRENT;
         self.current_until.store(u64::try_from(until.as_millis()).unwrap_or(u64::MAX), Ordering::Release);
         Ok(())

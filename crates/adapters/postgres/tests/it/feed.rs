@@ -3,12 +3,13 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use portal_dev_postgres::testing::OwnServer;
 use portal_kernel::{Change, ChangeFeed, ChangeListener};
 use portal_postgres::testing::TestDatabase;
 use portal_postgres::{PgFeed, PgStore};
 use tokio::task::JoinHandle;
 
-use crate::support::{accounts, database, soon, store, until};
+use crate::support::{accounts, checkout, database, soon, store, until};
 
 /// What a replica heard.
 #[derive(Default)]
@@ -181,6 +182,21 @@ async fn a_feed_that_cannot_ask_is_not_current_and_hears_later_what_it_missed() 
     replica.heard.hears("back").await;
     assert!(replica.feed.is_current());
     assert_eq!(replica.heard.since_start(), ["stalled", "back"]);
+}
+
+/// It may be another one, which lacks the last of what the one before had.
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_server_that_started_anew_anything_may_have_been_missed() {
+    let mut server = OwnServer::start(&checkout(), &[], &[]).unwrap();
+    let database = TestDatabase::create(&server.url("postgres")).await.unwrap();
+    let replica = Replica::start(&database).await;
+    commit(&database.store(2).unwrap(), "before").await;
+    replica.heard.hears("before").await;
+    server.stop();
+    until("the feed is behind", async || !replica.feed.is_current()).await;
+    server.start_again().unwrap();
+    until("the feed is current", async || replica.feed.is_current()).await;
+    assert_eq!(replica.heard.since_start(), ["before", EVERYTHING]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
