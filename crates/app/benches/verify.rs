@@ -110,12 +110,12 @@ async fn cold(
     asked(portal);
     database.execute("SELECT pg_stat_statements_reset()").await.unwrap();
     tokio::task::block_in_place(|| requests.iter().for_each(|request| drop(call(portal, request))));
-    let calls = "SELECT calls || ' ' || query FROM pg_stat_statements
+    let calls = "SELECT calls || ' ' || query AS text FROM pg_stat_statements
         WHERE query LIKE '%key_locator%' AND query NOT LIKE '%pg_stat%' ORDER BY calls DESC";
     let statements = database.texts(calls).await.unwrap();
     let (look_ups, statement) = statements[0].split_once(' ').unwrap();
     assert_eq!((statements.len(), look_ups), (1, &*requests.len().to_string()), "one statement each: {statements:?}");
-    let begun = "SELECT query FROM pg_stat_statements WHERE query ILIKE 'BEGIN%' AND calls >= 100";
+    let begun = "SELECT query AS text FROM pg_stat_statements WHERE query ILIKE 'BEGIN%' AND calls >= 100";
     assert_eq!(database.texts(begun).await.unwrap(), Vec::<String>::new(), "no transactions");
     println!("{} keys that are not known: {look_ups} statements, no BEGIN", requests.len());
 
