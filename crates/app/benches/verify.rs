@@ -165,7 +165,7 @@ fn script(statement: &str, kids: &[Kid]) -> PathBuf {
     let cases: Vec<_> = (1..=kids.len()).map(kid).collect();
     // Parameters of ours: the account's state and the kid, then how many rows.
     let text = statement.replace("$1", "'active'").replace("$3", "1");
-    let text = text.replace("$2", &format!("(CASE :which {} END)", cases.join(" ")));
+    let text = text.replace("$2", &format!("(CASE CAST(:which AS integer) {} END)", cases.join(" ")));
     writeln!(script, "{text};").unwrap();
     let path = std::env::temp_dir().join(format!("portal-bench-{}.sql", std::process::id()));
     std::fs::write(&path, script).unwrap();
